@@ -1,0 +1,50 @@
+//! The replicated state: the one truth of the cluster, equal on every master at equal log index.
+//!
+//! [`State`] is a value: cloning it is O(1) (persistent maps), so readers, snapshots, placement and the
+//! simulator take one and never block `apply`. It changes only through `apply` (see `apply.rs`),
+//! which is total and deterministic: time and seeds come with the command. Indexes beside the primary
+//! tables are derived and rebuilt on load.
+
+mod agent;
+mod app;
+mod command;
+mod deployment;
+mod event;
+mod task;
+
+use std::sync::Arc;
+
+use imbl::OrdMap;
+use spec::ids::{AgentId, AppId, DeploymentId, TaskId};
+use spec::time::Timestamp;
+use uuid::Uuid;
+
+pub use agent::*;
+pub use app::*;
+pub use command::*;
+pub use deployment::*;
+pub use event::*;
+pub use task::*;
+
+/// Everything the masters agree on.
+#[derive(Clone, Debug, Default)]
+pub struct State {
+    /// Index of the last log entry applied.
+    pub index: u64,
+    /// The time that the last command carried; never goes back.
+    pub now: Timestamp,
+    /// Who this cluster is; nil until its first command.
+    pub cluster_id: Uuid,
+    /// Version of the last accepted change of any app (Marathon's root group version).
+    pub root_version: Timestamp,
+    /// Number of the next agent to register.
+    pub next_agent: u64,
+    /// Every app with a definition or with tasks still ending.
+    pub apps: OrdMap<AppId, Arc<AppEntry>>,
+    /// Every task that may exist on an agent. A terminal task is removed in the step that learns of it.
+    pub tasks: OrdMap<TaskId, Arc<Task>>,
+    /// Every agent that ever registered and was not forgotten.
+    pub agents: OrdMap<AgentId, Arc<Agent>>,
+    /// Running deployments. Locks are derived from them.
+    pub deployments: OrdMap<DeploymentId, Arc<Deployment>>,
+}

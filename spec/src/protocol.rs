@@ -1,0 +1,304 @@
+//! What agents and masters say to each other, over one long-lived TCP stream of length-delimited frames,
+//! each a `postcard` encoding of one message. Enums only grow at the end.
+//!
+//! The agent opens with [`AgentMessage::Hello`]; the leader answers [`MasterMessage::Welcome`] or
+//! [`MasterMessage::Refused`], then sends the complete set of wanted tasks once ([`Wanted::complete`])
+//! and changes to it from then on. Every status carries a sequence number and is said again after a
+//! reconnect until it is acknowledged, which happens when it is in the replicated state.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::app::AppDocument;
+use crate::ids::{AgentId, TaskId};
+use crate::resources::Resources;
+use crate::time::Timestamp;
+
+/// Version of this protocol; the two sides must agree on it in the handshake.
+pub const VERSION: u16 = 1;
+/// First bytes of a connection: what is not Gantry's is told apart before anything is decoded.
+pub const MAGIC: [u8; 4] = *b"GNTY";
+/// No frame is larger; the other side is cut off when it tries.
+pub const FRAME_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// The longest an agent stays silent; the leader answers a beat at once.
+pub const HEARTBEAT_MILLIS: u64 = 1_000;
+/// Silence after which either side gives the connection up.
+pub const SILENCE_MILLIS_MAX: u64 = 10_000;
+
+/// Orders what leaders say: an agent keeps the highest it has seen on disk and refuses anything lower.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Fence {
+    /// Raft term of the leader that speaks.
+    pub term: u64,
+    /// Log index of the state it speaks from.
+    pub index: u64,
+}
+
+/// From an agent to the leader.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum AgentMessage {
+    /// Opens the session.
+    Hello(Hello),
+    /// News of tasks, in order of `seq`.
+    Status(Vec<TaskReport>),
+    /// Measured use, every few seconds; also serves as a beat.
+    Usage(Usage),
+    /// Nothing to say, still here.
+    Beat,
+    /// Part of a log asked for by [`MasterMessage::OpenLog`].
+    LogData { stream: u64, data: Vec<u8> },
+    /// No more of that log; `error` when it could not be read.
+    LogEnd { stream: u64, error: Option<String> },
+}
+
+/// Who the agent is and what it has.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Hello {
+    /// [`VERSION`] of the agent.
+    pub protocol: u16,
+    /// The id from an earlier registration, if any.
+    pub agent_id: Option<AgentId>,
+    /// The cluster it belongs to, if it ever joined one.
+    pub cluster_id: Option<Uuid>,
+    /// Highest fence obeyed so far.
+    pub fence: Fence,
+    /// Capacity and attributes.
+    pub info: AgentInfo,
+    /// Every task it knows, running or ended and not yet acknowledged.
+    pub tasks: Vec<TaskReport>,
+}
+
+/// What an agent offers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentInfo {
+    /// Name shown as `host` of its tasks; the `--ip` unless told otherwise.
+    pub hostname: String,
+    /// Where its tasks are reached.
+    pub ip: IpAddr,
+    /// What placement may hand out.
+    pub capacity: Resources,
+    /// Ports that may be handed out, inclusive ranges, sorted, not overlapping.
+    pub ports: Vec<(u16, u16)>,
+    /// Attributes for constraints; values in Mesos' text form.
+    pub attributes: BTreeMap<String, String>,
+    /// What it can run.
+    pub runtimes: Runtimes,
+    /// Version of the agent program.
+    pub version: String,
+}
+
+/// Which kinds of task an agent can run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Runtimes {
+    /// DOCKER containers: `None` when a Docker Engine answers, else why not.
+    pub docker: Option<String>,
+    /// Commands without an image: `None` when they can run, else why not.
+    pub process: Option<String>,
+    /// Everything is only simulated.
+    pub hollow: bool,
+}
+
+/// The state of one task as its agent sees it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TaskReport {
+    /// The task.
+    pub task: TaskId,
+    /// Grows with every report of the agent, never repeats.
+    pub seq: u64,
+    /// What it is now.
+    pub state: TaskState,
+    /// When that was so, by the agent's clock.
+    pub at: Timestamp,
+    /// A sentence for people: why it failed, what it waits for.
+    pub message: String,
+    /// Addresses of the task; empty means the agent's.
+    pub addresses: Vec<IpAddr>,
+    /// One entry per health check of the app that has had a result, by index.
+    pub health: Vec<HealthReport>,
+    /// Results of readiness checks, by name.
+    pub readiness: Vec<ReadinessReport>,
+    /// For endings: a health check was the reason of the kill.
+    pub unhealthy_kill: bool,
+}
+
+/// Mesos' task states, as far as an agent can tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum TaskState {
+    /// Accepted; image or artifacts are on their way.
+    Staging,
+    /// Being started.
+    Starting,
+    /// Up.
+    Running,
+    /// Told to stop.
+    Killing,
+    /// Ended by itself with exit code 0.
+    Finished,
+    /// Ended by itself otherwise, or could not be run.
+    Failed,
+    /// Ended because it was told to.
+    Killed,
+    /// The definition cannot be run at all.
+    Error,
+    /// Gone without a trace (the machine restarted, somebody removed the container).
+    Gone,
+    /// Never arrived: the agent was never told of it.
+    Dropped,
+}
+
+impl TaskState {
+    /// Will it never change again?
+    pub fn is_terminal(self) -> bool {
+        !matches!(self, Self::Staging | Self::Starting | Self::Running | Self::Killing)
+    }
+}
+
+/// The standing of one health check of one task.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HealthReport {
+    /// Index in the app's `healthChecks`.
+    pub check: u32,
+    /// Did the last one succeed?
+    pub alive: bool,
+    /// Failures since the last success.
+    pub consecutive_failures: u32,
+    /// First success ever.
+    pub first_success: Option<Timestamp>,
+    /// Last success.
+    pub last_success: Option<Timestamp>,
+    /// Last failure.
+    pub last_failure: Option<Timestamp>,
+    /// Why it failed.
+    pub last_failure_cause: Option<String>,
+}
+
+/// The standing of one readiness check of one task.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadinessReport {
+    /// Name of the check.
+    pub name: String,
+    /// Passed (for good).
+    pub ready: bool,
+    /// Status, content type and body of the last response, when the check asks to keep it.
+    pub last_response: Option<(u16, String, String)>,
+}
+
+/// Measured use of the machine and of each task. Soft: lives in the leader's memory only.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Usage {
+    /// When measured.
+    pub at: Timestamp,
+    /// The whole machine.
+    pub machine: Measured,
+    /// Each running task.
+    pub tasks: Vec<(TaskId, Measured)>,
+}
+
+/// CPU and memory in use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Measured {
+    /// CPU over the last interval, in thousandths of a core.
+    pub cpus_milli: u64,
+    /// Resident memory in bytes.
+    pub mem_bytes: u64,
+}
+
+/// From the leader to an agent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum MasterMessage {
+    /// The session stands.
+    Welcome(Welcome),
+    /// It does not, and will not until a person does something.
+    Refused { reason: String },
+    /// What should run.
+    Wanted(Wanted),
+    /// All reports up to this sequence number are in the replicated state.
+    Acknowledged { seq: u64 },
+    /// Answer to a beat.
+    Beat,
+    /// Send a task's log.
+    OpenLog(OpenLog),
+    /// Nobody reads that log any more.
+    CloseLog { stream: u64 },
+}
+
+/// Answer to [`Hello`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Welcome {
+    /// [`VERSION`] of the master.
+    pub protocol: u16,
+    /// The agent's id, new or old.
+    pub agent_id: AgentId,
+    /// The cluster.
+    pub cluster_id: Uuid,
+    /// Where the leader speaks from.
+    pub fence: Fence,
+    /// DNS servers of the masters.
+    pub dns: Vec<SocketAddr>,
+    /// The domain they answer for, `mesos`.
+    pub dns_domain: String,
+}
+
+/// What should run on the agent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Wanted {
+    /// Where the leader speaks from; lower than what the agent has obeyed means: ignore.
+    pub fence: Fence,
+    /// True: `run` and `kill` together name every task of the agent; anything else that is ours is an
+    /// orphan and to be removed. False: only changes.
+    pub complete: bool,
+    /// Definitions that `run` refers to by index.
+    pub apps: Vec<AppDocument>,
+    /// Tasks to run (those already running go on).
+    pub run: Vec<RunTask>,
+    /// Tasks to end.
+    pub kill: Vec<KillTask>,
+}
+
+/// One task to run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunTask {
+    /// The task.
+    pub task: TaskId,
+    /// Index into [`Wanted::apps`].
+    pub app: u32,
+    /// Allocated host ports, in the order of the app's declared ports that get one.
+    pub host_ports: Vec<u16>,
+}
+
+/// One task to end: SIGTERM, then SIGKILL after the grace period.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KillTask {
+    /// The task.
+    pub task: TaskId,
+    /// Time between SIGTERM and SIGKILL.
+    pub grace_millis: u64,
+}
+
+/// A request for a task's log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenLog {
+    /// Names the answer's parts.
+    pub stream: u64,
+    /// The task.
+    pub task: TaskId,
+    /// Which of its two outputs.
+    pub file: LogFile,
+    /// Begin this many lines before the end; `None`: from the beginning.
+    pub tail_lines: Option<u32>,
+    /// Go on until closed or the task has ended.
+    pub follow: bool,
+}
+
+/// Standard output or standard error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LogFile {
+    Stdout,
+    Stderr,
+}
+
+/// Default time between SIGTERM and SIGKILL when the app names none (Mesos' agent default).
+pub const KILL_GRACE_MILLIS: u64 = 3_000;
