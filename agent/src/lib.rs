@@ -1,1 +1,8 @@
-//! Placeholder head, replaced by the crate that lands next.
+//! The node: runs what the leader wants and says what it sees.
+//!
+//! [`core`] decides (pure): wanted against running, kill escalation, what to report. [`runtime`] starts
+//! and ends tasks, `checks` probes them, `sandbox` keeps their files, `session` is the stream to the
+//! leader, `resolver` answers their DNS; `node` puts these together and does nothing else.
+
+pub mod core;
+pub mod runtime;

@@ -1,11 +1,16 @@
 //! The master.
 //!
 //! Data flows one way: commands enter at the top (REST, agents, the control loop), are replicated by
-//! [`consensus`], change the [`state`] on every master by a pure `apply`, and leave as events. The
-//! leader's [`control`] loop compares what is wanted with what is, asks [`placement`] where things go,
-//! and proposes the next commands. [`fleet`] talks to agents, [`api`] to people and programs;
-//! [`master`] puts them together and does nothing else.
+//! `consensus`, change the [`state`] on every master by a pure `apply`, and leave as events. The
+//! leader's `control` loop compares what is wanted with what is, asks [`placement`] where things go,
+//! and proposes the next commands. `fleet` talks to agents, `api` to people and programs;
+//! `master` puts them together and does nothing else.
 //!
 //! `state`, `placement` and `control` are pure: no I/O, no clock, no randomness, no tasks, no locks.
 
+pub mod api;
+pub mod cluster;
+pub mod consensus;
+pub mod control;
+pub mod placement;
 pub mod state;

@@ -1,0 +1,1 @@
+//! Wanted versus running: what the agent does next. Pure.

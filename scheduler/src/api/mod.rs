@@ -1,0 +1,1 @@
+//! REST in Marathon's shapes: one file a resource.

@@ -1,0 +1,198 @@
+//! What the shells of a master share: the way in (commands), the way out (applied entries and state
+//! snapshots), and what is soft (usage, why tasks wait). Holds no decisions.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, RwLock};
+
+use arc_swap::ArcSwap;
+use imbl::OrdMap;
+use spec::features::Features;
+use spec::ids::{AgentId, AppId, TaskId};
+use spec::protocol::{LogFile, Usage};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+
+use crate::placement::Waiting;
+use crate::state::{Applied, Command, Outcome, State};
+
+/// Entries that a slow reader of [`Cluster::subscribe`] may be behind before it is told that it missed some.
+const APPLIED_BACKLOG: usize = 8192;
+
+/// What a master was started with.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// `--name`.
+    pub name: String,
+    /// Where REST answers.
+    pub http: SocketAddr,
+    /// Where agents and masters connect.
+    pub rpc: SocketAddr,
+    /// Where DNS answers.
+    pub dns: SocketAddr,
+    /// `host:port` of REST as others reach it.
+    pub advertised_http: String,
+    /// What documents may say.
+    pub features: Features,
+    /// The DNS domain, `mesos`.
+    pub dns_domain: String,
+    /// More running deployments than this are refused.
+    pub deployments_max: usize,
+    /// How long a task may take from placed to running before it is started anew.
+    pub launch_timeout_millis: u64,
+    /// Silence of an agent after which it counts as lost.
+    pub agent_timeout_millis: u64,
+}
+
+/// Who leads.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Leadership {
+    /// Current term.
+    pub term: u64,
+    /// Is it this master, and has it applied everything its term began with?
+    pub leading: bool,
+    /// `host:port` of the leader's REST, if known.
+    pub leader_http: Option<String>,
+}
+
+/// Why a command got no outcome. Whether it took effect is then unknown, except for `NotLeader` and `Busy`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AskError {
+    #[error("this master does not lead")]
+    NotLeader,
+    #[error("too many commands are waiting; try again")]
+    Busy,
+    #[error("the command was not confirmed in time; it may or may not have taken effect")]
+    TimedOut,
+    #[error("this master is shutting down")]
+    Closed,
+}
+
+/// A command on its way in.
+#[derive(Debug)]
+pub struct Asked {
+    /// What.
+    pub command: Command,
+    /// Where the outcome goes.
+    pub answer: oneshot::Sender<Result<Outcome, AskError>>,
+}
+
+/// A request for a task's log, on its way to the agent's session.
+#[derive(Debug)]
+pub struct LogRequest {
+    /// The task.
+    pub task: TaskId,
+    /// Its agent.
+    pub agent: AgentId,
+    /// Which output.
+    pub file: LogFile,
+    /// Begin this many lines before the end.
+    pub tail_lines: Option<u32>,
+    /// Go on as it grows.
+    pub follow: bool,
+    /// Where the parts go; dropping the receiver ends the request. An `Err` is the last part.
+    pub parts: mpsc::Sender<Result<Vec<u8>, String>>,
+}
+
+/// Shared by all shells of one master.
+#[derive(Debug)]
+pub struct Cluster {
+    /// What it was started with.
+    pub options: Options,
+    state: ArcSwap<State>,
+    applied: broadcast::Sender<Arc<Applied>>,
+    commands: mpsc::Sender<Asked>,
+    logs: mpsc::Sender<LogRequest>,
+    leadership: watch::Sender<Leadership>,
+    /// Why tasks wait, by app; replaced as a whole by the control loop.
+    pub waiting: ArcSwap<OrdMap<AppId, Arc<Waiting>>>,
+    usage: RwLock<BTreeMap<AgentId, Arc<Usage>>>,
+}
+
+/// The receiving ends that the master's parts take.
+#[derive(Debug)]
+pub struct Inlets {
+    /// Commands, for the proposer.
+    pub commands: mpsc::Receiver<Asked>,
+    /// Log requests, for the fleet.
+    pub logs: mpsc::Receiver<LogRequest>,
+}
+
+impl Cluster {
+    /// An empty cluster and the ends that feed from it.
+    pub fn new(options: Options) -> (Arc<Self>, Inlets) {
+        let (commands, command_inlet) = mpsc::channel(4096);
+        let (logs, log_inlet) = mpsc::channel(64);
+        let cluster = Self {
+            options,
+            state: ArcSwap::default(),
+            applied: broadcast::channel(APPLIED_BACKLOG).0,
+            commands,
+            logs,
+            leadership: watch::Sender::default(),
+            waiting: ArcSwap::default(),
+            usage: RwLock::default(),
+        };
+        (Arc::new(cluster), Inlets { commands: command_inlet, logs: log_inlet })
+    }
+
+    /// Proposes a command and waits until it is replicated and applied.
+    pub async fn ask(&self, command: Command) -> Result<Outcome, AskError> {
+        let (answer, outcome) = oneshot::channel();
+        self.commands.try_send(Asked { command, answer }).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => AskError::Busy,
+            mpsc::error::TrySendError::Closed(_) => AskError::Closed,
+        })?;
+        outcome.await.map_err(|_| AskError::Closed)?
+    }
+
+    /// The latest applied state; cheap.
+    pub fn state(&self) -> Arc<State> {
+        self.state.load_full()
+    }
+
+    /// Applied entries from now on, in order.
+    pub fn subscribe(&self) -> broadcast::Receiver<Arc<Applied>> {
+        self.applied.subscribe()
+    }
+
+    /// Called by the replicated machine alone: the state moved on. State first, then the news of it.
+    pub fn publish(&self, state: State, applied: impl IntoIterator<Item = Applied>) {
+        self.state.store(Arc::new(state));
+        for entry in applied {
+            let _ = self.applied.send(Arc::new(entry));
+        }
+    }
+
+    /// Who leads, and news of it.
+    pub fn leadership(&self) -> watch::Receiver<Leadership> {
+        self.leadership.subscribe()
+    }
+
+    /// Called by the replicated machine alone.
+    pub fn set_leadership(&self, leadership: Leadership) {
+        self.leadership.send_if_modified(|current| {
+            let changed = *current != leadership;
+            *current = leadership;
+            changed
+        });
+    }
+
+    /// Asks an agent for a task's log.
+    pub async fn open_log(&self, request: LogRequest) -> Result<(), AskError> {
+        self.logs.send(request).await.map_err(|_| AskError::Closed)
+    }
+
+    /// Latest measured use of each agent.
+    pub fn usage(&self) -> BTreeMap<AgentId, Arc<Usage>> {
+        self.usage.read().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
+    }
+
+    /// Called by the fleet alone; `None` when the agent's session has ended.
+    pub fn set_usage(&self, agent: &AgentId, usage: Option<Usage>) {
+        let mut book = self.usage.write().unwrap_or_else(|poisoned| poisoned.into_inner());
+        match usage {
+            Some(usage) => book.insert(agent.clone(), Arc::new(usage)),
+            None => book.remove(agent),
+        };
+    }
+}

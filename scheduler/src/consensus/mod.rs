@@ -1,0 +1,32 @@
+//! A replicated log of byte strings: TiKV's `raft` driven by one thread, `redb` on disk. No scheduling
+//! words in here.
+//!
+//! What is replicated is a [`Machine`]: the driver hands it committed entries in order, on every master,
+//! and asks it for snapshots. An entry is on disk (fsync) before it is acknowledged.
+
+/// What the log drives. Called from the driver's thread only.
+pub trait Machine: Send + 'static {
+    /// What applying an entry yields to whoever proposed it.
+    type Output: Send + 'static;
+
+    /// Applies one committed entry. Must be deterministic and total.
+    fn apply(&mut self, index: u64, entry: &[u8]) -> Self::Output;
+
+    /// Called after a run of `apply` calls: a good moment to publish what changed.
+    fn applied(&mut self);
+
+    /// A cheap frozen copy of the state, to be written out elsewhere without stopping `apply`.
+    fn freeze(&self) -> Box<dyn Frozen>;
+
+    /// Replaces the state with a snapshot, as the chunks that [`Frozen::chunks`] yielded.
+    fn restore(&mut self, index: u64, chunks: Vec<Vec<u8>>) -> Result<(), String>;
+
+    /// Leadership or term changed. `leading` only once everything of earlier terms is applied.
+    fn leadership(&mut self, term: u64, leader: Option<u64>, leading: bool);
+}
+
+/// A state frozen for a snapshot.
+pub trait Frozen: Send {
+    /// The state in pieces of bounded size (about 1 MiB).
+    fn chunks(self: Box<Self>) -> Box<dyn Iterator<Item = Vec<u8>>>;
+}

@@ -1,0 +1,1 @@
+//! What to do next: wanted against what is, as commands. Pure.
