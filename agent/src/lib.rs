@@ -5,4 +5,5 @@
 //! leader, `resolver` answers their DNS; `node` puts these together and does nothing else.
 
 pub mod core;
+pub mod environment;
 pub mod runtime;
