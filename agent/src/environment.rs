@@ -210,4 +210,4 @@ fn java_double(value: f64) -> String {
 
 #[cfg(test)]
 #[path = "environment_tests.rs"]
-mod tests;
+pub(crate) mod tests;
