@@ -56,6 +56,12 @@ struct World {
     cancelling: BTreeSet<TaskId>,
     removing: BTreeSet<TaskId>,
     watched: BTreeSet<TaskId>,
+    /// Left behind by launches that a crash interrupted: created, never started.
+    half: BTreeSet<TaskId>,
+    /// Tasks that one SIGKILL went to.
+    shot: BTreeSet<TaskId>,
+    /// Endings taken in since the agent came up: a message that wants them can still be on its way.
+    fresh: BTreeSet<TaskId>,
     started: BTreeMap<TaskId, u32>,
     wanted: BTreeSet<TaskId>,
     kill: BTreeSet<TaskId>,
@@ -77,6 +83,9 @@ impl World {
             cancelling: BTreeSet::new(),
             removing: BTreeSet::new(),
             watched: BTreeSet::new(),
+            half: BTreeSet::new(),
+            shot: BTreeSet::new(),
+            fresh: BTreeSet::new(),
             started: BTreeMap::new(),
             wanted: BTreeSet::new(),
             kill: BTreeSet::new(),
@@ -96,6 +105,7 @@ impl World {
                     assert!(!self.containers.contains_key(&order.task), "launched beside itself");
                     assert!(self.launching.insert(order.task.clone()), "launched twice at once");
                     assert!(!self.removing.contains(&order.task));
+                    assert!(!self.half.contains(&order.task), "launched over what is left of a launch");
                 }
                 Effect::CancelLaunch(id) => {
                     assert!(self.launching.contains(&id));
@@ -117,10 +127,11 @@ impl World {
         self.listen();
     }
 
-    /// SIGTERM is ignored by odd tasks, SIGKILL by none.
+    /// SIGTERM is ignored by odd tasks, and the first SIGKILL to each is lost (Docker did not answer).
     fn signal(&mut self, id: &TaskId, signal: Signal) {
         let odd = id.instance.uuid.as_u128() % 2 == 1;
-        if (signal == Signal::Kill || !odd)
+        let effective = if signal == Signal::Term { !odd } else { !self.shot.insert(id.clone()) };
+        if effective
             && let Some(container) = self.containers.get_mut(id)
         {
             container.get_or_insert(exit(137));
@@ -195,6 +206,7 @@ impl World {
         }
         let effects = if ok {
             self.containers.remove(id);
+            self.half.remove(id);
             self.core.removed(id, at(self.now))
         } else {
             self.core.remove_failed(id, at(self.now))
@@ -203,6 +215,7 @@ impl World {
     }
 
     fn ack(&mut self) {
+        self.fresh.extend(self.endings.keys().filter(|id| !self.taken_in.contains(id)).cloned());
         self.taken_in.extend(self.endings.keys().cloned());
         let effects = self.core.acknowledged(self.sent, at(self.now));
         self.perform(effects);
@@ -210,7 +223,8 @@ impl World {
 
     /// A kill -9 of the agent: what is under way is lost, what the runtime and the disk have stays.
     fn crash(&mut self) {
-        self.launching.clear();
+        self.half.append(&mut self.launching);
+        self.fresh.clear();
         self.cancelling.clear();
         self.removing.clear();
         self.watched.clear();
@@ -219,7 +233,9 @@ impl World {
         self.perform(effects);
         let status = |exit: &Option<Exit>| exit.clone().map_or(Status::Running, Status::Exited);
         let list = self.containers.iter();
-        let list = list.map(|(id, exit)| Found { task: id.clone(), ..found(0, status(exit)) }).collect();
+        let list = list.map(|(id, exit)| Found { task: id.clone(), ..found(0, status(exit)) });
+        let half = self.half.iter().map(|id| Found { task: id.clone(), ..found(0, Status::Created) });
+        let list = list.chain(half).collect();
         let effects = self.core.found(RuntimeKind::Process, list, at(self.now));
         self.perform(effects);
         self.complete();
@@ -228,9 +244,9 @@ impl World {
     fn play(&mut self, step: Step) {
         match step {
             Step::Want(n) => {
-                let known = self.wanted.contains(&task(n)) && self.taken_in.contains(&task(n));
+                let over = self.taken_in.contains(&task(n)) && !self.fresh.contains(&task(n));
                 self.wanted.insert(task(n));
-                if !known && !self.kill.contains(&task(n)) {
+                if !over && !self.kill.contains(&task(n)) {
                     self.say(false, vec![task(n)], vec![]);
                 }
             }
@@ -280,6 +296,7 @@ impl World {
             self.ack();
         }
         assert_eq!(self.core.hello().0, []);
+        assert!(self.half.is_empty(), "{:?}", self.half);
         assert!(self.containers.is_empty() && self.disk.records.is_empty(), "{:?}", self.containers);
         assert!(!self.core.has_live_tasks());
     }
