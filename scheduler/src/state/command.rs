@@ -72,7 +72,27 @@ pub struct Deploy {
     pub restart: Vec<AppId>,
     /// "Kill and scale": end these for good, `instances` going down with them.
     pub kill: Vec<TaskId>,
+    /// Service ports that are 0 are assigned from here (`features.service_ports`): first, last.
+    pub service_ports: (u16, u16),
 }
+
+impl Deploy {
+    /// A change of nothing, for struct update syntax: `Deploy { put, ..Deploy::new(id) }`.
+    pub fn new(id: DeploymentId) -> Self {
+        Self {
+            id,
+            force: false,
+            put: Vec::new(),
+            remove: Vec::new(),
+            restart: Vec::new(),
+            kill: Vec::new(),
+            service_ports: SERVICE_PORTS,
+        }
+    }
+}
+
+/// Marathon's `--local_port_min` and `--local_port_max`.
+pub const SERVICE_PORTS: (u16, u16) = (10_000, 20_000);
 
 /// One new definition.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

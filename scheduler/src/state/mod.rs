@@ -47,4 +47,6 @@ pub struct State {
     pub agents: OrdMap<AgentId, Arc<Agent>>,
     /// Running deployments. Locks are derived from them.
     pub deployments: OrdMap<DeploymentId, Arc<Deployment>>,
+    /// Derived: service ports of the apps that exist, and how many apps have each.
+    pub service_ports: OrdMap<u16, u32>,
 }
