@@ -15,10 +15,8 @@ pub(super) fn check_expectations(state: &State, deploy: &Deploy) -> Result<(), R
         .put
         .iter()
         .try_for_each(|put| check_put(state, put))?;
-    let others = deploy.remove.iter().chain(&deploy.restart);
-    others
-        .map(|id| check_exists(state, id))
-        .collect::<Result<(), _>>()?;
+    let mut others = deploy.remove.iter().chain(&deploy.restart);
+    others.try_for_each(|id| check_exists(state, id))?;
     check_once(deploy)
 }
 
