@@ -164,7 +164,8 @@ impl File {
             .filter(|resolver| !is_own(*resolver, &self.own))
             .collect();
         if resolvers.is_empty() {
-            tracing::warn!(path = %self.path.display(), "no resolver: names outside of the cluster are refused");
+            let path = self.path.display();
+            tracing::warn!(%path, "no resolver: names outside of the cluster are refused");
         }
         resolvers
     }
@@ -210,7 +211,8 @@ mod tests {
 
     #[test]
     fn resolv_conf_is_read_as_the_manual_says() {
-        let text = "# nameserver 1.1.1.1\nsearch a b\nnameserver 10.0.0.1\n nameserver\t::1 # x\n;x\nnameserver\nnameserver x\nnameservers 9.9.9.9";
+        let text = "# nameserver 1.1.1.1\nsearch a b\nnameserver 10.0.0.1\n nameserver\t::1 # x\n;x\n\
+                    nameserver\nnameserver x\nnameservers 9.9.9.9";
         assert_eq!(
             name_servers(text).collect::<Vec<_>>(),
             [at("10.0.0.1:53"), at("[::1]:53")]

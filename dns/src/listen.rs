@@ -1,11 +1,11 @@
 //! The sockets of a name server: datagrams and connections in, answers out, everything bounded. What the
 //! answers are is the business of a [`Handler`].
 //!
-//! These loops are our own and only the codec is hickory's. `hickory-server` was tried against what is needed
-//! here and stood in the way: it takes TCP connections without a limit and spins when descriptors run out, starts
-//! a task for every datagram, answers the queries of a connection one after another (a slow forward holds up the
-//! rest), logs every query at `info`, and its handlers can only return records, while a forwarder should pass on
-//! the bytes it got.
+//! These loops are our own and only the codec is hickory's. `hickory-server` was tried against what is
+//! needed here and stood in the way: it takes TCP connections without a limit and spins when descriptors
+//! run out, starts a task for every datagram, answers the queries of a connection one after another (a slow
+//! forward holds up the rest), logs every query at `info`, and its handlers can only return records, while
+//! a forwarder should pass on the bytes it got.
 
 use std::io;
 use std::net::SocketAddr;
@@ -159,8 +159,8 @@ async fn connection(stream: TcpStream, handler: Arc<impl Handler>) -> io::Result
     stream.set_nodelay(true)?;
     let (read, write) = stream.into_split();
     let (replies, to_write) = mpsc::channel(PIPELINED_MAX);
-    // Both ends finish by themselves: the reader at the end of input or silence, the writer when nobody is left
-    // to hand it a reply, or when the asker does not take one in time.
+    // Both ends finish by themselves: the reader at the end of input or silence, the writer when nobody is
+    // left to hand it a reply, or when the asker does not take one in time.
     let (read, written) = tokio::join!(questions(read, handler, replies), answers(write, to_write));
     read.and(written)
 }

@@ -58,8 +58,8 @@ pub fn hosts(app: &AppId) -> impl Iterator<Item = String> {
     std::iter::once(dashed).chain(speakable.then_some(dotted))
 }
 
-/// The label of a host name in SRV owners: `_api-shop`, `_api.shop`. The underscore counts: a label of 63 loses
-/// its last character (Mesos-DNS leaves 64, which cannot be asked for).
+/// The label of a host name in SRV owners: `_api-shop`, `_api.shop`. The underscore counts: a label of 63
+/// loses its last character (Mesos-DNS leaves 64, which cannot be asked for).
 pub fn service(host: &str) -> String {
     match host.split_once('.') {
         Some((first, rest)) => format!("_{}.{rest}", cut(first, LABEL_MAX - 1)),
@@ -78,7 +78,8 @@ pub fn canonical(host: &str, hash: &TaskHash, agent: &str) -> String {
     format!("{front}{}{suffix}", cut(last, LABEL_MAX - suffix.len()))
 }
 
-/// The part of an agent id that stands in canonical names: lower case, after the last dash (`...-S12` is `s12`).
+/// The part of an agent id that stands in canonical names: lower case, after the last dash (`...-S12` is
+/// `s12`).
 pub fn agent_tail(agent: &AgentId) -> String {
     let tail = agent.as_str().rsplit('-').next().unwrap_or_default();
     cut(&label(tail), AGENT_MAX)

@@ -66,7 +66,8 @@ impl Query {
 /// Why a packet is no query to be answered from data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// No answer at all: too short for a header, or itself an answer, with which two servers could play ping-pong.
+    /// No answer at all: too short for a header, or itself an answer, with which two servers could play
+    /// ping-pong.
     Silence,
     /// An answer with this code.
     Code(ResponseCode),
@@ -361,6 +362,7 @@ fn set_u16(packet: &mut [u8], at: usize, value: u16) {
 mod tests {
     use super::*;
     use crate::testing::query;
+    use proptest::collection::vec;
     use proptest::prelude::*;
 
     #[test]
@@ -452,12 +454,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_survived(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
+        fn any_bytes_are_survived(bytes in vec(any::<u8>(), 0..600)) {
             all_functions(&bytes);
         }
 
         #[test]
-        fn any_damage_is_survived(hits in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8)) {
+        fn any_damage_is_survived(hits in vec((any::<prop::sample::Index>(), any::<u8>()), 1..8)) {
             let mut bytes = query("_http._web._tcp.marathon.mesos.", RecordType::SRV, Some(4096));
             for (at, value) in hits {
                 let at = at.index(bytes.len());

@@ -1,6 +1,6 @@
-//! The small forwarder that an agent runs for its tasks. Names of the cluster are asked of a master every time,
-//! so that they stop when their tasks stop; while no master can be reached, the last answer is given again.
-//! Other names go to the machine's resolvers and are kept for as long as these allow.
+//! The small forwarder that an agent runs for its tasks. Names of the cluster are asked of a master every
+//! time, so that they stop when their tasks stop; while no master can be reached, the last answer is given
+//! again. Other names go to the machine's resolvers and are kept for as long as these allow.
 
 use std::io;
 use std::net::SocketAddr;
@@ -22,8 +22,8 @@ use crate::listen::{self, Handler};
 use crate::packet::{self, Query, Via};
 use crate::zone::fqdn;
 
-/// Masters answer from memory, in the same data centre. Five of them can be tried before a stub that waits its
-/// usual five seconds asks again.
+/// Masters answer from memory, in the same data centre. Five of them can be tried before a stub that waits
+/// its usual five seconds asks again.
 const PATIENCE: Patience = Patience {
     resend: Duration::from_millis(150),
     limit: Duration::from_millis(500),
@@ -35,8 +35,8 @@ const MASTERS_MAX: usize = 5;
 /// For so long after no master answered, known names are answered without asking, and so without waiting.
 const SILENT_FOR: Duration = Duration::from_secs(1);
 
-/// Answers on every pair of sockets until `shutdown`. `masters` are the addresses where masters answer DNS, and
-/// `domain` is theirs.
+/// Answers on every pair of sockets until `shutdown`. `masters` are the addresses where masters answer DNS,
+/// and `domain` is theirs.
 pub async fn serve(
     listen: Vec<(UdpSocket, TcpListener)>,
     masters: watch::Receiver<Vec<SocketAddr>>,

@@ -1,5 +1,5 @@
-//! The zone: which tasks run, who leads, which agents there are, and what a name means. Pure; the caller tells
-//! it of every task that begins or stops running, and only of those.
+//! The zone: which tasks run, who leads, which agents there are, and what a name means. Pure; the caller
+//! tells it of every task that begins or stops running, and only of those.
 //!
 //! Records are not stored. A task is kept once, under its id; a question is read back into the app, task or
 //! port it asks for, and answered from those. So a million tasks cost a million small entries and not ten
@@ -25,8 +25,8 @@ mod tests;
 
 use question::{Asked, Place};
 
-/// Tasks that one answer speaks of at most. More do not fit into the 64 KiB of a DNS message anyway; which of a
-/// larger app's tasks they are is chosen by the seed of the question.
+/// Tasks that one answer speaks of at most. More do not fit into the 64 KiB of a DNS message anyway; which
+/// of a larger app's tasks they are is chosen by the seed of the question.
 const TASKS_MAX: usize = 1024;
 
 /// What a zone is called and how long its answers may be kept.
@@ -36,8 +36,9 @@ pub struct Settings {
     pub domain: String,
     /// The label under which tasks stand, `marathon`.
     pub framework: String,
-    /// Seconds an answer may be kept. Mesos-DNS says 60; here a name must stop when its task stops, and five
-    /// seconds are what a connection attempt to a task that is gone may cost. Zero makes some stubs misbehave.
+    /// Seconds an answer may be kept. Mesos-DNS says 60; here a name must stop when its task stops, and
+    /// five seconds are what a connection attempt to a task that is gone may cost. Zero makes some stubs
+    /// misbehave.
     pub ttl: u32,
     /// Seconds the absence of a name may be kept: short, since people ask for a name right before it appears.
     pub negative_ttl: u32,

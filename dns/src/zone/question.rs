@@ -42,9 +42,9 @@ pub(super) enum Asked<'a> {
     Nothing,
 }
 
-/// The labels below the apex in lower case, joined by dots; `None` outside of the zone. A `*` label other than
-/// the first is dropped, since Mesos-DNS reads `web.*.marathon.mesos` as `web.marathon.mesos`. What no record of
-/// ours can hold (a dot inside a label, say) becomes `?`, which no record holds either.
+/// The labels below the apex in lower case, joined by dots; `None` outside of the zone. A `*` label other
+/// than the first is dropped, since Mesos-DNS reads `web.*.marathon.mesos` as `web.marathon.mesos`. What no
+/// record of ours can hold (a dot inside a label, say) becomes `?`, which no record holds either.
 pub(super) fn relative(name: &Name, apex: &Name) -> Option<String> {
     if !apex.zone_of(name) {
         return None;
