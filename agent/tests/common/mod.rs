@@ -28,9 +28,8 @@ static BEFORE_MAIN: extern "C" fn() = before_main;
 
 extern "C" fn before_main() {
     if std::env::var_os(SHIM).is_some() {
-        // By number: `ExitCode` is opaque, and `main` is not reached.
         let code = gantry_agent::shim::run(std::env::args_os().skip(1));
-        std::process::exit(i32::from(code));
+        std::process::exit(i32::from(code != std::process::ExitCode::SUCCESS));
     }
     if std::env::var_os(WORKLOAD).is_some() {
         let arguments: Vec<String> = std::env::args().skip(1).collect();
