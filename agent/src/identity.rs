@@ -10,6 +10,7 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -26,7 +27,9 @@ pub enum DiskError {
     #[error("another agent uses {0}: stop it, or give this one a --data-dir of its own")]
     InUse(PathBuf),
     /// A damaged file is no reason to begin anew without being told.
-    #[error("{path} is damaged ({why}): restore it from a copy, or remove {dir} to join as a new agent")]
+    #[error(
+        "{path} is damaged ({why}): restore it from a copy, or remove {dir} to join as a new agent"
+    )]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -56,6 +59,26 @@ pub struct Identity {
     pub cluster_id: Option<Uuid>,
     /// What has been obeyed and said.
     pub kept: Kept,
+    /// Where masters answered DNS and for which domain, so that names resolve before one is reached.
+    #[serde(default)]
+    pub dns: Option<(Vec<SocketAddr>, String)>,
+    /// The name server that tasks were given.
+    #[serde(default)]
+    pub resolver: Option<IpAddr>,
+}
+
+impl Identity {
+    /// An agent that never joined a cluster.
+    fn new(owner: Uuid) -> Self {
+        Self {
+            owner,
+            agent_id: None,
+            cluster_id: None,
+            kept: Kept::default(),
+            dns: None,
+            resolver: None,
+        }
+    }
 }
 
 /// The directory, locked.
@@ -73,13 +96,21 @@ impl DataDir {
             fs::create_dir_all(&dir).map_err(at(&dir))?;
         }
         let path = root.join("lock");
-        let lock = File::options().create(true).append(true).open(&path).map_err(at(&path))?;
+        let lock = File::options()
+            .create(true)
+            .append(true)
+            .open(&path)
+            .map_err(at(&path))?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(DiskError::InUse(root.to_owned())),
             Err(TryLockError::Error(error)) => return Err(at(&path)(error)),
         }
-        let dir = Self { root: root.to_owned(), sync, _lock: lock };
+        let dir = Self {
+            root: root.to_owned(),
+            sync,
+            _lock: lock,
+        };
         let identity = dir.read_identity()?;
         Ok((dir, identity))
     }
@@ -93,8 +124,7 @@ impl DataDir {
                 dir: self.root.clone(),
             }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let identity =
-                    Identity { owner: Uuid::new_v4(), agent_id: None, cluster_id: None, kept: Kept::default() };
+                let identity = Identity::new(Uuid::new_v4());
                 self.save_identity(&identity)?;
                 Ok(identity)
             }
@@ -120,7 +150,9 @@ impl DataDir {
             let bytes = fs::read(&path).map_err(at(&path))?;
             match serde_json::from_slice(&bytes) {
                 Ok(record) => records.push(record),
-                Err(error) => tracing::warn!(path = %path.display(), %error, "unreadable task record left out"),
+                Err(error) => {
+                    tracing::warn!(path = %path.display(), %error, "unreadable task record left out")
+                }
             }
         }
         Ok(records)
@@ -156,7 +188,9 @@ impl DataDir {
     }
 
     fn record_path(&self, task: &TaskId) -> PathBuf {
-        self.root.join("tasks").join(format!("{}.json", task_key(task)))
+        self.root
+            .join("tasks")
+            .join(format!("{}.json", task_key(task)))
     }
 
     /// Beside, then renamed: a crash leaves the old or the new content, never half of one.
@@ -179,7 +213,10 @@ impl DataDir {
 }
 
 fn at(path: &Path) -> impl FnOnce(io::Error) -> DiskError + '_ {
-    |source| DiskError::Io { path: path.to_owned(), source }
+    |source| DiskError::Io {
+        path: path.to_owned(),
+        source,
+    }
 }
 
 #[cfg(test)]
@@ -195,10 +232,16 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (disk, mut identity) = DataDir::open(dir.path(), true).unwrap();
         identity.agent_id = Some(AgentId::new("c-S1"));
-        identity.kept = Kept { fence: Fence { term: 3, index: 9 }, seq_ceiling: 7 };
+        identity.kept = Kept {
+            fence: Fence { term: 3, index: 9 },
+            seq_ceiling: 7,
+        };
         disk.save_identity(&identity).unwrap();
         let error = DataDir::open(dir.path(), true).unwrap_err();
-        assert!(error.to_string().starts_with("another agent uses"), "{error}");
+        assert!(
+            error.to_string().starts_with("another agent uses"),
+            "{error}"
+        );
         drop(disk);
         assert_eq!(DataDir::open(dir.path(), true).unwrap().1, identity);
     }
@@ -209,7 +252,10 @@ mod tests {
         drop(DataDir::open(dir.path(), true).unwrap());
         fs::write(dir.path().join("identity.json"), b"{\"owner\":").unwrap();
         let error = DataDir::open(dir.path(), true).unwrap_err().to_string();
-        assert!(error.contains("is damaged") && error.contains("join as a new agent"), "{error}");
+        assert!(
+            error.contains("is damaged") && error.contains("join as a new agent"),
+            "{error}"
+        );
     }
 
     #[test]

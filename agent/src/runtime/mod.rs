@@ -6,6 +6,7 @@
 
 pub mod cgroup;
 pub mod docker;
+pub mod hollow;
 pub mod key;
 pub mod meter;
 
