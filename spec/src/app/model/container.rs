@@ -130,7 +130,8 @@ pub struct PersistentVolume {
     pub max_size: Option<u64>,
     #[serde(default, skip_serializing_if = "is_default")]
     pub profile_name: Option<String>,
-    #[serde(default, skip_serializing_if = "is_default")]
+    /// Shown even when empty, as Marathon does.
+    #[serde(default)]
     pub constraints: Vec<Vec<String>>,
 }
 

@@ -55,7 +55,8 @@ pub struct PortMapping {
     pub container_port: u16,
     #[serde(default, skip_serializing_if = "is_default")]
     pub host_port: Option<u16>,
-    #[serde(default, skip_serializing_if = "is_default")]
+    /// Shown even when empty, unlike those of port definitions: so does Marathon.
+    #[serde(default)]
     pub labels: BTreeMap<String, String>,
     #[serde(default, skip_serializing_if = "is_default")]
     pub name: Option<String>,

@@ -12,7 +12,7 @@ static IS_VALUE: LazyLock<Regex> =
     LazyLock::new(|| Regex::new("^[a-zA-Z0-9_/.-]*$").expect("a constant"));
 
 /// Compiling patterns takes time, so there is an end to them; Marathon has none.
-const CONSTRAINTS_MAX: usize = 64;
+const CONSTRAINTS_MAX: usize = 32;
 
 pub(super) fn placement(subject: Subject<'_>, found: &mut Findings) {
     role(subject, found);

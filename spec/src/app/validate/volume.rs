@@ -8,7 +8,7 @@ use crate::app::pattern;
 pub(super) const DOTS: [&str; 2] = [".", ".."];
 
 /// Compiling patterns takes time, so there is an end to them and to volumes; Marathon has none.
-const CONSTRAINTS_MAX: usize = 4;
+const CONSTRAINTS_MAX: usize = 2;
 const VOLUMES_MAX: usize = 64;
 
 pub(super) fn volumes(subject: Subject<'_>, found: &mut Findings) {
