@@ -7,10 +7,14 @@
 
 mod agent;
 mod app;
+mod apply;
 mod command;
 mod deployment;
 mod event;
+mod queries;
 mod task;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -24,6 +28,7 @@ pub use app::*;
 pub use command::*;
 pub use deployment::*;
 pub use event::*;
+pub use queries::{Tally, max_capacity, min_healthy};
 pub use task::*;
 
 /// Everything the masters agree on.
