@@ -61,17 +61,29 @@ impl Memory {
 
     /// An entry was applied: what it changed is to be looked at.
     pub fn note(&mut self, applied: &Applied) {
-        applied.events.iter().for_each(|event| self.note_event(event));
+        applied
+            .events
+            .iter()
+            .for_each(|event| self.note_event(event));
     }
 
     /// After an election, or when an entry was missed: everything is to be looked at.
     pub fn note_everything(&mut self, state: &State) {
         let waiting = std::mem::take(&mut self.waiting);
-        *self = Self { is_room: true, ..Self::default() };
-        self.waiting = waiting.into_iter().filter(|(app, _)| state.apps.contains_key(app)).collect();
+        *self = Self {
+            is_room: true,
+            ..Self::default()
+        };
+        self.waiting = waiting
+            .into_iter()
+            .filter(|(app, _)| state.apps.contains_key(app))
+            .collect();
         self.dirty.extend(state.apps.keys().cloned());
         // Also of apps that are gone already: their action is then complete.
-        let actions = state.deployments.values().flat_map(|deployment| deployment.current_actions());
+        let actions = state
+            .deployments
+            .values()
+            .flat_map(|deployment| deployment.current_actions());
         self.dirty.extend(actions.map(|action| action.app.clone()));
     }
 
@@ -91,10 +103,15 @@ impl Memory {
             | Event::TaskHealth { task, .. } => self.look_again(task.id.app()),
             Event::AgentJoined { .. } => self.is_room = true,
             Event::StepStarted { actions, .. } => {
-                actions.iter().for_each(|action| self.look_again(&action.app));
+                actions
+                    .iter()
+                    .for_each(|action| self.look_again(&action.app));
             }
-            Event::DeploymentDone { deployment } | Event::DeploymentCancelled { deployment, .. } => {
-                deployment.actions().for_each(|action| self.look_again(&action.app));
+            Event::DeploymentDone { deployment }
+            | Event::DeploymentCancelled { deployment, .. } => {
+                deployment
+                    .actions()
+                    .for_each(|action| self.look_again(&action.app));
             }
             Event::GroupChanged { .. }
             | Event::TaskUnknown { .. }
@@ -124,7 +141,8 @@ impl Memory {
         if self.is_room && now >= self.retry_at() {
             self.is_room = false;
             self.retried_at = now;
-            self.dirty.extend(std::mem::take(&mut self.blocked).into_keys());
+            self.dirty
+                .extend(std::mem::take(&mut self.blocked).into_keys());
         }
     }
 
@@ -169,20 +187,29 @@ impl Memory {
         let mut by_app = BTreeMap::new();
         for deployment in state.deployments.values() {
             for action in deployment.actions() {
-                by_app.entry(action.app.clone()).or_insert((deployment.id, None));
+                by_app
+                    .entry(action.app.clone())
+                    .or_insert((deployment.id, None));
             }
             for action in deployment.current_actions() {
                 by_app.insert(action.app.clone(), (deployment.id, Some(action.kind)));
             }
         }
-        self.locks = Locks { source: state.deployments.clone(), by_app };
-        self.progress.retain(|id, _| state.deployments.contains_key(id));
+        self.locks = Locks {
+            source: state.deployments.clone(),
+            by_app,
+        };
+        self.progress
+            .retain(|id, _| state.deployments.contains_key(id));
     }
 
     /// The lock of an app.
     pub(super) fn duty_of<'a>(&self, state: &'a State, app: &AppId) -> Lock<'a> {
         let (id, kind) = self.locks.by_app.get(app)?;
-        state.deployments.get(id).map(|deployment| (deployment, *kind))
+        state
+            .deployments
+            .get(id)
+            .map(|deployment| (deployment, *kind))
     }
 
     /// Whether the running action of the app is complete. When this is the first news of a step, the
@@ -194,11 +221,20 @@ impl Memory {
         is_done: bool,
     ) {
         let Some(deployment) = deployment else { return };
-        let known = self.progress.get(&deployment.id).map(|progress| progress.step);
+        let known = self
+            .progress
+            .get(&deployment.id)
+            .map(|progress| progress.step);
         if known != Some(deployment.current) {
-            let fresh = Progress { step: deployment.current, done: BTreeSet::new() };
+            let fresh = Progress {
+                step: deployment.current,
+                done: BTreeSet::new(),
+            };
             self.progress.insert(deployment.id, fresh);
-            let others = deployment.current_actions().iter().filter(|action| action.app != *app);
+            let others = deployment
+                .current_actions()
+                .iter()
+                .filter(|action| action.app != *app);
             self.dirty.extend(others.map(|action| action.app.clone()));
         }
         let progress = self.progress.entry(deployment.id).or_default();
@@ -219,7 +255,9 @@ impl Memory {
     pub(super) fn done_of(&self, deployment: &Deployment) -> &BTreeSet<AppId> {
         static NONE: BTreeSet<AppId> = BTreeSet::new();
         let progress = self.progress.get(&deployment.id);
-        progress.filter(|progress| progress.step == deployment.current).map_or(&NONE, |progress| &progress.done)
+        progress
+            .filter(|progress| progress.step == deployment.current)
+            .map_or(&NONE, |progress| &progress.done)
     }
 
     /// Did this version find no place, and nothing was freed since?
@@ -235,7 +273,8 @@ impl Memory {
     /// Tasks of the app wait.
     pub(super) fn waits(&mut self, app: &AppId, now: Timestamp) {
         if !self.waiting.contains_key(app) {
-            self.waiting.insert(app.clone(), Arc::new(Waiting::begun(now)));
+            self.waiting
+                .insert(app.clone(), Arc::new(Waiting::begun(now)));
         }
     }
 
@@ -247,7 +286,10 @@ impl Memory {
 
     /// Every agent was looked at, in vain.
     pub(super) fn found_no_place(&mut self, app: &AppId, look: &Look) {
-        let mut report = self.waiting.get(app).map_or_else(|| Waiting::begun(look.at), |it| (**it).clone());
+        let mut report = self
+            .waiting
+            .get(app)
+            .map_or_else(|| Waiting::begun(look.at), |it| (**it).clone());
         report.absorb(look);
         self.waiting.insert(app.clone(), Arc::new(report));
     }

@@ -50,7 +50,9 @@ pub struct Settings {
 impl Default for Settings {
     /// Marathon's `task_launch_timeout`: five minutes.
     fn default() -> Self {
-        Self { launch_timeout_millis: 300_000 }
+        Self {
+            launch_timeout_millis: 300_000,
+        }
     }
 }
 
@@ -64,13 +66,21 @@ pub struct Step {
 }
 
 /// Decides what to do next.
-pub fn step(state: &State, memory: &mut Memory, now: Timestamp, seed: u64, settings: &Settings) -> Step {
+pub fn step(
+    state: &State,
+    memory: &mut Memory,
+    now: Timestamp,
+    seed: u64,
+    settings: &Settings,
+) -> Step {
     memory.wake(now);
     memory.read_locks(state);
     let mut work = Work::default();
     let mut looked_at = 0;
     while looked_at < TASKS_LOOKED_AT_MAX && !work.is_full() {
-        let Some(app) = memory.next_dirty() else { break };
+        let Some(app) = memory.next_dirty() else {
+            break;
+        };
         let subject = Subject::of(state, &app, memory.duty_of(state, &app), now, settings);
         looked_at += subject.tasks.len() + 1;
         let todo = decide(&subject);
@@ -78,7 +88,10 @@ pub fn step(state: &State, memory: &mut Memory, now: Timestamp, seed: u64, setti
     }
     work.complete_steps(deployments::complete(state, memory));
     let placements = launch::place(state, memory, work.demands(), now, seed);
-    Step { commands: work.into_commands(placements), next_due: memory.next_due(now) }
+    Step {
+        commands: work.into_commands(placements),
+        next_due: memory.next_due(now),
+    }
 }
 
 /// Everything that is to be done for one app now.
@@ -91,7 +104,11 @@ fn decide(subject: &Subject<'_>) -> Todo {
         Duty::Remove => scale::remove(subject, &mut todo),
         Duty::Keep(app) => scale::keep(subject, app, &mut todo),
         Duty::Leave => {}
-        Duty::Act { kind, app, deployment } => match kind {
+        Duty::Act {
+            kind,
+            app,
+            deployment,
+        } => match kind {
             ActionKind::StartApplication => todo.is_done = true,
             ActionKind::StopApplication => scale::remove(subject, &mut todo),
             ActionKind::ScaleApplication => scale::scale(subject, app, deployment, &mut todo),
@@ -107,7 +124,9 @@ fn settle(memory: &mut Memory, work: &mut Work, subject: &Subject<'_>, todo: Tod
     let launch = launch::consider(memory, subject, todo.missing);
     let due = [todo.due, launch.due].into_iter().flatten().min();
     let taken = work.take(todo, launch.demand);
-    let confirm = taken.is_busy.then(|| subject.now.plus_millis(CONFIRM_MILLIS));
+    let confirm = taken
+        .is_busy
+        .then(|| subject.now.plus_millis(CONFIRM_MILLIS));
     memory.set_timer(subject.id, due.into_iter().chain(confirm).min());
     if taken.is_cut {
         memory.look_again(subject.id);

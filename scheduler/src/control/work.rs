@@ -1,7 +1,5 @@
 //! What is to be done: for one app, and for a whole step as commands of bounded size.
 
-use std::collections::BTreeMap;
-
 use spec::ids::{DeploymentId, TaskId};
 use spec::time::Timestamp;
 
@@ -50,11 +48,21 @@ pub(super) struct Taken {
     pub(super) is_cut: bool,
 }
 
+/// Tasks by why they are ended; there are few reasons.
+type ByReason = Vec<(KillReason, Vec<TaskId>)>;
+
+fn add(tasks: &mut ByReason, reason: KillReason, task: TaskId) {
+    match tasks.iter_mut().find(|(other, _)| *other == reason) {
+        Some((_, same)) => same.push(task),
+        None => tasks.push((reason, vec![task])),
+    }
+}
+
 /// What a step has decided so far.
 #[derive(Debug, Default)]
 pub(super) struct Work {
-    replace: BTreeMap<KillReason, Vec<TaskId>>,
-    end: BTreeMap<KillReason, Vec<TaskId>>,
+    replace: ByReason,
+    end: ByReason,
     inactive: Vec<TaskId>,
     expunge: Vec<TaskId>,
     kills_count: usize,
@@ -76,10 +84,10 @@ impl Work {
         let before = (self.kills_count, self.places_count);
         let mut is_cut = false;
         for (task, reason) in todo.replace {
-            is_cut |= !self.has_room(|work| work.replace.entry(reason).or_default().push(task));
+            is_cut |= !self.has_room(|work| add(&mut work.replace, reason, task));
         }
         for (task, reason) in todo.end {
-            is_cut |= !self.has_room(|work| work.end.entry(reason).or_default().push(task));
+            is_cut |= !self.has_room(|work| add(&mut work.end, reason, task));
         }
         for task in todo.inactive {
             is_cut |= !self.has_room(|work| work.inactive.push(task));
@@ -90,7 +98,10 @@ impl Work {
         if let Some(demand) = demand {
             is_cut |= self.demand(demand);
         }
-        Taken { is_busy: before != (self.kills_count, self.places_count), is_cut }
+        Taken {
+            is_busy: before != (self.kills_count, self.places_count),
+            is_cut,
+        }
     }
 
     fn has_room(&mut self, push: impl FnOnce(&mut Self)) -> bool {
@@ -127,16 +138,28 @@ impl Work {
     pub(super) fn into_commands(self, placements: Vec<Placement>) -> Vec<Command> {
         let mut commands = Vec::new();
         if !self.expunge.is_empty() {
-            commands.push(Command::Expunge { tasks: self.expunge });
+            commands.push(Command::Expunge {
+                tasks: self.expunge,
+            });
         }
         if !self.inactive.is_empty() {
-            commands.push(Command::MarkInactive { tasks: self.inactive });
+            commands.push(Command::MarkInactive {
+                tasks: self.inactive,
+            });
         }
         let replace = self.replace.into_iter();
-        commands.extend(replace.map(|(reason, tasks)| Command::KillTasks { tasks, wipe: false, reason }));
+        commands.extend(replace.map(|(reason, tasks)| Command::KillTasks {
+            tasks,
+            wipe: false,
+            reason,
+        }));
         let end = self.end.into_iter();
         commands.extend(end.map(|(reason, tasks)| Command::Decommission { tasks, reason }));
-        commands.extend(self.steps.into_iter().map(|(id, step)| Command::CompleteStep { id, step }));
+        commands.extend(
+            self.steps
+                .into_iter()
+                .map(|(id, step)| Command::CompleteStep { id, step }),
+        );
         if !placements.is_empty() {
             commands.push(Command::Place(placements));
         }
