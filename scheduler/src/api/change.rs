@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::answer::Accepted;
 use super::context::Api;
 use super::failure::Failure;
-use crate::cluster::AskError;
+use crate::cluster::{AskError, Options};
 use crate::state::{Command, Deploy, Outcome, PutApp, Refusal, State};
 
 /// How often a plan is made anew before the client is told to try again.
@@ -26,6 +26,21 @@ pub(super) struct Change {
     pub kill: Vec<TaskId>,
 }
 
+impl Change {
+    fn into_deploy(self, options: &Options, force: bool) -> Deploy {
+        let ports = &options.features.service_ports;
+        Deploy {
+            id: DeploymentId(Uuid::new_v4()),
+            force,
+            put: self.put,
+            remove: self.remove,
+            restart: self.restart,
+            kill: self.kill,
+            service_ports: (*ports.start(), *ports.end()),
+        }
+    }
+}
+
 /// Plans and proposes until it is accepted, refused for good, or has changed too often. What the last
 /// plan carried comes back with the deployment.
 pub(super) async fn deploy<T>(
@@ -36,26 +51,8 @@ pub(super) async fn deploy<T>(
     let mut last = Failure::internal();
     for _ in 0..ATTEMPTS {
         let (change, carried) = plan(&api.cluster.state())?;
-        let Change {
-            put,
-            remove,
-            restart,
-            kill,
-        } = change;
-        let id = DeploymentId(Uuid::new_v4());
-        match ask(
-            api,
-            Command::Deploy(Deploy {
-                id,
-                force,
-                put,
-                remove,
-                restart,
-                kill,
-            }),
-        )
-        .await?
-        {
+        let command = Command::Deploy(change.into_deploy(&api.cluster.options, force));
+        match ask(api, command).await? {
             Outcome::Deployed { id, version } => return Ok((Accepted { id, version }, carried)),
             // What the plan saw is no longer so: look again.
             Outcome::Refused(refusal @ (Refusal::Changed(_) | Refusal::AppExists(_))) => {

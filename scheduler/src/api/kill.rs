@@ -50,7 +50,7 @@ pub(super) async fn of_app(api: &Api, call: &Call, path: &str) -> Result<Respons
     let on_host = call.query.one("host").filter(|host| *host != "*");
     let victims = |state: &State| {
         let entry = lookup::app_or_404(state, path)?;
-        let tasks = lookup::tasks_of(state, &entry.app.id);
+        let tasks = state.tasks_of(&entry.app.id);
         let chosen = tasks.filter(|task| on_host.is_none_or(|host| host == host_of(state, task)));
         Ok((vec![entry.app.id.clone()], chosen.cloned().collect()))
     };

@@ -1,17 +1,15 @@
-//! Questions about the state that the resources share, in the API's terms: what a reader may see.
+//! What the state is asked by the paths of URLs, which may name anything.
 
 use std::sync::Arc;
 
-use spec::ids::{AppId, InstanceId, TaskId};
-use uuid::Uuid;
+use spec::ids::AppId;
 
 use super::failure::Failure;
-use crate::state::{AppEntry, Condition, State, Task};
+use crate::state::{AppEntry, State};
 
-/// The app that a path names; retired ones are not seen, and what is no id names nothing.
+/// The app that a path names; removed ones are not seen, and what is no id names nothing.
 pub(super) fn app<'s>(state: &'s State, path: &str) -> Option<&'s Arc<AppEntry>> {
-    let id = AppId::parse(path).ok()?;
-    state.apps.get(&id).filter(|entry| !entry.retired)
+    state.app(&AppId::parse(path).ok()?)
 }
 
 /// The same, or Marathon's 404.
@@ -27,37 +25,14 @@ pub(super) fn apps(state: &State) -> impl Iterator<Item = &Arc<AppEntry>> {
 /// Every app below a group; `None` when there is none and the group is not the root.
 pub(super) fn apps_below<'s>(state: &'s State, group: &str) -> Option<Vec<&'s Arc<AppEntry>>> {
     let group = spec::ids::canonical_path(group).ok()?;
-    let below: Vec<_> = apps(state)
-        .filter(|entry| entry.app.id.is_below(&group))
-        .collect();
-    (group == "/" || !below.is_empty()).then_some(below)
-}
-
-/// The tasks of an app, those still ending among them.
-pub(super) fn tasks_of<'s>(
-    state: &'s State,
-    app: &AppId,
-) -> impl Iterator<Item = &'s Arc<Task>> + use<'s> {
-    let end = |uuid, incarnation| TaskId {
-        instance: InstanceId {
-            app: app.clone(),
-            uuid,
-        },
-        incarnation,
-    };
-    state
-        .tasks
-        .range(end(Uuid::nil(), 0)..=end(Uuid::max(), u32::MAX))
-        .map(|(_, task)| task)
-}
-
-/// Instances that wait for an agent, or whose agent has not confirmed them (Marathon's queue `count`).
-pub(super) fn queue_count(state: &State, entry: &AppEntry) -> usize {
-    if entry.retired {
-        return 0;
+    if group == "/" {
+        return Some(apps(state).collect());
     }
-    let held = tasks_of(state, &entry.app.id)
-        .filter(|task| task.counts() && task.condition != Condition::Provisioned)
-        .count();
-    (entry.app.instances as usize).saturating_sub(held)
+    // Collected by key: the iterator borrows the path as long as the state.
+    let below: Vec<AppId> = state
+        .apps_below(&group)
+        .map(|entry| entry.app.id.clone())
+        .collect();
+    let below: Vec<_> = below.iter().filter_map(|id| state.app(id)).collect();
+    (!below.is_empty()).then_some(below)
 }

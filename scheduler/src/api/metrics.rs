@@ -54,7 +54,7 @@ fn of_apps(page: &mut Page, state: &State) {
     for entry in lookup::apps(state) {
         let id = entry.app.id.as_str();
         groups.extend(id.match_indices('/').skip(1).map(|(end, _)| &id[..end]));
-        let count = lookup::queue_count(state, entry);
+        let count = state.queue_count(&entry.app.id);
         apps += 1;
         queued += u32::from(count > 0);
         waiting += count;
@@ -227,7 +227,7 @@ fn overdue(api: &Api, state: &State) -> usize {
         .iter()
         .filter(|(_, waiting)| now.millis_since(waiting.since) > limit);
     late.filter_map(|(id, _)| lookup::app(state, id.as_str()))
-        .map(|entry| lookup::queue_count(state, entry))
+        .map(|entry| state.queue_count(&entry.app.id))
         .sum()
 }
 

@@ -22,7 +22,7 @@ pub(super) fn list(api: &Api, call: &Call) -> Response {
     let (state, waiting, now) = (api.cluster.state(), api.cluster.waiting.load(), now());
     let items: Vec<_> = lookup::apps(&state)
         .filter_map(|entry| {
-            let count = lookup::queue_count(&state, entry);
+            let count = state.queue_count(&entry.app.id);
             let waiting = waiting.get(&entry.app.id).map(AsRef::as_ref);
             (count > 0).then(|| QueueItem::of(&state, entry, count, waiting, sampled, now))
         })
@@ -36,7 +36,7 @@ pub(super) async fn reset_delay(api: &Api, path: &str) -> Result<Response, Failu
     let app = {
         let state = api.cluster.state();
         let entry = lookup::app(&state, path).ok_or_else(missing)?;
-        if lookup::queue_count(&state, entry) == 0 {
+        if state.queue_count(&entry.app.id) == 0 {
             return Err(missing());
         }
         entry.app.id.clone()

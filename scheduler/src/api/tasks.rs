@@ -36,7 +36,7 @@ pub(super) fn list(api: &Api, call: &Call) -> Result<Response, Failure> {
 pub(super) fn of_app(api: &Api, path: &str) -> Result<Response, Failure> {
     let state = api.cluster.state();
     let entry = lookup::app_or_404(&state, path)?;
-    let tasks = lookup::tasks_of(&state, &entry.app.id);
+    let tasks = state.tasks_of(&entry.app.id);
     let tasks: Vec<_> = tasks.map(|task| TaskShape::of(&state, task)).collect();
     Ok(answer::ok(&json_object("tasks", tasks)))
 }
@@ -48,7 +48,7 @@ pub(super) fn below(api: &Api, group: &str) -> Result<Response, Failure> {
         .ok_or_else(|| Failure::not_found(format!("Group '{group}' does not exist")))?;
     let tasks = entries
         .iter()
-        .flat_map(|entry| lookup::tasks_of(&state, &entry.app.id));
+        .flat_map(|entry| state.tasks_of(&entry.app.id));
     let tasks: Vec<_> = tasks.map(|task| TaskShape::of(&state, task)).collect();
     Ok(answer::ok(&json_object("tasks", tasks)))
 }

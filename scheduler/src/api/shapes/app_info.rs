@@ -10,7 +10,6 @@ use spec::time::Timestamp;
 use super::task::{TaskShape, reported_names};
 use super::task_stats::{Counts, StatsByVersion};
 use crate::api::embed::AppParts;
-use crate::api::lookup;
 use crate::state::{AppEntry, State, TaskFailure};
 
 /// A definition and the parts asked for.
@@ -99,7 +98,7 @@ impl<'s> AppInfo<'s> {
     /// The app of `entry` with `parts`, as of `now`.
     pub fn of(state: &'s State, entry: &'s AppEntry, parts: AppParts, now: Timestamp) -> Self {
         let id = &entry.app.id;
-        let tasks = || lookup::tasks_of(state, id);
+        let tasks = || state.tasks_of(id);
         let stats = |asked: bool| asked.then(|| StatsByVersion::of(&entry.app, tasks(), now));
         Self {
             app: &entry.app,
@@ -163,7 +162,7 @@ pub(in crate::api) fn readiness_of<'s>(state: &'s State, app: &AppId) -> Vec<Rea
             .iter()
             .map(move |report| readiness(&task.id, report))
     };
-    lookup::tasks_of(state, app).flat_map(of_task).collect()
+    state.tasks_of(app).flat_map(of_task).collect()
 }
 
 fn readiness<'s>(task: &'s TaskId, report: &'s ReadinessReport) -> ReadinessResult<'s> {
