@@ -83,7 +83,7 @@ const STATES: [TaskState; 10] = [
 fn moves() -> impl Strategy<Value = Move> {
     let n = || 0..8usize;
     let force = prop::bool::weighted(0.6);
-    let put = (0..5usize, 0..5u32, 0..3u8, 0..3u8, 0..7usize, force.clone());
+    let put = (0..5usize, 0..5u32, 0..3u8, 0..3u8, 0..7usize, force);
     let say = (
         n(),
         0..STATES.len(),
@@ -96,7 +96,7 @@ fn moves() -> impl Strategy<Value = Move> {
         6 => put.prop_map(|(app, instances, command, over, depends, force)| {
             Move::Put { app, instances, command, over, depends, force }
         }),
-        2 => (n(), force.clone()).prop_map(|(app, force)| Move::Remove { app, force }),
+        2 => (n(), force).prop_map(|(app, force)| Move::Remove { app, force }),
         1 => (n(), force).prop_map(|(app, force)| Move::Restart { app, force }),
         1 => n().prop_map(|task| Move::KillAndScale { task }),
         1 => n().prop_map(Move::Cancel),
