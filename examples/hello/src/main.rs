@@ -123,7 +123,7 @@ fn stop_on_sigterm() {
         // SAFETY: `_exit` is one of the few functions that a signal handler may call.
         unsafe { _exit(128 + number) }
     }
-    // SAFETY: both are in the C library that std itself is linked with, and `stop` lives as long as the program.
+    // SAFETY: both are in the C library that std itself is linked with; `stop` lives as long as the program.
     unsafe { signal(SIGTERM, stop) };
 }
 
