@@ -9,6 +9,7 @@ use raft::eraftpb::Message;
 use tokio::sync::{oneshot, watch};
 
 use super::store::Identity;
+use super::transport::Sent;
 use super::waiting::Proposal;
 
 /// Inputs that may wait for the driver, and the bytes of their proposals together.
@@ -78,6 +79,7 @@ pub(super) enum Input<O> {
         room: Room,
     },
     Step(Box<Message>),
+    Report(u64, Sent),
     /// Something else is to be looked at.
     Wake,
 }
@@ -176,6 +178,11 @@ impl<M: super::Machine> Handle<M> {
         {
             tracing::debug!("queue full: message from a peer dropped");
         }
+    }
+
+    /// What became of messages to the member `to`. `false`: too much is waiting, say it again later.
+    pub fn report(&self, to: u64, sent: Sent) -> bool {
+        self.shared.inputs.try_send(Input::Report(to, sent)).is_ok()
     }
 
     /// Where the log stands, now and whenever it changes. Closed when the log has stopped.

@@ -9,15 +9,16 @@ use raft::eraftpb::{
     ConfChange, ConfChangeV2, ConfState, Entry, EntryType, HardState, Message, MessageType,
     SnapshotMetadata,
 };
-use raft::{Config, RawNode, ReadOnlyOption, Ready, StateRole};
+use raft::{Config, RawNode, ReadOnlyOption, Ready, SnapshotStatus, StateRole};
 
 use super::election::{ELECTION_TICKS, Election, HEARTBEAT_TICKS};
 use super::handle::{ProposeError, Status};
 use super::snapshots::{Progress, SnapshotJob, SnapshotPolicy, Written};
 use super::storage::{Storage, split_chunks};
 use super::store::{LogStore, SnapshotWrite, StoreError, Write};
+use super::transport::{Sent, Transport};
 use super::waiting::{Answer, Proposal, Waiting};
-use super::{Machine, Transport, logger};
+use super::{Machine, logger};
 
 /// Bounds of raft's memory and messages; the defaults are none.
 const MESSAGE_BYTES_MAX: u64 = 1 << 20;
@@ -132,6 +133,17 @@ impl<M: Machine, S: LogStore> Node<M, S> {
                 MessageType::MsgSnapshot => split_chunks(&message.get_snapshot().data).is_some(),
                 _ => true,
             }
+    }
+
+    /// What the transport knows of its sendings. raft sends nothing more to a member that it believes to be
+    /// busy with a snapshot until it hears how that went.
+    pub fn report(&mut self, to: u64, sent: Sent) {
+        match sent {
+            Sent::Unreachable => self.raw.report_unreachable(to),
+            Sent::SnapshotArrived => self.raw.report_snapshot(to, SnapshotStatus::Finish),
+            Sent::SnapshotLost => self.raw.report_snapshot(to, SnapshotStatus::Failure),
+        }
+        self.election.settle(&mut self.raw.raft);
     }
 
     /// A single voter needs nobody's vote and does not wait for a timeout.
