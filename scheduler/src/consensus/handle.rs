@@ -23,8 +23,10 @@ pub enum ProposeError {
     /// Another master leads, if any. Nothing was appended.
     #[error("this master does not lead")]
     NotLeader { leader: Option<u64> },
-    /// Leadership was lost meanwhile: it may be applied or not.
-    #[error("leadership was lost before the entry was applied; whether it will be is unknown")]
+    /// Leadership was lost or the log stopped meanwhile: it may be applied or not.
+    #[error(
+        "whether the entry is or will be applied is unknown: leadership was lost, or the log stopped"
+    )]
     Dropped,
     /// Too much is waiting. Nothing was appended.
     #[error("too many proposals are waiting")]
@@ -220,5 +222,20 @@ impl<M: super::Machine> Handle<M> {
         }
         let failure = status.borrow().failure.clone();
         failure.map_or(Ok(()), |reason| Err(Stopped(reason)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queued_bytes_are_bounded_and_given_back() {
+        let used = Arc::default();
+        let most = Room::take(&used, QUEUE_BYTES_MAX - 1).unwrap();
+        assert!(Room::take(&used, 2).is_none());
+        let rest = Room::take(&used, 1).unwrap();
+        drop((most, rest));
+        assert_eq!(used.load(Ordering::Relaxed), 0);
     }
 }

@@ -251,7 +251,7 @@ impl<M: Machine, S: LogStore> Node<M, S> {
             let chunks = chunks.ok_or_else(malformed)?;
             snapshot = Some(SnapshotWrite::Received { meta, chunks });
         }
-        let received = snapshot.clone();
+        let received = snapshot.as_ref().map(|snapshot| snapshot.meta().clone());
         let hard_state = Some(self.raw.raft.hard_state());
         let entries = ready.take_entries();
         self.raw.mut_store().commit(Write {
@@ -260,13 +260,11 @@ impl<M: Machine, S: LogStore> Node<M, S> {
             hard_state,
             compact: 0,
         })?;
-        match received {
-            Some(SnapshotWrite::Received { meta, chunks }) => self.install(meta, chunks),
-            _ => Ok(()),
-        }
+        received.map_or(Ok(()), |meta| self.install(meta))
     }
 
-    fn install(&mut self, meta: SnapshotMetadata, chunks: Vec<Vec<u8>>) -> Result<(), NodeError> {
+    fn install(&mut self, meta: SnapshotMetadata) -> Result<(), NodeError> {
+        let chunks = self.store().chunks()?;
         let restored = self.machine.restore(meta.index, chunks);
         restored.map_err(|reason| NodeError::Restore {
             index: meta.index,

@@ -421,6 +421,13 @@ fn members_change_and_are_found_again_after_a_crash() {
         group.node(leader).unwrap().propose_members(change).unwrap();
         group.settle(leader);
         group.run(10);
+        let node = group.node(leader).unwrap();
+        let on_disk = node.store().outline().hard_state().commit;
+        assert_eq!(
+            on_disk,
+            node.status().applied,
+            "or a crash would go back to the old members"
+        );
     }
     let ticket = group.propose(leader, &["b"]);
     group.run(5);
