@@ -131,9 +131,8 @@ impl Memory {
 
     /// Apps whose time has come are to be looked at, and those without a place if there may be one now.
     pub(super) fn wake(&mut self, now: Timestamp) {
-        while let Some((at, _)) = self.timers.first().filter(|(at, _)| *at <= now) {
-            let at = *at;
-            if let Some((_, app)) = self.timers.pop_first().filter(|first| first.0 == at) {
+        while self.timers.first().is_some_and(|(at, _)| *at <= now) {
+            if let Some((_, app)) = self.timers.pop_first() {
                 self.timer_of.remove(&app);
                 self.dirty.insert(app);
             }
