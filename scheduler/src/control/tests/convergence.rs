@@ -224,6 +224,18 @@ fn a_scale_down_waits_for_its_victims() {
 }
 
 #[test]
+fn an_upgrade_waits_until_the_old_tasks_are_gone() {
+    let (mut it, id) = settled(json!({}));
+    it.deaf.insert(id.clone());
+    it.deploy(vec![web(json!({"cmd": "sleep 2"}))]);
+    it.run(MINUTE);
+    assert_eq!((it.count(&id), it.state.deployments.len()), ((8, 4), 1));
+    it.deaf.clear();
+    it.run(1_000);
+    it.assert_settled(&id, 4);
+}
+
+#[test]
 fn killed_tasks_come_back_as_the_same_instances() {
     let (mut it, id) = settled(json!({}));
     let before = it.ids(&id);
