@@ -13,6 +13,7 @@ pub mod node;
 pub mod options;
 pub mod resolver;
 pub mod runtime;
+pub mod sandbox;
 pub mod session;
 pub mod shim;
 pub mod usage;
