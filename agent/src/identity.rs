@@ -11,6 +11,7 @@
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -19,6 +20,7 @@ use uuid::Uuid;
 
 use crate::core::{Kept, Record};
 use crate::runtime::key::task_key;
+use crate::sandbox::Sandboxes;
 
 /// Why the directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -86,15 +88,20 @@ impl Identity {
 pub struct DataDir {
     root: PathBuf,
     sync: bool,
+    sandboxes: Sandboxes,
     _lock: File,
 }
 
 impl DataDir {
     /// Takes the directory, making it if need be. Without `sync` nothing is flushed: for simulated agents.
     pub fn open(root: &Path, sync: bool) -> Result<(Self, Identity), DiskError> {
-        for dir in ["tasks", "sandboxes"].map(|name| root.join(name)) {
-            fs::create_dir_all(&dir).map_err(at(&dir))?;
-        }
+        let tasks = root.join("tasks");
+        // Environments of tasks are in there: nobody else's business.
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&tasks)
+            .map_err(at(&tasks))?;
         let path = root.join("lock");
         let lock = File::options()
             .create(true)
@@ -109,6 +116,7 @@ impl DataDir {
         let dir = Self {
             root: root.to_owned(),
             sync,
+            sandboxes: Sandboxes::open(root).map_err(at(root))?,
             _lock: lock,
         };
         let identity = dir.read_identity()?;
@@ -172,14 +180,9 @@ impl DataDir {
         }
     }
 
-    /// Where sandboxes are.
-    pub fn sandboxes(&self) -> PathBuf {
-        self.root.join("sandboxes")
-    }
-
-    /// A task's sandbox.
-    pub fn sandbox(&self, task: &TaskId) -> PathBuf {
-        self.sandboxes().join(task_key(task))
+    /// Files of tasks.
+    pub fn sandboxes(&self) -> &Sandboxes {
+        &self.sandboxes
     }
 
     /// The directory itself.

@@ -5,6 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::runtime::process::ShimCommand;
+
 /// Ports that placement may hand out unless told otherwise, as Mesos.
 pub const PORTS: (u16, u16) = (31_000, 32_000);
 
@@ -31,8 +33,8 @@ pub struct Options {
     pub resolver: ResolverChoice,
     /// Docker's socket; `None`: `DOCKER_HOST` or the usual one.
     pub docker_socket: Option<PathBuf>,
-    /// The program that process tasks have as their parent: this one, unless told otherwise.
-    pub shim: PathBuf,
+    /// How the parent of a process task is called: a verb of this program, unless told otherwise.
+    pub shim: ShimCommand,
     /// How simulated tasks behave.
     pub hollow: HollowOptions,
     /// Time between two measurements of use.
@@ -57,7 +59,7 @@ impl Options {
             runtime: RuntimeChoice::Auto,
             resolver: ResolverChoice::Auto,
             docker_socket: None,
-            shim: std::env::current_exe().unwrap_or_default(),
+            shim: ShimCommand::of_this_program(),
             hollow: HollowOptions::default(),
             usage_interval: Duration::from_secs(5),
             env_vars_prefix: String::new(),

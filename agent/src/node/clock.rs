@@ -1,8 +1,10 @@
 //! The node's clock: wall time that never runs backwards and that a step backwards does not hold up.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use spec::time::Timestamp;
+
+use crate::runtime::clock::now as wall;
 
 /// A wall clock that is this far ahead was set, and is followed.
 const STEP_MILLIS: u64 = 1_000;
@@ -35,11 +37,4 @@ impl Clock {
         }
         now
     }
-}
-
-fn wall() -> Timestamp {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    Timestamp::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

@@ -1,6 +1,5 @@
 //! Logs of tasks: sent to the leader as they are read, and kept when a container goes.
 
-use std::io::SeekFrom;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,11 +9,11 @@ use futures_util::{Stream, StreamExt};
 use spec::ids::TaskId;
 use spec::protocol::{AgentMessage, LogFile, OpenLog};
 use tokio::fs::File;
-use tokio::io::{self, AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
+use tokio::io::{self, AsyncWriteExt};
 use tokio::sync::mpsc;
-use tokio_util::io::ReaderStream;
 
-use crate::runtime::{Runtime, RuntimeError};
+use crate::runtime::{LogStream, Runtime, RuntimeError};
+use crate::sandbox::log;
 
 /// Logs that are read at once.
 pub(super) const STREAMS_MAX: usize = 64;
@@ -24,11 +23,6 @@ const PART_BYTES_MAX: usize = 32 * 1024;
 const KEPT_LINES: u32 = 10_000;
 /// Bytes of them.
 const KEPT_BYTES_MAX: u64 = 1024 * 1024;
-/// How far back the end of a file is searched for lines.
-const TAIL_BYTES_MAX: u64 = 16 * 1024 * 1024;
-/// Read at once in that search.
-const BLOCK_BYTES: u64 = 64 * 1024;
-
 type Parts = Pin<Box<dyn Stream<Item = Result<Bytes, String>> + Send>>;
 
 fn name_of(file: LogFile) -> &'static str {
@@ -91,67 +85,18 @@ async fn open(
     } = request;
     if let Some(runtime) = runtime {
         match runtime.log(task, *file, *tail_lines, *follow).await {
-            Ok(parts) => {
-                return Ok(Box::pin(
-                    parts.map(|part| part.map_err(|error| error.to_string())),
-                ));
-            }
+            Ok(parts) => return Ok(in_words(parts)),
             Err(RuntimeError::NotFound) => {}
             Err(error) => return Err(error.to_string()),
         }
     }
-    let path = sandbox.join(name_of(*file));
-    let mut file = File::open(&path)
-        .await
-        .map_err(|_| format!("task '{task}' has no log on this agent"))?;
-    let from = start_of_tail(&mut file, *tail_lines)
-        .await
-        .map_err(|error| error.to_string())?;
-    file.seek(SeekFrom::Start(from))
-        .await
-        .map_err(|error| error.to_string())?;
-    Ok(Box::pin(
-        ReaderStream::new(file).map(|part| part.map_err(|error| error.to_string())),
-    ))
+    let parts = log::read(sandbox, *file, *tail_lines, None).await;
+    let parts = parts.map_err(|_| format!("task '{task}' has no log on this agent"))?;
+    Ok(in_words(parts))
 }
 
-/// Where the last `lines` lines of a file begin.
-async fn start_of_tail(file: &mut File, lines: Option<u32>) -> io::Result<u64> {
-    let length = file.seek(SeekFrom::End(0)).await?;
-    let Some(lines) = lines else { return Ok(0) };
-    if lines == 0 {
-        return Ok(length);
-    }
-    let floor = length.saturating_sub(TAIL_BYTES_MAX);
-    let (mut end, mut left) = (length, u64::from(lines));
-    let mut block = Vec::new();
-    while end > floor {
-        let start = end.saturating_sub(BLOCK_BYTES).max(floor);
-        block.clear();
-        file.seek(SeekFrom::Start(start)).await?;
-        (&mut *file)
-            .take(end - start)
-            .read_to_end(&mut block)
-            .await?;
-        for (at, _) in block
-            .iter()
-            .enumerate()
-            .rev()
-            .filter(|(_, byte)| **byte == b'\n')
-        {
-            let after = start + at as u64 + 1;
-            // The line break at the very end closes the last line and begins none.
-            if after == length {
-                continue;
-            }
-            left = left.saturating_sub(1);
-            if left == 0 {
-                return Ok(after);
-            }
-        }
-        end = start;
-    }
-    Ok(floor)
+fn in_words(parts: LogStream) -> Parts {
+    Box::pin(parts.map(|part| part.map_err(|error| error.to_string())))
 }
 
 /// Puts the last lines of a container's log into its sandbox, where they stay for as long as it does.
@@ -169,7 +114,7 @@ pub(super) async fn keep(runtime: &dyn Runtime, task: &TaskId, sandbox: &Path) {
     }
 }
 
-async fn write(mut parts: crate::runtime::LogStream, path: &Path) -> io::Result<()> {
+async fn write(mut parts: LogStream, path: &Path) -> io::Result<()> {
     let mut file = File::create(path).await?;
     let mut room = KEPT_BYTES_MAX;
     while let Some(Ok(part)) = parts.next().await {
@@ -181,30 +126,4 @@ async fn write(mut parts: crate::runtime::LogStream, path: &Path) -> io::Result<
         }
     }
     file.flush().await
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn the_last_lines_of_a_file() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("stdout");
-        let long = "x".repeat(100_000);
-        for (text, lines, tail) in [
-            ("a\nb\nc\n", Some(2), "b\nc\n"),
-            ("a\nb\nc", Some(2), "b\nc"),
-            ("a\nb\n", Some(9), "a\nb\n"),
-            ("a\nb\n", Some(0), ""),
-            ("a\nb\n", None, "a\nb\n"),
-            ("", Some(1), ""),
-            (&format!("a\n{long}\nb\n"), Some(2), &format!("{long}\nb\n")),
-        ] {
-            std::fs::write(&path, text).unwrap();
-            let mut file = File::open(&path).await.unwrap();
-            let from = usize::try_from(start_of_tail(&mut file, lines).await.unwrap()).unwrap();
-            assert_eq!(&text[from..], tail, "{lines:?}");
-        }
-    }
 }

@@ -2,6 +2,7 @@
 
 use spec::ids::TaskId;
 use spec::protocol::{AgentMessage, OpenLog};
+use spec::time::Timestamp;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{error, info};
 
@@ -79,22 +80,21 @@ impl Node {
             .iter()
             .map(|report| task_key(&report.task))
             .collect();
-        let Ok(entries) = std::fs::read_dir(self.disk.sandboxes()) else {
-            return Ok(());
-        };
-        let ended = entries.flatten().filter_map(|entry| {
-            let name = entry
-                .file_name()
-                .into_string()
-                .ok()
-                .filter(|name| !live.contains(name))?;
-            let changed = entry.metadata().ok()?.modified().ok()?;
+        let names = self.disk.sandboxes().names().unwrap_or_default();
+        let tasks = names
+            .into_iter()
+            .filter(|name| !live.contains(name))
+            .filter_map(|name| name.parse().ok());
+        let ended = tasks.filter_map(|task: TaskId| {
+            let changed = std::fs::metadata(self.disk.sandboxes().path(&task))
+                .ok()?
+                .modified()
+                .ok()?;
             let millis = changed
                 .duration_since(std::time::UNIX_EPOCH)
                 .ok()?
                 .as_millis();
-            let at = spec::time::Timestamp::from_millis(u64::try_from(millis).ok()?);
-            Some((name.parse::<TaskId>().ok()?, at))
+            Some((task, Timestamp::from_millis(u64::try_from(millis).ok()?)))
         });
         let (ended, now) = (ended.collect(), self.now());
         let effects = self.core.found_sandboxes(ended, now);
@@ -174,9 +174,12 @@ impl Node {
             }
             Effect::StopChecks(task) => self.works.stop_checks(&task),
             Effect::DropSandbox(task) => {
-                let sandbox = self.disk.sandbox(&task);
-                self.works
-                    .spawn(async move { drop(tokio::fs::remove_dir_all(sandbox).await) });
+                let disk = self.disk.clone();
+                self.works.spawn_blocking(move || {
+                    if let Err(error) = disk.sandboxes().remove(&task) {
+                        info!(%task, %error, "a sandbox could not be removed");
+                    }
+                });
             }
         }
     }
@@ -191,7 +194,7 @@ impl Node {
                 .works
                 .spawn(async move { drop(events.send(Event::LaunchFailed(task, error)).await) });
         };
-        let sandbox = self.disk.sandbox(&order.task);
+        let sandbox = self.disk.sandboxes().path(&order.task);
         let inside = match order.runtime {
             RuntimeKind::Docker => docker::SANDBOX.to_owned(),
             RuntimeKind::Process | RuntimeKind::Hollow => sandbox.display().to_string(),
@@ -218,24 +221,22 @@ impl Node {
             ..
         } = order;
         let resolvers = self.resolver.addresses;
-        self.works.launch(
-            runtime,
-            Launch {
-                task,
-                app,
-                host_ports,
-                env,
-                agent,
-                sandbox,
-                resolvers,
-            },
-        );
+        let launch = Launch {
+            task,
+            app,
+            host_ports,
+            env,
+            agent,
+            sandbox,
+            resolvers,
+        };
+        self.works.launch(runtime, launch, self.disk.clone());
     }
 
     fn remove(&mut self, task: TaskId, kind: RuntimeKind) {
         match self.registry.get(kind) {
             Some(runtime) => {
-                let sandbox = self.disk.sandbox(&task);
+                let sandbox = self.disk.sandboxes().path(&task);
                 self.works.remove(runtime, task, sandbox);
             }
             None => {
@@ -322,7 +323,10 @@ impl Node {
             .core
             .runtime_of(&request.task)
             .and_then(|kind| self.registry.get(kind));
-        let (sandbox, events) = (self.disk.sandbox(&request.task), self.works.events());
+        let (sandbox, events) = (
+            self.disk.sandboxes().path(&request.task),
+            self.works.events(),
+        );
         let sending = async move {
             logs::send(request, runtime, sandbox, outgoing).await;
             let _ = events.send(Event::LogEnded(stream)).await;

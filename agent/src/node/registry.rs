@@ -12,6 +12,7 @@ use crate::options::{Options, RuntimeChoice};
 use crate::runtime::Runtime;
 use crate::runtime::docker::Docker;
 use crate::runtime::hollow::Hollow;
+use crate::runtime::process::Process;
 
 /// The runtimes of one agent.
 #[derive(Clone, Debug, Default)]
@@ -38,7 +39,7 @@ impl Registry {
                 );
             }
             RuntimeChoice::Process => {
-                registry.try_process(options, owner, root);
+                registry.try_process(options, root);
                 registry.lacks(
                     RuntimeKind::Docker,
                     "the agent was started with --runtime process",
@@ -46,7 +47,7 @@ impl Registry {
             }
             RuntimeChoice::Auto => {
                 registry.try_docker(options, owner).await;
-                registry.try_process(options, owner, root);
+                registry.try_process(options, root);
             }
         }
         registry
@@ -73,8 +74,11 @@ impl Registry {
         }
     }
 
-    fn try_process(&mut self, _options: &Options, _owner: &str, _root: &Path) {
-        self.lacks(RuntimeKind::Process, "not here yet");
+    fn try_process(&mut self, options: &Options, root: &Path) {
+        match Process::open(root, options.shim.clone()) {
+            Ok(process) => self.add(RuntimeKind::Process, Arc::new(process)),
+            Err(error) => self.lacks(RuntimeKind::Process, &error.to_string()),
+        }
     }
 
     pub(super) fn add(&mut self, kind: RuntimeKind, runtime: Arc<dyn Runtime>) {

@@ -18,7 +18,9 @@ use super::logs;
 use crate::checks::plan::Plan;
 use crate::checks::{CheckKey, Probed, prober};
 use crate::core::RuntimeKind;
+use crate::identity::DataDir;
 use crate::runtime::{Exit, Found, Launch, Progress, Runtime, RuntimeError, Signal};
+use crate::sandbox;
 use crate::session::BoxedStream;
 
 /// Launches at once: more would only wait for each other inside Docker, and hold its sockets.
@@ -99,11 +101,16 @@ impl Works {
         self.calls.spawn(work);
     }
 
+    /// The same for work that blocks; it is finished even when the node is gone.
+    pub(super) fn spawn_blocking(&mut self, work: impl FnOnce() + Send + 'static) {
+        self.spawn(async move { drop(tokio::task::spawn_blocking(work).await) });
+    }
+
     fn turn(&mut self, task: &TaskId) -> Arc<Mutex<()>> {
         self.turns.entry(task.clone()).or_default().clone()
     }
 
-    pub(super) fn launch(&mut self, runtime: Arc<dyn Runtime>, launch: Launch) {
+    pub(super) fn launch(&mut self, runtime: Arc<dyn Runtime>, launch: Launch, disk: Arc<DataDir>) {
         let (events, task) = (self.events.clone(), launch.task.clone());
         let cancelled = CancellationToken::new();
         self.launches.insert(task.clone(), cancelled.clone());
@@ -112,13 +119,15 @@ impl Works {
         self.spawn(async move {
             let launching = async {
                 let _turn = turn.lock().await;
-                // Simulated launches wait for nothing but time.
-                let _permit = if runtime.name() == "hollow" {
-                    None
-                } else {
-                    limit.acquire().await.ok()
+                // Simulated launches have no files and wait for nothing but time.
+                let _permit = match runtime.name() {
+                    "hollow" => None,
+                    _ => {
+                        let permit = limit.acquire().await.ok();
+                        prepare(&*runtime, &launch, &disk, &progress).await?;
+                        permit
+                    }
                 };
-                prepare(&*runtime, &launch).await?;
                 runtime.launch(&launch, progress).await
             };
             let event = tokio::select! {
@@ -253,11 +262,29 @@ fn progress(events: mpsc::Sender<Event>, task: TaskId) -> Progress {
     })
 }
 
-/// Makes the sandbox ready.
-async fn prepare(runtime: &dyn Runtime, launch: &Launch) -> Result<(), RuntimeError> {
-    if runtime.name() == "hollow" {
+/// Makes the sandbox ready: the directory, with the app's artifacts in it.
+async fn prepare(
+    runtime: &dyn Runtime,
+    launch: &Launch,
+    disk: &DataDir,
+    progress: &Progress,
+) -> Result<(), RuntimeError> {
+    // Users of containers are not of this machine.
+    let user = launch
+        .app
+        .user
+        .as_deref()
+        .filter(|_| runtime.name() == "process");
+    let failed = |error: &dyn std::fmt::Display| {
+        RuntimeError::Failed(format!("preparing the sandbox: {error}"))
+    };
+    disk.sandboxes()
+        .create(&launch.task, user)
+        .map_err(|error| failed(&error))?;
+    if launch.app.fetch.is_empty() {
         return Ok(());
     }
-    let made = tokio::fs::create_dir_all(&launch.sandbox).await;
-    made.map_err(|error| RuntimeError::Failed(format!("{}: {error}", launch.sandbox.display())))
+    progress("fetching artifacts");
+    let fetched = sandbox::fetch(&launch.sandbox, &launch.app.fetch, user).await;
+    fetched.map_err(|error| failed(&error))
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -15,6 +15,7 @@ use spec::time::Timestamp;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::clock::now;
 use super::{Exit, Found, Launch, LogStream, Progress, Runtime, RuntimeError, Signal, Status};
 use crate::options::HollowOptions;
 
@@ -104,13 +105,6 @@ impl Simulated {
 /// A part of `all`, from half of it up.
 fn share(all: u64, random: f64) -> u64 {
     (all as f64 * (0.5 + random / 2.0)) as u64
-}
-
-fn now() -> Timestamp {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    Timestamp::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 fn exit(code: i32) -> Exit {
