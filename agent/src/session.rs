@@ -26,6 +26,8 @@ const INCOMING_MAX: usize = 64;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long the leader may take to answer the opening: it has to replicate a registration.
 const WELCOME_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the end of a session is waited for.
+const END_TIMEOUT: Duration = Duration::from_millis(100);
 /// First pause after all masters were tried in vain; doubles each round.
 const PAUSE_MILLIS_MIN: u64 = 100;
 /// Longest such pause.
@@ -90,7 +92,11 @@ impl Session {
     pub async fn ended(self) -> SessionError {
         drop(self.incoming);
         drop(self.outgoing);
-        self.pump.await.unwrap_or(SessionError::Closed)
+        // It ends at once, unless it is just now writing to somebody who does not read.
+        let ended = timeout(END_TIMEOUT, self.pump).await;
+        ended
+            .unwrap_or(Ok(SessionError::Closed))
+            .unwrap_or(SessionError::Closed)
     }
 }
 

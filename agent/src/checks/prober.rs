@@ -184,3 +184,7 @@ async fn keep(response: hyper::Response<Incoming>) -> Response {
         body,
     }
 }
+
+#[cfg(test)]
+#[path = "prober_tests.rs"]
+mod tests;

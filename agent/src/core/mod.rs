@@ -310,20 +310,6 @@ impl Core {
         self.tasks.get(id).and_then(|task| task.runtime)
     }
 
-    /// Ends every task (the agent is to go without leaving anything).
-    pub fn kill_all(&mut self, grace_millis: u64, now: Timestamp) -> Vec<Effect> {
-        let all: Vec<TaskId> = self.tasks.keys().cloned().collect();
-        for id in all {
-            self.with(&id, now, |task, cx| task.kill(grace_millis, cx));
-        }
-        self.take_effects()
-    }
-
-    /// Are there tasks that have not ended?
-    pub fn has_live_tasks(&self) -> bool {
-        self.tasks.values().any(|task| !task.has_ended())
-    }
-
     fn expire_sandboxes(&mut self, now: Timestamp) {
         self.effects.extend(
             self.sandboxes

@@ -1,5 +1,7 @@
 //! Does what the core says, and tells it what happened.
 
+use std::sync::Arc;
+
 use spec::ids::TaskId;
 use spec::protocol::{AgentMessage, OpenLog};
 use spec::time::Timestamp;
@@ -13,7 +15,7 @@ use crate::core::{Effect, LaunchOrder, RuntimeKind};
 use crate::environment::{EnvInput, environment};
 use crate::identity::Identity;
 use crate::runtime::key::task_key;
-use crate::runtime::{Launch, docker};
+use crate::runtime::{Found, Launch, Runtime, docker};
 
 impl Node {
     /// Takes over what an earlier run left: records, then what each runtime has, then sandboxes.
@@ -271,15 +273,7 @@ impl Node {
             Event::Removed(task) => self.core.removed(&task, now),
             Event::RemoveFailed(task) => self.core.remove_failed(&task, now),
             Event::Probed(task, key, probed) => self.core.probed(&task, &key, &probed, now),
-            Event::Listed(kind, runtime, found) => {
-                info!(runtime = %kind, "this runtime answers now");
-                self.registry.add(kind, runtime);
-                self.info.runtimes = self.registry.offered();
-                self.core.offer(self.registry.offered());
-                let effects = self.core.found(kind, found, now);
-                self.redial().await;
-                effects
-            }
+            Event::Listed(kind, runtime, found) => self.on_listed(kind, runtime, found).await,
             Event::Connected {
                 stream,
                 turn,
@@ -301,6 +295,25 @@ impl Node {
             }
         };
         self.perform(effects).await
+    }
+
+    /// A runtime that had not answered does: what it has is taken over, and the leader told of it.
+    async fn on_listed(
+        &mut self,
+        kind: RuntimeKind,
+        runtime: Arc<dyn Runtime>,
+        found: Vec<Found>,
+    ) -> Vec<Effect> {
+        info!(runtime = %kind, "this runtime answers now");
+        self.registry.add(kind, runtime);
+        self.core.offer(self.registry.offered());
+        let now = self.now();
+        let effects = self.core.found(kind, found, now);
+        if self.info.runtimes != self.registry.offered() {
+            self.info.runtimes = self.registry.offered();
+            self.redial().await;
+        }
+        effects
     }
 
     /// Begins to send a task's log.

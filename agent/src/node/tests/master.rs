@@ -1,11 +1,13 @@
-//! The master's end of the protocol, one message at a time.
+//! The master's end of the protocol, one message at a time. Also used by the tests of the whole agent.
+
+#![allow(missing_docs, reason = "only for tests")]
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
-use spec::ids::AgentId;
+use spec::ids::{AgentId, TaskId};
 use spec::protocol::{
     AgentMessage, FRAME_BYTES_MAX, Fence, Hello, MAGIC, MasterMessage, TaskReport, TaskState,
     Usage, VERSION, Welcome,
@@ -18,33 +20,33 @@ use uuid::Uuid;
 /// More than any wait in these tests; reached only when something is wrong.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-pub(super) struct Master(TcpListener);
+pub struct Master(TcpListener);
 
 /// One agent's connection.
-pub(super) struct Peer {
+pub struct Peer {
     stream: Framed<TcpStream, LengthDelimitedCodec>,
-    pub(super) hello: Hello,
+    pub hello: Hello,
     /// Highest number of a report seen.
-    pub(super) seq: u64,
+    pub seq: u64,
     seen: Vec<TaskReport>,
 }
 
 impl Master {
-    pub(super) async fn bind() -> Self {
+    pub async fn bind() -> Self {
         Self(TcpListener::bind("127.0.0.1:0").await.unwrap())
     }
 
-    pub(super) fn address(&self) -> SocketAddr {
+    pub fn address(&self) -> SocketAddr {
         self.0.local_addr().unwrap()
     }
 
     /// The next connection that says hello.
-    pub(super) async fn accept(&self) -> Peer {
+    pub async fn accept(&self) -> Peer {
         self.accept_until(|_| true).await
     }
 
     /// The next connection whose hello is as wanted; others are closed.
-    pub(super) async fn accept_until(&self, wanted: impl Fn(&Hello) -> bool) -> Peer {
+    pub async fn accept_until(&self, wanted: impl Fn(&Hello) -> bool) -> Peer {
         let accepting = async {
             loop {
                 if let Some(peer) = self.accept_one().await.filter(|peer| wanted(&peer.hello)) {
@@ -86,18 +88,18 @@ impl Master {
 }
 
 impl Peer {
-    pub(super) async fn send(&mut self, message: MasterMessage) {
+    pub async fn send(&mut self, message: MasterMessage) {
         self.stream
             .send(Bytes::from(postcard::to_allocvec(&message).unwrap()))
             .await
             .unwrap();
     }
 
-    pub(super) async fn welcome(&mut self, index: u64) {
+    pub async fn welcome(&mut self, index: u64) {
         self.welcome_to(Uuid::from_u128(1), index).await;
     }
 
-    pub(super) async fn welcome_to(&mut self, cluster_id: Uuid, index: u64) {
+    pub async fn welcome_to(&mut self, cluster_id: Uuid, index: u64) {
         self.send(MasterMessage::Welcome(Welcome {
             protocol: VERSION,
             agent_id: AgentId::new("c-S1"),
@@ -123,14 +125,14 @@ impl Peer {
         }
     }
 
-    pub(super) async fn until(&mut self, n: u32, state: TaskState) -> TaskReport {
-        let task = crate::core::tests::task(n);
-        self.report(|report| report.task == task && report.state == state)
+    /// The first report that this task is in this state.
+    pub async fn until(&mut self, task: &TaskId, state: TaskState) -> TaskReport {
+        self.report(|report| report.task == *task && report.state == state)
             .await
     }
 
     /// The first report so far, or from now on, that is as wanted.
-    pub(super) async fn report(&mut self, wanted: impl Fn(&TaskReport) -> bool) -> TaskReport {
+    pub async fn report(&mut self, wanted: impl Fn(&TaskReport) -> bool) -> TaskReport {
         if let Some(report) = self.seen.iter().find(|report| wanted(report)) {
             return report.clone();
         }
@@ -149,7 +151,7 @@ impl Peer {
         }
     }
 
-    pub(super) async fn usage(&mut self) -> Usage {
+    pub async fn usage(&mut self) -> Usage {
         loop {
             if let AgentMessage::Usage(usage) = self.next().await {
                 return usage;
@@ -158,7 +160,7 @@ impl Peer {
     }
 
     /// A whole log.
-    pub(super) async fn log(&mut self, wanted: u64) -> (String, Option<String>) {
+    pub async fn log(&mut self, wanted: u64) -> (String, Option<String>) {
         let mut text = Vec::new();
         loop {
             match self.next().await {

@@ -134,13 +134,13 @@ async fn joins_runs_kills_and_forgets() {
     );
     assert!(peer.hello.info.runtimes.hollow && peer.hello.info.capacity.cpus_milli > 0);
     peer.send(wants(2, true, &[1, 2], &[])).await;
-    peer.until(1, TaskState::Running).await;
-    peer.until(2, TaskState::Running).await;
+    peer.until(&task(1), TaskState::Running).await;
+    peer.until(&task(2), TaskState::Running).await;
     let usage = peer.usage().await;
     assert_eq!(usage.tasks.len(), 2);
     assert!(usage.machine.mem_bytes > 0);
     peer.send(wants(3, false, &[], &[2])).await;
-    let ending = peer.until(2, TaskState::Killed).await;
+    let ending = peer.until(&task(2), TaskState::Killed).await;
     peer.send(MasterMessage::Acknowledged { seq: ending.seq })
         .await;
     drop(peer);
@@ -159,7 +159,7 @@ async fn an_ending_is_said_again_until_it_is_acknowledged() {
     let agent = spawn_over(&survivor, options(&master, dir.path()));
     let mut peer = joined(&master).await;
     peer.send(wants(2, true, &[1], &[])).await;
-    peer.until(1, TaskState::Running).await;
+    peer.until(&task(1), TaskState::Running).await;
     drop(peer);
     survivor.end(
         &task(1),
@@ -191,10 +191,10 @@ async fn old_leaders_are_not_obeyed() {
     let agent = spawn_over(&survivor, options(&master, dir.path()));
     let mut peer = joined(&master).await;
     peer.send(wants(9, true, &[1], &[])).await;
-    peer.until(1, TaskState::Running).await;
+    peer.until(&task(1), TaskState::Running).await;
     peer.send(wants(8, true, &[], &[1])).await;
     peer.send(wants(9, false, &[2], &[])).await;
-    peer.until(2, TaskState::Running).await;
+    peer.until(&task(2), TaskState::Running).await;
     drop(peer);
     let mut old = master.accept().await;
     assert_eq!(old.hello.fence, Fence { term: 1, index: 9 });
@@ -216,7 +216,7 @@ async fn a_restart_adopts_what_runs_and_removes_orphans() {
     let mut peer = joined(&master).await;
     peer.send(wants(2, true, &[1, 2, 3], &[])).await;
     for n in [1, 2, 3] {
-        peer.until(n, TaskState::Running).await;
+        peer.until(&task(n), TaskState::Running).await;
     }
     let seq = peer.seq;
     agent.stop().await;
@@ -238,7 +238,7 @@ async fn a_restart_adopts_what_runs_and_removes_orphans() {
     );
     peer.welcome(2).await;
     peer.send(wants(3, true, &[1], &[])).await;
-    peer.until(2, TaskState::Killed).await;
+    peer.until(&task(2), TaskState::Killed).await;
     peer.send(MasterMessage::Acknowledged { seq: peer.seq })
         .await;
     survivor.until_only(&task(1)).await;
@@ -253,10 +253,10 @@ async fn a_kill_calls_off_a_launch_that_hangs() {
     let agent = spawn_over(&survivor, options(&master, dir.path()));
     let mut peer = joined(&master).await;
     peer.send(wants(2, true, &[1], &[])).await;
-    peer.until(1, TaskState::Staging).await;
+    peer.until(&task(1), TaskState::Staging).await;
     survivor.until(|survivor| survivor.launches() == 1).await;
     peer.send(wants(3, false, &[], &[1])).await;
-    peer.until(1, TaskState::Killed).await;
+    peer.until(&task(1), TaskState::Killed).await;
     assert!(!survivor.has(&task(1)));
     agent.stop().await;
 }
@@ -307,7 +307,7 @@ async fn logs_are_sent_in_parts_and_ended() {
     let agent = spawn(options(&master, dir.path()));
     let mut peer = joined(&master).await;
     peer.send(wants(2, true, &[1], &[])).await;
-    peer.until(1, TaskState::Running).await;
+    peer.until(&task(1), TaskState::Running).await;
     let open = |n, stream| {
         let (task, file) = (task(n), LogFile::Stdout);
         MasterMessage::OpenLog(OpenLog {
@@ -363,7 +363,7 @@ async fn tasks_are_ended_on_exit_when_that_was_asked_for() {
     );
     let mut peer = joined(&master).await;
     peer.send(wants(2, true, &[1], &[])).await;
-    peer.until(1, TaskState::Running).await;
+    peer.until(&task(1), TaskState::Running).await;
     agent.stop().await;
     assert!(!survivor.has(&task(1)));
 }
