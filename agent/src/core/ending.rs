@@ -16,20 +16,25 @@ pub fn ending(exit: &Exit, asked: bool) -> (TaskState, String) {
     if asked {
         return (
             TaskState::Killed,
-            cut(&with_detail("Killed on request".to_owned(), &how(exit))),
+            cut(&format!("Killed on request: {}", how(exit))),
         );
     }
-    let state = if exit.code == Some(0) && !exit.out_of_memory {
-        TaskState::Finished
-    } else {
-        TaskState::Failed
-    };
-    (state, cut(&with_detail(how(exit), &exit.message)))
+    let finished = exit.code == Some(0) && !exit.out_of_memory;
+    (
+        if finished {
+            TaskState::Finished
+        } else {
+            TaskState::Failed
+        },
+        cut(&how(exit)),
+    )
 }
 
+/// What the runtime says, if it says anything.
 fn how(exit: &Exit) -> String {
     match exit.code {
         _ if exit.out_of_memory => "Memory limit exceeded".to_owned(),
+        _ if !exit.message.trim().is_empty() => exit.message.trim().to_owned(),
         None => "Ended with an unknown exit status".to_owned(),
         Some(code) if (SIGNAL_BASE + 1..=SIGNAL_BASE + SIGNAL_MAX).contains(&code) => {
             format!(
@@ -39,14 +44,6 @@ fn how(exit: &Exit) -> String {
         }
         Some(code) => format!("Command exited with status {code}"),
     }
-}
-
-fn with_detail(mut message: String, detail: &str) -> String {
-    let detail = detail.trim();
-    if !detail.is_empty() && detail != message {
-        message = format!("{message}: {detail}");
-    }
-    message
 }
 
 /// The message, at most as long as is kept.
@@ -97,7 +94,7 @@ mod tests {
                 exit(Some(127), false, "no such file"),
                 false,
                 failed,
-                "Command exited with status 127: no such file",
+                "no such file",
             ),
             (
                 exit(Some(0), true, ""),

@@ -17,6 +17,9 @@ use crate::identity::Identity;
 use crate::runtime::key::task_key;
 use crate::runtime::{Found, Launch, Runtime, docker};
 
+/// Where processes look for programs, unless the app says otherwise.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 impl Node {
     /// Takes over what an earlier run left: records, then what each runtime has, then sandboxes.
     pub(super) async fn take_over(&mut self) -> Result<(), AgentError> {
@@ -202,7 +205,7 @@ impl Node {
             RuntimeKind::Process | RuntimeKind::Hollow => sandbox.display().to_string(),
         };
         let agent = self.agent_id();
-        let env = environment(&EnvInput {
+        let mut env = environment(&EnvInput {
             task: &order.task,
             app: &order.app,
             host_ports: &order.host_ports,
@@ -222,6 +225,11 @@ impl Node {
             host_ports,
             ..
         } = order;
+        if order.runtime == RuntimeKind::Process {
+            // As Mesos' executor: what a command starts must find its programs.
+            env.entry("PATH".to_owned())
+                .or_insert_with(|| PATH.to_owned());
+        }
         let resolvers = self.resolver.addresses;
         let launch = Launch {
             task,

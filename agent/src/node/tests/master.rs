@@ -1,6 +1,6 @@
 //! The master's end of the protocol, one message at a time. Also used by the tests of the whole agent.
 
-#![allow(missing_docs, reason = "only for tests")]
+#![allow(missing_docs, dead_code, reason = "each test program uses its part")]
 
 use std::net::SocketAddr;
 use std::time::Duration;
