@@ -12,6 +12,21 @@ use crate::{http, stop};
 /// Time for a cluster to answer, and to clean up.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
+/// How to start one.
+#[derive(Clone, Debug, Default)]
+pub struct Dev {
+    /// `--runtime`.
+    pub runtime: &'static str,
+    /// Wanted REST port; 0 for any.
+    pub http: u16,
+    /// Wanted DNS port; 0 for any.
+    pub dns: u16,
+    /// `--data-dir`; temporary when not given.
+    pub data_dir: Option<PathBuf>,
+    /// Further arguments.
+    pub more: Vec<String>,
+}
+
 /// A running cluster.
 pub struct Cluster {
     child: Child,
@@ -25,14 +40,19 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Starts one on the given ports, or on free ones where these are taken.
-    pub fn start(programs: &Path, scratch: &Path, runtime: &str, http: u16, dns: u16) -> anyhow::Result<Self> {
+    /// Starts one on the given ports, or on free ones where these are taken; up when this returns.
+    pub fn start(programs: &Path, scratch: &Path, dev: &Dev) -> anyhow::Result<Self> {
         let clusterctl = programs.join("clusterctl");
-        let (http, dns) = (free(http)?, free(dns)?);
+        let (http, dns) = (free(dev.http)?, free(dev.dns)?);
         let log = scratch.join("clusterctl.log");
-        let file = std::fs::File::create(&log)?;
-        let child = Command::new(&clusterctl)
-            .args(["dev", "--runtime", runtime, "--http", &http.to_string(), "--dns", &dns.to_string()])
+        let file = std::fs::File::options().create(true).append(true).open(&log)?;
+        let mut command = Command::new(&clusterctl);
+        command.args(["dev", "--runtime", dev.runtime, "--http", &http.to_string(), "--dns", &dns.to_string()]);
+        if let Some(dir) = &dev.data_dir {
+            command.arg("--data-dir").arg(dir);
+        }
+        let child = command
+            .args(&dev.more)
             .stdin(Stdio::null())
             .stdout(file.try_clone()?)
             .stderr(file)
@@ -41,6 +61,12 @@ impl Cluster {
         let mut cluster = Self { child, clusterctl, http, dns, log };
         cluster.wait_until_up()?;
         Ok(cluster)
+    }
+
+    /// Ends it as a power cut would: SIGKILL, nothing is cleaned up.
+    pub fn kill(mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 
     fn wait_until_up(&mut self) -> anyhow::Result<()> {

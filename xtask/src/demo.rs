@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use serde_json::{Value, json};
 
 use crate::cargo::{self, Profile, must};
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Dev};
 use crate::{docker, http, name, stop};
 
 /// Options.
@@ -69,7 +69,7 @@ fn choose() -> Runtime {
 
 fn show(demo: &Demo, runtime: Runtime, programs: &Path, scratch: &Path) -> anyhow::Result<()> {
     let word = if runtime == Runtime::Docker { "docker" } else { "process" };
-    let mut cluster = Cluster::start(programs, scratch, word, 8080, 8053)?;
+    let mut cluster = Cluster::start(programs, scratch, &Dev { runtime: word, http: 8080, dns: 8053, ..Dev::default() })?;
     println!("a cluster of one is up, REST at http://{}; deploying the search engine", cluster.http);
     let document = scratch.join("search-engine.json");
     std::fs::write(&document, serde_json::to_string_pretty(&apps(runtime, programs, &cluster)?)?)?;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 
 use crate::cargo::{self, Profile, must, root, scratch};
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Dev};
 use crate::docker::{self, which};
 
 /// Time for the parameter-server job, start to last sum.
@@ -35,7 +35,7 @@ fn ps_lite(programs: &Path) -> anyhow::Result<()> {
     let scratch = scratch("ps-lite")?;
     let document = scratch.join("ps-lite.json");
     std::fs::write(&document, text)?;
-    let cluster = Cluster::start(programs, &scratch, "process", 0, 0)?;
+    let cluster = Cluster::start(programs, &scratch, &Dev { runtime: "process", ..Dev::default() })?;
     let file = document.to_str().context("the path is text")?;
     must(&mut cluster.clusterctl(&["deploy", file]))?;
     let deadline = Instant::now() + TRAIN_TIMEOUT;

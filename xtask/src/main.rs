@@ -1,20 +1,9 @@
-//! `cargo xtask`: what a developer or a first-time user runs. Small dependencies only, so that it is
-//! built in seconds; everything heavy happens in the programs that it starts.
-
-mod bench;
-mod cargo;
-mod cluster;
-mod demo;
-mod docker;
-mod examples;
-mod http;
-mod name;
-mod stop;
-mod test;
+//! `cargo xtask`: the command line of the chores; what they do is in the library beside it.
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use xtask::{bench, demo, test};
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "Demo, tests and benchmarks of Gantry.")]

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::Figure;
 use crate::cargo::{self, Profile, must};
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Dev};
 use crate::docker::{self, Engine};
 use crate::{http, stop};
 
@@ -89,7 +89,7 @@ fn print(options: &Launch, ours: Vec<Duration>, direct: Vec<Duration>, theirs: V
 /// POST of one app until every instance is reported running. The cluster is up before the clock starts.
 fn one_app(options: &Launch, programs: &Path) -> anyhow::Result<Duration> {
     let scratch = cargo::scratch("bench-launch")?;
-    let cluster = Cluster::start(programs, &scratch, "docker", 0, 0)?;
+    let cluster = Cluster::start(programs, &scratch, &Dev { runtime: "docker", ..Dev::default() })?;
     let app = json!({
         "id": "/bench", "instances": options.instances, "cpus": 0.01, "mem": 16,
         "container": {"type": "DOCKER", "docker": {"image": IMAGE, "network": "HOST"}},
