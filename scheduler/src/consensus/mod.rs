@@ -3,6 +3,45 @@
 //!
 //! What is replicated is a [`Machine`]: the driver hands it committed entries in order, on every master,
 //! and asks it for snapshots. An entry is on disk (fsync) before it is acknowledged.
+//!
+//! ```text
+//! open -> Handle ---- proposals, peers' messages ----> driver (one thread, the only clock)
+//!                                                        |
+//!                     Transport <---- messages ---- node (sans-I/O: raft + machine)
+//!                                                        |
+//!                                                     storage (raft's view, recent entries)
+//!                                                        |
+//!                                                     store (disk: redb; memory: faults for tests)
+//! ```
+
+mod driver;
+mod election;
+mod handle;
+mod logger;
+mod node;
+mod open;
+mod snapshots;
+mod storage;
+pub mod store;
+mod transport;
+mod waiting;
+
+#[cfg(test)]
+mod testing;
+
+pub use handle::{Handle, ProposeError, Status, Stopped};
+pub use node::{Node, NodeConfig, NodeError};
+pub use open::{OpenError, Options, open, open_with};
+pub use raft::eraftpb::Message;
+pub use snapshots::{SnapshotJob, SnapshotPolicy, Written};
+pub use transport::{NoPeers, Transport};
+pub use waiting::{Answer, Proposal};
+
+/// Longest entry that is accepted; a raft message carries about as much.
+pub const MAX_ENTRY_BYTES: usize = 1 << 20;
+
+/// Longest batch of entries proposed at once, in bytes.
+pub const MAX_BATCH_BYTES: usize = 8 << 20;
 
 /// What the log drives. Called from the driver's thread only.
 pub trait Machine: Send + 'static {
@@ -18,7 +57,8 @@ pub trait Machine: Send + 'static {
     /// A cheap frozen copy of the state, to be written out elsewhere without stopping `apply`.
     fn freeze(&self) -> Box<dyn Frozen>;
 
-    /// Replaces the state with a snapshot, as the chunks that [`Frozen::chunks`] yielded.
+    /// Replaces the state with a snapshot, as the chunks that [`Frozen::chunks`] yielded. Also called on
+    /// every start: a new cluster begins with a snapshot of the machine it was founded with.
     fn restore(&mut self, index: u64, chunks: Vec<Vec<u8>>) -> Result<(), String>;
 
     /// Leadership or term changed. `leading` only once everything of earlier terms is applied.

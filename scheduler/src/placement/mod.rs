@@ -1,19 +1,76 @@
 //! Where a task goes. Pure: a function of the state, the demand, the time and a seed.
 //!
 //! [`check`] is the one feasibility function: placement decides with it and `apply` verifies with it, so
-//! the two can never disagree for ever.
+//! the two can never disagree for ever. [`place`] puts a batch of tasks: earlier placements of the
+//! batch count for later ones, and the cost of a task does not grow with what is placed already.
+//!
+//! `needs` says what a task needs of an agent, `rules` holds constraints, `ports` chooses host ports,
+//! `score` ranks agents, `candidates` keeps them in order, `explain` says why a task waits.
 
+mod candidates;
+mod explain;
+#[cfg(test)]
+pub(crate) mod fixture;
+mod needs;
+mod plan;
+mod ports;
 mod report;
+mod rules;
+mod score;
+mod seed;
+mod site;
+#[cfg(test)]
+mod tests;
 
+pub use explain::Look;
+pub use plan::{Demand, Plan, place};
 pub use report::*;
-use spec::app::App;
+#[allow(unused_imports, reason = "victim choice reads the same fields")]
+pub(crate) use rules::field_value;
 
-use crate::state::{Agent, State};
+use std::sync::Arc;
+
+use spec::app::App;
+use spec::ids::{AppId, InstanceId, TaskId};
+use uuid::Uuid;
+
+use crate::state::{Agent, State, Task};
+
+use needs::{Needs, PortsAsked};
+use rules::Tallies;
+use site::Site;
 
 /// May one more task of `app` be put on `agent` with these host ports? Everything that placement
 /// considers is considered: presence, runtime, role, constraints, resources, ports. `host_ports` must
 /// hold one port for each declared port that gets one, in order.
 pub fn check(state: &State, app: &App, agent: &Agent, host_ports: &[u16]) -> Result<(), Reason> {
-    let _ = (state, host_ports);
-    if app.resources().fits(&agent.free()) { Ok(()) } else { Err(Reason::InsufficientCpus) }
+    let needs = Needs::of(app);
+    let tallies = Tallies::count(state, app, &needs.rules);
+    let site = Site::of(agent);
+    match needs
+        .reasons(&site, &tallies, PortsAsked::Given(host_ports))
+        .next()
+    {
+        Some(reason) => Err(reason),
+        None => Ok(()),
+    }
+}
+
+/// The tasks of an app, all conditions and goals.
+pub(crate) fn tasks_of<'a>(
+    state: &'a State,
+    app: &'a AppId,
+) -> impl Iterator<Item = &'a Arc<Task>> + 'a {
+    let first = TaskId {
+        instance: InstanceId {
+            app: app.clone(),
+            uuid: Uuid::nil(),
+        },
+        incarnation: 0,
+    };
+    state
+        .tasks
+        .range(first..)
+        .take_while(move |(id, _)| id.app() == app)
+        .map(|(_, task)| task)
 }

@@ -8,6 +8,9 @@ use spec::app::App;
 use spec::ids::{AppId, DeploymentId, TaskId};
 use spec::time::Timestamp;
 
+/// More running deployments than this are refused, forced or not (reference section 3).
+pub const DEPLOYMENTS_MAX: usize = 100;
+
 /// A change on its way from accepted to done (reference section 5.1).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Deployment {
@@ -67,6 +70,8 @@ impl Deployment {
 
     /// The actions of the running step.
     pub fn current_actions(&self) -> &[Action] {
-        self.steps.get(self.current).map_or(&[], |step| &step.actions)
+        self.steps
+            .get(self.current)
+            .map_or(&[], |step| &step.actions)
     }
 }

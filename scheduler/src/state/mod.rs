@@ -7,10 +7,14 @@
 
 mod agent;
 mod app;
+mod apply;
 mod command;
 mod deployment;
 mod event;
+mod queries;
 mod task;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -24,6 +28,7 @@ pub use app::*;
 pub use command::*;
 pub use deployment::*;
 pub use event::*;
+pub use queries::{Tally, max_capacity, min_healthy};
 pub use task::*;
 
 /// Everything the masters agree on.
@@ -47,4 +52,6 @@ pub struct State {
     pub agents: OrdMap<AgentId, Arc<Agent>>,
     /// Running deployments. Locks are derived from them.
     pub deployments: OrdMap<DeploymentId, Arc<Deployment>>,
+    /// Derived: service ports of the apps that exist, and how many apps have each.
+    pub service_ports: OrdMap<u16, u32>,
 }

@@ -1,0 +1,213 @@
+//! The thread round a node: the only place with a clock. It takes whatever waits, hands it to the node in
+//! one batch, lets the node persist it with one fsync, and answers. What arrives during the fsync is the
+//! next batch.
+
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use super::handle::{Input, ProposeError, Reply, Status};
+use super::node::{Node, NodeError};
+use super::snapshots::Written;
+use super::store::{LogStore, StoreError};
+use super::waiting::{Answer, Proposal};
+use super::{MAX_BATCH_BYTES, Machine, Transport};
+
+/// Inputs handled between two calls of `ready`.
+const BATCH_INPUTS_MAX: usize = 1024;
+
+/// The thread's own state.
+pub(super) struct Driver<M: Machine, S: LogStore> {
+    pub(super) node: Node<M, S>,
+    pub(super) transport: Box<dyn Transport>,
+    pub(super) inputs: Receiver<Input<M::Output>>,
+    pub(super) status: watch::Sender<Status>,
+    pub(super) stopping: Arc<AtomicBool>,
+    pub(super) tick: Duration,
+    pub(super) replies: HashMap<u64, Reply<M::Output>>,
+    pub(super) next_ticket: u64,
+    pub(super) snapshot: Option<Writer>,
+}
+
+/// The thread that writes a snapshot.
+pub(super) type Writer = JoinHandle<Result<Option<Written>, StoreError>>;
+
+/// What was waiting, sorted.
+struct Batch {
+    proposals: Vec<Proposal>,
+    bytes: usize,
+    inputs: usize,
+    open: bool,
+}
+
+impl<M: Machine, S: LogStore> Driver<M, S> {
+    /// Runs until asked to stop, until nobody holds a handle, or until the log fails.
+    pub(super) fn run(mut self) {
+        let result = catch_unwind(AssertUnwindSafe(|| self.turn()));
+        let failure = match result {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(panic) => Some(format!(
+                "the replicated log broke one of its own rules: {}",
+                text(&*panic)
+            )),
+        };
+        self.end(failure);
+    }
+
+    fn turn(&mut self) -> Result<(), NodeError> {
+        self.settle()?;
+        self.node.campaign_if_alone()?;
+        self.settle()?;
+        let mut next_tick = Instant::now() + self.tick;
+        while !self.stopping.load(Ordering::Acquire) {
+            let batch = self.gather(next_tick);
+            if !batch.proposals.is_empty() {
+                let answers = self.node.propose(batch.proposals);
+                self.answer(answers);
+            }
+            let now = Instant::now();
+            if now >= next_tick {
+                self.node.tick();
+                // After a pause of the whole process time goes on from here, without a burst of ticks.
+                next_tick = (next_tick + self.tick).max(now);
+            }
+            self.settle()?;
+            if !batch.open {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for an input or the next tick, then takes what else is there.
+    fn gather(&mut self, next_tick: Instant) -> Batch {
+        let mut batch = Batch {
+            proposals: Vec::new(),
+            bytes: 0,
+            inputs: 0,
+            open: true,
+        };
+        match self
+            .inputs
+            .recv_timeout(next_tick.saturating_duration_since(Instant::now()))
+        {
+            Ok(input) => self.take(input, &mut batch),
+            Err(RecvTimeoutError::Timeout) => return batch,
+            Err(RecvTimeoutError::Disconnected) => batch.open = false,
+        }
+        while batch.open && batch.inputs < BATCH_INPUTS_MAX && batch.bytes < MAX_BATCH_BYTES {
+            match self.inputs.try_recv() {
+                Ok(input) => self.take(input, &mut batch),
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => batch.open = false,
+            }
+        }
+        batch
+    }
+
+    fn take(&mut self, input: Input<M::Output>, batch: &mut Batch) {
+        batch.inputs += 1;
+        match input {
+            Input::Propose { entries, reply, room } => {
+                drop(room);
+                let ticket = self.next_ticket;
+                self.next_ticket += 1;
+                batch.bytes += entries.iter().map(Vec::len).sum::<usize>();
+                self.replies.insert(ticket, reply);
+                batch.proposals.push(Proposal { ticket, entries });
+            }
+            Input::Step(message) => self.node.step(*message),
+            Input::Wake => {}
+        }
+    }
+
+    /// Persists, sends, applies; answers; begins a snapshot if it is time; publishes where the log stands.
+    fn settle(&mut self) -> Result<(), NodeError> {
+        let answers = self.node.ready(&*self.transport)?;
+        self.answer(answers);
+        self.snapshots()?;
+        let status = self.node.status();
+        self.status.send_if_modified(|seen| {
+            let changed = *seen != status;
+            *seen = status;
+            changed
+        });
+        Ok(())
+    }
+
+    /// Looks after the snapshot's thread: at most one.
+    fn snapshots(&mut self) -> Result<(), NodeError> {
+        if let Some(writer) = self.snapshot.take_if(|writer| writer.is_finished()) {
+            self.node.snapshot_written(finish(writer)?)?;
+        }
+        if let Some(job) = self.node.snapshot_due() {
+            let stopping = Arc::clone(&self.stopping);
+            let writer = thread::Builder::new().name("log-snapshot".into());
+            self.snapshot = Some(
+                writer
+                    .spawn(move || job.run(&stopping))
+                    .map_err(NodeError::Thread)?,
+            );
+        }
+        Ok(())
+    }
+
+    fn answer(&mut self, answers: Vec<Answer<M::Output>>) {
+        for Answer { ticket, outcome } in answers {
+            if let Some(reply) = self.replies.remove(&ticket) {
+                // Whoever asked may have gone.
+                let _ = reply.send(outcome);
+            }
+        }
+    }
+
+    /// Answers whoever waits, closes the store and says why.
+    fn end(mut self, mut failure: Option<String>) {
+        self.stopping.store(true, Ordering::Release);
+        for (_, reply) in self.replies.drain() {
+            let _ = reply.send(Err(ProposeError::Dropped));
+        }
+        while let Ok(input) = self.inputs.try_recv() {
+            if let Input::Propose { reply, .. } = input {
+                let _ = reply.send(Err(ProposeError::Stopped));
+            }
+        }
+        drop(self.inputs);
+        if let Some(Err(error)) = self.snapshot.map(finish) {
+            failure.get_or_insert_with(|| error.to_string());
+        }
+        let (node, orderly) = (self.node, failure.is_none());
+        match catch_unwind(AssertUnwindSafe(|| node.close(orderly))) {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => failure = failure.or_else(|| Some(error.to_string())),
+            Err(panic) => failure = failure.or_else(|| Some(text(&*panic).to_owned())),
+        }
+        if let Some(reason) = &failure {
+            tracing::error!(%reason, "the replicated log has stopped");
+        }
+        self.status.send_modify(|status| {
+            (status.leading, status.failure) = (false, failure.map(Arc::from));
+        });
+    }
+}
+
+fn finish(writer: Writer) -> Result<Option<Written>, NodeError> {
+    match writer.join() {
+        Ok(written) => Ok(written?),
+        Err(panic) => Err(NodeError::Snapshot(text(&*panic).to_owned())),
+    }
+}
+
+fn text(panic: &(dyn std::any::Any + Send)) -> &str {
+    let string = panic.downcast_ref::<String>().map(String::as_str);
+    string
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("panic")
+}

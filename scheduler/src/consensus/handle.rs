@@ -1,0 +1,217 @@
+//! What the rest of the master holds of the log: propose, look at the status, pass on peers' messages, stop.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{SyncSender, TrySendError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use raft::eraftpb::Message;
+use tokio::sync::{oneshot, watch};
+
+use super::store::Identity;
+use super::waiting::Proposal;
+
+/// Inputs that may wait for the driver, and the bytes of their proposals together.
+pub(super) const QUEUE_INPUTS_MAX: usize = 8192;
+const QUEUE_BYTES_MAX: usize = 64 << 20;
+
+/// Why a proposal was not (or may not have been) applied.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs)] // each text says what its fields are
+pub enum ProposeError {
+    /// Another master leads, if any. Nothing was appended.
+    #[error("this master does not lead")]
+    NotLeader { leader: Option<u64> },
+    /// Leadership was lost meanwhile: it may be applied or not.
+    #[error("leadership was lost before the entry was applied; whether it will be is unknown")]
+    Dropped,
+    /// Too much is waiting. Nothing was appended.
+    #[error("too many proposals are waiting")]
+    Busy,
+    /// The log is closed or has failed. Nothing was appended.
+    #[error("the replicated log is stopped")]
+    Stopped,
+    /// Nothing was appended.
+    #[error("{bytes} bytes exceed the limit of {limit}")]
+    TooLarge { bytes: usize, limit: usize },
+    /// Nothing was appended.
+    #[error("an entry must not be empty")]
+    Empty,
+}
+
+/// Where the log stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    /// Term of the last election that this member has heard of.
+    pub term: u64,
+    /// Who leads.
+    pub leader: Option<u64>,
+    /// Whether this member leads and has applied everything of earlier terms.
+    pub leading: bool,
+    /// Last entry known to be on a majority of disks.
+    pub commit: u64,
+    /// Last entry applied here.
+    pub applied: u64,
+    /// Last entry on disk here.
+    pub last_index: u64,
+    /// Size of the entries on disk.
+    pub log_bytes: u64,
+    /// Last entry covered by the snapshot on disk.
+    pub snapshot_index: u64,
+    /// Why the log stopped by itself; it never does so silently.
+    pub failure: Option<Arc<str>>,
+}
+
+/// The log stopped by itself, for this reason.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Stopped(pub Arc<str>);
+
+/// Proposals' outcome on its way back.
+pub(super) type Reply<O> = oneshot::Sender<Result<Vec<O>, ProposeError>>;
+
+/// What the driver's thread receives.
+pub(super) enum Input<O> {
+    Propose {
+        entries: Vec<Vec<u8>>,
+        reply: Reply<O>,
+        room: Room,
+    },
+    Step(Box<Message>),
+    /// Something else is to be looked at.
+    Wake,
+}
+
+/// Bytes held in the queue; given back when dropped.
+pub(super) struct Room {
+    bytes: usize,
+    used: Arc<AtomicUsize>,
+}
+
+impl Room {
+    fn take(used: &Arc<AtomicUsize>, bytes: usize) -> Option<Self> {
+        let before = used.fetch_add(bytes, Ordering::Relaxed);
+        let room = Self {
+            bytes,
+            used: Arc::clone(used),
+        };
+        (before + bytes <= QUEUE_BYTES_MAX).then_some(room)
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.used.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// A running log. When the last clone is dropped the log stops.
+pub struct Handle<M: super::Machine> {
+    shared: Arc<Shared<M::Output>>,
+}
+
+pub(super) struct Shared<O> {
+    pub(super) inputs: SyncSender<Input<O>>,
+    pub(super) queued_bytes: Arc<AtomicUsize>,
+    pub(super) status: watch::Receiver<Status>,
+    pub(super) stopping: Arc<AtomicBool>,
+    pub(super) thread: Mutex<Option<JoinHandle<()>>>,
+    pub(super) identity: Identity,
+}
+
+impl<M: super::Machine> Clone for Handle<M> {
+    fn clone(&self) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+        }
+    }
+}
+
+impl<M: super::Machine> Handle<M> {
+    pub(super) fn new(shared: Shared<M::Output>) -> Self {
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// Appends one entry. Returns when it is on disk, committed and applied.
+    pub async fn propose(&self, entry: Vec<u8>) -> Result<M::Output, ProposeError> {
+        let outputs = self.propose_many(vec![entry]).await?;
+        outputs.into_iter().next().ok_or(ProposeError::Dropped)
+    }
+
+    /// Appends entries, in order and with nothing between them.
+    pub async fn propose_many(
+        &self,
+        entries: Vec<Vec<u8>>,
+    ) -> Result<Vec<M::Output>, ProposeError> {
+        if entries.is_empty() {
+            return Ok(Vec::new());
+        }
+        Proposal::check(&entries)?;
+        let bytes = entries.iter().map(Vec::len).sum();
+        let room = Room::take(&self.shared.queued_bytes, bytes).ok_or(ProposeError::Busy)?;
+        let (reply, outcome) = oneshot::channel();
+        self.shared
+            .inputs
+            .try_send(Input::Propose {
+                entries,
+                reply,
+                room,
+            })
+            .map_err(|error| match error {
+                TrySendError::Full(_) => ProposeError::Busy,
+                TrySendError::Disconnected(_) => ProposeError::Stopped,
+            })?;
+        outcome.await.unwrap_or(Err(ProposeError::Dropped))
+    }
+
+    /// A message from another member. Dropped when too much is waiting: raft sends again.
+    pub fn step(&self, message: Message) {
+        if self
+            .shared
+            .inputs
+            .try_send(Input::Step(Box::new(message)))
+            .is_err()
+        {
+            tracing::debug!("queue full: message from a peer dropped");
+        }
+    }
+
+    /// Where the log stands, now and whenever it changes. Closed when the log has stopped.
+    pub fn status(&self) -> watch::Receiver<Status> {
+        self.shared.status.clone()
+    }
+
+    /// Whose log this is.
+    pub fn identity(&self) -> &Identity {
+        &self.shared.identity
+    }
+
+    /// Stops the log. Proposals that are queued get [`ProposeError::Stopped`], those under way
+    /// [`ProposeError::Dropped`]. Returns when the files are closed.
+    pub async fn shutdown(&self) -> Result<(), Stopped> {
+        self.shared.stopping.store(true, Ordering::Release);
+        // A full queue wakes the driver as well.
+        let _ = self.shared.inputs.try_send(Input::Wake);
+        self.join().await
+    }
+
+    /// Waits until the log has stopped, for whatever reason.
+    pub async fn join(&self) -> Result<(), Stopped> {
+        let mut status = self.status();
+        while status.changed().await.is_ok() {}
+        let thread = self
+            .shared
+            .thread
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(thread) = thread {
+            // It has let go of its status, so it is about to end.
+            let _ = thread.join();
+        }
+        let failure = status.borrow().failure.clone();
+        failure.map_or(Ok(()), |reason| Err(Stopped(reason)))
+    }
+}

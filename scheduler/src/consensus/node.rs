@@ -1,0 +1,474 @@
+//! One member of the group without I/O of its own but its store's: raft, the machine and the store, driven
+//! by ticks, messages and proposals. Single-threaded; the driver's thread or a simulator turns the crank.
+//!
+//! After any of `tick`, `step`, `propose` or `campaign_if_alone`, call [`Node::ready`]: it makes durable what
+//! must be, sends what may be sent, applies what is committed and returns the answers to proposers.
+
+use protobuf::Message as _;
+use raft::eraftpb::{
+    ConfChange, ConfChangeV2, ConfState, Entry, EntryType, HardState, Message, MessageType,
+    SnapshotMetadata,
+};
+use raft::{Config, RawNode, ReadOnlyOption, Ready, StateRole};
+
+use super::election::{ELECTION_TICKS, Election, HEARTBEAT_TICKS};
+use super::handle::{ProposeError, Status};
+use super::snapshots::{Progress, SnapshotJob, SnapshotPolicy, Written};
+use super::storage::{Storage, split_chunks};
+use super::store::{LogStore, SnapshotWrite, StoreError, Write};
+use super::waiting::{Answer, Proposal, Waiting};
+use super::{Machine, Transport, logger};
+
+/// Bounds of raft's memory and messages; the defaults are none.
+const MESSAGE_BYTES_MAX: u64 = 1 << 20;
+const INFLIGHT_MESSAGES_MAX: usize = 256;
+const UNCOMMITTED_BYTES_MAX: u64 = 64 << 20;
+const COMMITTED_BYTES_MAX: u64 = 16 << 20;
+
+/// Settings of a node.
+#[derive(Clone, Copy, Debug)]
+pub struct NodeConfig {
+    /// Id in the group; never 0.
+    pub id: u64,
+    /// Source of election timeouts.
+    pub seed: u64,
+    /// When to take snapshots.
+    pub snapshots: SnapshotPolicy,
+}
+
+/// Why a node cannot go on. Nothing may be acknowledged after it.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)] // each text says what its fields are
+pub enum NodeError {
+    /// The log cannot be read or written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The snapshot does not fit the machine.
+    #[error("the snapshot at index {index} cannot be restored: {reason}")]
+    Restore { index: u64, reason: String },
+    /// The machine failed to write itself down.
+    #[error("a snapshot cannot be taken: {0}")]
+    Snapshot(String),
+    /// The system refuses a thread.
+    #[error("cannot start the snapshot's thread: {0}")]
+    Thread(std::io::Error),
+    /// raft refused what its rules do not allow.
+    #[error("the replicated log cannot go on: {0}")]
+    Raft(#[from] raft::Error),
+}
+
+/// One member of the group.
+pub struct Node<M: Machine, S: LogStore> {
+    raw: RawNode<Storage<S>>,
+    machine: M,
+    id: u64,
+    applied: u64,
+    /// Members as of `applied`.
+    members: ConfState,
+    /// The last term of which an entry was applied.
+    applied_term: u64,
+    waiting: Waiting<M::Output>,
+    election: Election,
+    snapshots: Progress,
+    /// Term, leader and whether this node leads, as last told to the machine.
+    told: (u64, Option<u64>, bool),
+}
+
+impl<M: Machine, S: LogStore> Node<M, S> {
+    /// Restores the machine from the store's snapshot; the entries after it follow with `ready`.
+    pub fn open(config: NodeConfig, store: S, mut machine: M) -> Result<Self, NodeError> {
+        let meta = store.outline().snapshot().clone();
+        let restored = machine.restore(meta.index, store.chunks()?);
+        restored.map_err(|reason| NodeError::Restore {
+            index: meta.index,
+            reason,
+        })?;
+        let mut raw = RawNode::new(
+            &raft_config(&config, meta.index),
+            Storage::new(store),
+            &logger::logger(),
+        )?;
+        let mut election = Election::new(config.seed ^ config.id.rotate_left(32));
+        election.settle(&mut raw.raft);
+        Ok(Self {
+            raw,
+            machine,
+            id: config.id,
+            applied: meta.index,
+            applied_term: meta.term,
+            members: meta.get_conf_state().clone(),
+            waiting: Waiting::new(),
+            election,
+            snapshots: Progress::new(config.snapshots),
+            told: (0, None, false),
+        })
+    }
+
+    /// Time passes.
+    pub fn tick(&mut self) {
+        self.election.settle(&mut self.raw.raft);
+        self.raw.tick();
+        self.election.settle(&mut self.raw.raft);
+    }
+
+    /// A message from another member. What raft has no use for is dropped.
+    pub fn step(&mut self, message: Message) {
+        if !self.acceptable(&message) {
+            tracing::warn!(from = message.from, to = message.to, kind = ?message.get_msg_type(), "message dropped");
+            return;
+        }
+        self.election.settle(&mut self.raw.raft);
+        if let Err(error) = self.raw.step(message) {
+            tracing::debug!(%error, "message not taken");
+        }
+        self.election.settle(&mut self.raw.raft);
+    }
+
+    /// Proposals are refused at their origin instead of forwarded; a snapshot must at least be whole.
+    fn acceptable(&self, message: &Message) -> bool {
+        message.to == self.id
+            && match message.get_msg_type() {
+                MessageType::MsgPropose => false,
+                MessageType::MsgSnapshot => split_chunks(&message.get_snapshot().data).is_some(),
+                _ => true,
+            }
+    }
+
+    /// A single voter needs nobody's vote and does not wait for a timeout.
+    pub fn campaign_if_alone(&mut self) -> Result<(), NodeError> {
+        let alone = self.members.voters == [self.id] && self.members.voters_outgoing.is_empty();
+        if alone && self.raw.raft.state == StateRole::Follower {
+            self.raw.campaign()?;
+            self.election.settle(&mut self.raw.raft);
+        }
+        Ok(())
+    }
+
+    /// Appends proposals, all in one step. Yields answers only for those that are refused at once.
+    pub fn propose(&mut self, proposals: Vec<Proposal>) -> Vec<Answer<M::Output>> {
+        let mut answers = self.settle_waiting();
+        if self.raw.raft.state != StateRole::Leader {
+            let leader = self.leader();
+            answers.extend(refuse(&proposals, || ProposeError::NotLeader { leader }));
+            return answers;
+        }
+        let counts: Vec<_> = proposals
+            .iter()
+            .map(|proposal| proposal.entries.len())
+            .collect();
+        let tickets: Vec<_> = proposals.iter().map(|proposal| proposal.ticket).collect();
+        let mut message = Message {
+            from: self.id,
+            ..Message::default()
+        };
+        message.set_msg_type(MessageType::MsgPropose);
+        let entry = |data: Vec<u8>| Entry {
+            data: data.into(),
+            ..Entry::default()
+        };
+        message.entries = proposals
+            .into_iter()
+            .flat_map(|proposal| proposal.entries)
+            .map(entry)
+            .collect();
+        let mut first = self.raw.raft.raft_log.last_index() + 1;
+        if message.entries.is_empty() || self.raw.step(message).is_err() {
+            let busy = |ticket| Answer {
+                ticket,
+                outcome: Err(ProposeError::Busy),
+            };
+            answers.extend(tickets.into_iter().map(busy));
+            return answers;
+        }
+        for (ticket, count) in tickets.into_iter().zip(counts) {
+            self.waiting
+                .appended(self.raw.raft.term, first, ticket, count);
+            first += count as u64;
+        }
+        answers
+    }
+
+    /// Handles all that is outstanding: persists, sends, applies.
+    pub fn ready(
+        &mut self,
+        transport: &dyn Transport,
+    ) -> Result<Vec<Answer<M::Output>>, NodeError> {
+        let mut answers = self.settle_waiting();
+        while self.raw.has_ready() {
+            let ready = self.raw.ready();
+            self.handle(ready, transport, &mut answers)?;
+            self.election.settle(&mut self.raw.raft);
+        }
+        self.tell_leadership();
+        Ok(answers)
+    }
+
+    fn handle(
+        &mut self,
+        mut ready: Ready,
+        transport: &dyn Transport,
+        answers: &mut Vec<Answer<M::Output>>,
+    ) -> Result<(), NodeError> {
+        // A leader's messages may leave before its own fsync (thesis, section 10.2.1); all others are
+        // promises, and leave after it.
+        send(transport, ready.take_messages());
+        self.persist(&mut ready)?;
+        self.apply(ready.take_committed_entries(), answers)?;
+        send(transport, ready.take_persisted_messages());
+        let mut light = self.raw.advance_append(ready);
+        send(transport, light.take_messages());
+        self.apply(light.take_committed_entries(), answers)?;
+        self.raw.advance_apply();
+        Ok(())
+    }
+
+    /// One atomic commit of a snapshot, entries and hard state. A commit index alone is not worth an fsync:
+    /// it goes with the next write, and is learnt again after a crash.
+    fn persist(&mut self, ready: &mut Ready) -> Result<(), NodeError> {
+        if !ready.must_sync() {
+            return Ok(());
+        }
+        let mut snapshot = None;
+        if !ready.snapshot().is_empty() {
+            let meta = ready.snapshot().get_metadata().clone();
+            let chunks = split_chunks(&ready.snapshot().data);
+            let malformed = || NodeError::Restore {
+                index: meta.index,
+                reason: "it is malformed".into(),
+            };
+            let chunks = chunks.ok_or_else(malformed)?;
+            snapshot = Some(SnapshotWrite::Received { meta, chunks });
+        }
+        let received = snapshot.clone();
+        let hard_state = Some(self.raw.raft.hard_state());
+        let entries = ready.take_entries();
+        self.raw.mut_store().commit(Write {
+            snapshot,
+            entries,
+            hard_state,
+            compact: 0,
+        })?;
+        match received {
+            Some(SnapshotWrite::Received { meta, chunks }) => self.install(meta, chunks),
+            _ => Ok(()),
+        }
+    }
+
+    fn install(&mut self, meta: SnapshotMetadata, chunks: Vec<Vec<u8>>) -> Result<(), NodeError> {
+        let restored = self.machine.restore(meta.index, chunks);
+        restored.map_err(|reason| NodeError::Restore {
+            index: meta.index,
+            reason,
+        })?;
+        (self.applied, self.applied_term) = (meta.index, meta.term);
+        self.members = meta.get_conf_state().clone();
+        self.machine.applied();
+        Ok(())
+    }
+
+    fn apply(
+        &mut self,
+        entries: Vec<Entry>,
+        answers: &mut Vec<Answer<M::Output>>,
+    ) -> Result<(), NodeError> {
+        if entries
+            .iter()
+            .any(|entry| entry.get_entry_type() != EntryType::EntryNormal)
+        {
+            // The members in force must be found again after a crash (see `store`).
+            self.persist_commit(entries.last().map_or(self.applied, |last| last.index))?;
+        }
+        let some = !entries.is_empty();
+        for entry in entries {
+            (self.applied, self.applied_term) = (entry.index, entry.term);
+            self.snapshots.applied(entry.data.len());
+            match entry.get_entry_type() {
+                // A new leader's first entry is empty and raft's own.
+                EntryType::EntryNormal if entry.data.is_empty() => {}
+                EntryType::EntryNormal => {
+                    let output = self.machine.apply(entry.index, &entry.data);
+                    answers.extend(self.waiting.applied(entry.index, output));
+                }
+                kind => self.apply_members(kind, &entry.data)?,
+            }
+        }
+        if some {
+            self.machine.applied();
+        }
+        Ok(())
+    }
+
+    fn apply_members(&mut self, kind: EntryType, data: &[u8]) -> Result<(), NodeError> {
+        self.members = if kind == EntryType::EntryConfChangeV2 {
+            let change = ConfChangeV2::parse_from_bytes(data).map_err(raft::Error::from)?;
+            self.raw.apply_conf_change(&change)?
+        } else {
+            let change = ConfChange::parse_from_bytes(data).map_err(raft::Error::from)?;
+            self.raw.apply_conf_change(&change)?
+        };
+        Ok(())
+    }
+
+    fn persist_commit(&mut self, commit: u64) -> Result<(), NodeError> {
+        let hard_state = Some(self.committed(commit));
+        if hard_state.as_ref() == Some(self.store().outline().hard_state()) {
+            return Ok(());
+        }
+        Ok(self.raw.mut_store().commit(Write {
+            hard_state,
+            ..Write::default()
+        })?)
+    }
+
+    /// The hard state on disk with a later commit index. Not raft's own: between a message and `ready` that
+    /// may speak of entries that are not on disk yet.
+    fn committed(&self, commit: u64) -> HardState {
+        let stored = self.store().outline().hard_state();
+        HardState {
+            commit: stored.commit.max(commit),
+            ..stored.clone()
+        }
+    }
+
+    /// The last act of a node. When it stops in order the commit index is known at once on the next start.
+    pub fn close(mut self, orderly: bool) -> Result<(), NodeError> {
+        if self.told.2 {
+            self.machine.leadership(self.told.0, None, false);
+        }
+        if orderly {
+            self.persist_commit(self.applied)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// A snapshot to be written now, if one is due. It is not due again before `snapshot_written`.
+    pub fn snapshot_due(&mut self) -> Option<SnapshotJob> {
+        if !self.snapshots.due() || self.applied <= self.store().outline().snapshot().index {
+            return None;
+        }
+        self.snapshots.begun();
+        let mut meta = SnapshotMetadata {
+            index: self.applied,
+            term: self.applied_term,
+            ..SnapshotMetadata::default()
+        };
+        meta.set_conf_state(self.members.clone());
+        let sink = self.store().stage(meta.index);
+        Some(SnapshotJob {
+            meta,
+            frozen: self.machine.freeze(),
+            sink,
+        })
+    }
+
+    /// The job has ended (`None`: without a snapshot): makes it the current one and forgets old entries.
+    pub fn snapshot_written(&mut self, written: Option<Written>) -> Result<(), NodeError> {
+        self.snapshots.ended();
+        let outline = self.store().outline();
+        let Some(Written { meta, pieces }) =
+            written.filter(|new| new.meta.index > outline.snapshot().index)
+        else {
+            return Ok(());
+        };
+        let policy = self.snapshots.policy();
+        let compact = outline.compaction(meta.index, policy.keep_entries, policy.keep_bytes);
+        let snapshot = Some(SnapshotWrite::Own { meta, pieces });
+        let hard_state = Some(self.committed(self.applied));
+        self.raw.mut_store().commit(Write {
+            snapshot,
+            hard_state,
+            compact,
+            entries: Vec::new(),
+        })?;
+        Ok(())
+    }
+
+    fn settle_waiting(&mut self) -> Vec<Answer<M::Output>> {
+        let raft = &self.raw.raft;
+        self.waiting
+            .leads((raft.state == StateRole::Leader).then_some(raft.term))
+    }
+
+    fn tell_leadership(&mut self) {
+        let raft = &self.raw.raft;
+        let leading = raft.state == StateRole::Leader && self.applied_term == raft.term;
+        let now = (raft.term, self.leader(), leading);
+        if now != self.told {
+            self.told = now;
+            self.machine.leadership(now.0, now.1, now.2);
+        }
+    }
+
+    fn leader(&self) -> Option<u64> {
+        Some(self.raw.raft.leader_id).filter(|leader| *leader != raft::INVALID_ID)
+    }
+
+    /// Where the node stands.
+    pub fn status(&self) -> Status {
+        let outline = self.store().outline();
+        let (term, leader, leading) = self.told;
+        Status {
+            term,
+            leader,
+            leading,
+            commit: self.raw.raft.raft_log.committed,
+            applied: self.applied,
+            last_index: outline.last_index(),
+            log_bytes: outline.bytes(),
+            snapshot_index: outline.snapshot().index,
+            failure: None,
+        }
+    }
+
+    /// What is replicated.
+    pub fn machine(&self) -> &M {
+        &self.machine
+    }
+
+    /// The log, to look at.
+    pub fn store(&self) -> &S {
+        self.raw.store().store()
+    }
+
+    /// Proposes a change of the members. Refused by raft while another is under way.
+    pub fn propose_members(&mut self, change: ConfChangeV2) -> Result<(), NodeError> {
+        Ok(self.raw.propose_conf_change(Vec::new(), change)?)
+    }
+}
+
+fn refuse<O>(proposals: &[Proposal], why: impl Fn() -> ProposeError) -> Vec<Answer<O>> {
+    proposals
+        .iter()
+        .map(|proposal| Answer {
+            ticket: proposal.ticket,
+            outcome: Err(why()),
+        })
+        .collect()
+}
+
+fn send(transport: &dyn Transport, messages: Vec<Message>) {
+    for message in messages {
+        transport.send(message.to, message);
+    }
+}
+
+/// Every bound is set: raft's defaults are one entry a message and no limits. `batch_append` stays off: it
+/// acknowledges entries that a follower does not hold when messages are reordered.
+fn raft_config(config: &NodeConfig, applied: u64) -> Config {
+    Config {
+        id: config.id,
+        election_tick: ELECTION_TICKS,
+        heartbeat_tick: HEARTBEAT_TICKS,
+        applied,
+        max_size_per_msg: MESSAGE_BYTES_MAX,
+        max_inflight_msgs: INFLIGHT_MESSAGES_MAX,
+        check_quorum: true,
+        pre_vote: true,
+        read_only_option: ReadOnlyOption::Safe,
+        batch_append: false,
+        max_uncommitted_size: UNCOMMITTED_BYTES_MAX,
+        max_committed_size_per_ready: COMMITTED_BYTES_MAX,
+        ..Config::default()
+    }
+}

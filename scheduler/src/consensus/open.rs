@@ -1,0 +1,171 @@
+//! Starting a log: founding it or finding it on disk, then the driver's thread round it.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use raft::eraftpb::{ConfState, SnapshotMetadata};
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use super::driver::Driver;
+use super::handle::{Handle, QUEUE_INPUTS_MAX, Shared};
+use super::node::{Node, NodeConfig, NodeError};
+use super::snapshots::SnapshotPolicy;
+use super::store::{DiskStore, Identity, SnapshotWrite, StoreError};
+use super::{Machine, NoPeers, Transport};
+
+/// Where a new cluster's log begins: raft wants its first members in a snapshot at index 1 or later.
+const FIRST: u64 = 1;
+
+/// Settings of a log.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Directory of the log; one for each master.
+    pub data_dir: PathBuf,
+    /// Name of this master. A directory is used under one name only.
+    pub name: String,
+    /// Id of this master in the group; never 0.
+    pub id: u64,
+    /// Found a new cluster with this master as its only voter, unless the directory holds a log already.
+    pub bootstrap: bool,
+    /// The clock's grain: a follower waits 10 to 20 ticks for its leader before it holds an election.
+    pub tick: Duration,
+    /// Source of election timeouts; should differ between masters.
+    pub seed: u64,
+    /// When to take snapshots.
+    pub snapshots: SnapshotPolicy,
+}
+
+impl Options {
+    /// The usual settings: elections after 0.5 to 1 s, a snapshot every 10,000 entries or 64 MiB.
+    pub fn new(data_dir: impl Into<PathBuf>, name: impl Into<String>, id: u64, seed: u64) -> Self {
+        Self {
+            data_dir: data_dir.into(),
+            name: name.into(),
+            id,
+            bootstrap: false,
+            tick: Duration::from_millis(50),
+            seed,
+            snapshots: SnapshotPolicy::default(),
+        }
+    }
+}
+
+/// Why a log cannot be started.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// There is nothing to start from.
+    #[error(
+        "{} holds no cluster's log: found a new cluster with --bootstrap, or check the path of the data \
+         directory",
+        .0.display()
+    )]
+    Empty(PathBuf),
+    /// raft's ids begin at 1.
+    #[error("0 is not an id of a master")]
+    NoId,
+    /// The disk.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The log is there, but cannot be used.
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    /// The system refuses a thread.
+    #[error("cannot start the log's thread: {0}")]
+    Thread(std::io::Error),
+}
+
+/// Starts the log of a cluster of one master. Blocks while the state is read from disk.
+pub fn open<M: Machine>(options: Options, machine: M) -> Result<Handle<M>, OpenError> {
+    open_with(options, machine, NoPeers)
+}
+
+/// Starts a log whose messages go through `transport`. Blocks while the state is read from disk.
+pub fn open_with<M: Machine>(
+    options: Options,
+    machine: M,
+    transport: impl Transport,
+) -> Result<Handle<M>, OpenError> {
+    let store = open_store(&options, &machine)?;
+    let identity = store.identity().clone();
+    let config = NodeConfig {
+        id: options.id,
+        seed: options.seed,
+        snapshots: options.snapshots,
+    };
+    let node = Node::open(config, store, machine)?;
+    let (sender, inputs) = mpsc::sync_channel(QUEUE_INPUTS_MAX);
+    let (status_sender, status) = watch::channel(node.status());
+    let stopping = Arc::new(AtomicBool::new(false));
+    let driver = Driver {
+        node,
+        transport: Box::new(transport),
+        inputs,
+        status: status_sender,
+        stopping: Arc::clone(&stopping),
+        tick: options.tick,
+        replies: HashMap::new(),
+        next_ticket: 0,
+        snapshot: None,
+    };
+    let thread = thread::Builder::new()
+        .name("log".into())
+        .spawn(move || driver.run());
+    let thread = Mutex::new(Some(thread.map_err(OpenError::Thread)?));
+    let queued_bytes = Arc::new(AtomicUsize::new(0));
+    Ok(Handle::new(Shared {
+        inputs: sender,
+        queued_bytes,
+        status,
+        stopping,
+        thread,
+        identity,
+    }))
+}
+
+fn open_store<M: Machine>(options: &Options, machine: &M) -> Result<DiskStore, OpenError> {
+    let Options {
+        data_dir, name, id, ..
+    } = options;
+    if *id == raft::INVALID_ID {
+        return Err(OpenError::NoId);
+    }
+    if DiskStore::exists(data_dir) {
+        return Ok(DiskStore::open(data_dir, name, *id)?);
+    }
+    if !options.bootstrap {
+        return Err(OpenError::Empty(data_dir.clone()));
+    }
+    let identity = Identity {
+        name: name.clone(),
+        id: *id,
+        group: Uuid::new_v4(),
+    };
+    tracing::info!(dir = %data_dir.display(), group = %identity.group, "founding a new cluster");
+    Ok(DiskStore::create(
+        data_dir,
+        &identity,
+        first_snapshot(machine, &[*id]),
+    )?)
+}
+
+/// The machine as it is, with its first voters.
+pub(super) fn first_snapshot<M: Machine>(machine: &M, voters: &[u64]) -> SnapshotWrite {
+    let mut meta = SnapshotMetadata {
+        index: FIRST,
+        term: 1,
+        ..SnapshotMetadata::default()
+    };
+    meta.set_conf_state(ConfState {
+        voters: voters.to_vec(),
+        ..ConfState::default()
+    });
+    SnapshotWrite::Received {
+        meta,
+        chunks: machine.freeze().chunks().collect(),
+    }
+}

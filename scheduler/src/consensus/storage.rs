@@ -1,0 +1,180 @@
+//! raft's view of a log store: reads go to the recent entries in memory first. Writes go through
+//! [`Storage::commit`] alone, so that the two never differ.
+
+use std::collections::VecDeque;
+
+use protobuf::Message as _;
+use raft::eraftpb::{ConfState, Entry, Snapshot};
+use raft::{GetEntriesContext, RaftState, StorageError};
+
+use super::store::{LogStore, SnapshotWrite, StoreError, Write};
+
+/// Recent entries kept in memory for slightly slower peers, in bytes.
+const RECENT_BYTES_MAX: u64 = 8 << 20;
+
+/// A log store with recent entries in memory.
+pub(super) struct Storage<S> {
+    store: S,
+    /// The last entries of the log, without holes.
+    recent: VecDeque<Entry>,
+    recent_bytes: u64,
+}
+
+impl<S: LogStore> Storage<S> {
+    pub(super) fn new(store: S) -> Self {
+        Self {
+            store,
+            recent: VecDeque::new(),
+            recent_bytes: 0,
+        }
+    }
+
+    pub(super) fn store(&self) -> &S {
+        &self.store
+    }
+
+    /// Makes `write` durable.
+    pub(super) fn commit(&mut self, write: Write) -> Result<(), StoreError> {
+        let entries = write.entries.clone();
+        let replaced = matches!(write.snapshot, Some(SnapshotWrite::Received { .. }));
+        self.store.commit(write)?;
+        if replaced {
+            self.forget_from(0);
+        }
+        if let Some(first) = entries.first() {
+            self.forget_from(first.index);
+        }
+        entries.into_iter().for_each(|entry| self.remember(entry));
+        while self
+            .recent
+            .front()
+            .is_some_and(|entry| entry.index < self.store.outline().first_index())
+        {
+            self.forget_oldest();
+        }
+        Ok(())
+    }
+
+    fn remember(&mut self, entry: Entry) {
+        self.recent_bytes += u64::from(entry.compute_size());
+        self.recent.push_back(entry);
+        while self.recent_bytes > RECENT_BYTES_MAX {
+            self.forget_oldest();
+        }
+    }
+
+    fn forget_oldest(&mut self) {
+        if let Some(entry) = self.recent.pop_front() {
+            self.recent_bytes -= u64::from(entry.compute_size());
+        }
+    }
+
+    fn forget_from(&mut self, index: u64) {
+        while let Some(entry) = self.recent.pop_back_if(|entry| entry.index >= index) {
+            self.recent_bytes -= u64::from(entry.compute_size());
+        }
+    }
+
+    /// The entries `[low, high)` from memory, if the first is there.
+    fn recent(&self, low: u64, high: u64, max_bytes: u64) -> Option<Vec<Entry>> {
+        let at = usize::try_from(low.checked_sub(self.recent.front()?.index)?).ok()?;
+        let count = usize::try_from(high.saturating_sub(low)).ok()?;
+        let mut bytes = 0;
+        let fits = |(at, entry): &(usize, &Entry)| {
+            bytes += u64::from(entry.compute_size());
+            *at == 0 || bytes <= max_bytes
+        };
+        let found = self
+            .recent
+            .iter()
+            .skip(at)
+            .take(count)
+            .enumerate()
+            .take_while(fits);
+        Some(found.map(|(_, entry)| entry.clone()).collect())
+    }
+}
+
+impl<S: LogStore> raft::Storage for Storage<S> {
+    fn initial_state(&self) -> raft::Result<RaftState> {
+        let outline = self.store.outline();
+        let conf_state: ConfState = outline.snapshot().get_conf_state().clone();
+        Ok(RaftState::new(outline.hard_state().clone(), conf_state))
+    }
+
+    fn entries(
+        &self,
+        low: u64,
+        high: u64,
+        max_size: impl Into<Option<u64>>,
+        _: GetEntriesContext,
+    ) -> raft::Result<Vec<Entry>> {
+        if low < self.store.outline().first_index() {
+            return Err(StorageError::Compacted.into());
+        }
+        let max_bytes = max_size.into().unwrap_or(u64::MAX);
+        if let Some(entries) = self.recent(low, high, max_bytes) {
+            return Ok(entries);
+        }
+        self.store
+            .entries(low, high, max_bytes)
+            .map_err(|error| StorageError::Other(error.into()).into())
+    }
+
+    fn term(&self, index: u64) -> raft::Result<u64> {
+        let outline = self.store.outline();
+        let missing = if index < outline.base().index {
+            StorageError::Compacted
+        } else {
+            StorageError::Unavailable
+        };
+        outline.term(index).ok_or_else(|| missing.into())
+    }
+
+    fn first_index(&self) -> raft::Result<u64> {
+        Ok(self.store.outline().first_index())
+    }
+
+    fn last_index(&self) -> raft::Result<u64> {
+        Ok(self.store.outline().last_index())
+    }
+
+    fn snapshot(&self, request_index: u64, _to: u64) -> raft::Result<Snapshot> {
+        let meta = self.store.outline().snapshot();
+        if meta.index < request_index {
+            return Err(StorageError::SnapshotTemporarilyUnavailable.into());
+        }
+        let chunks = self
+            .store
+            .chunks()
+            .map_err(|error| StorageError::Other(error.into()))?;
+        let mut snapshot = Snapshot {
+            data: join_chunks(&chunks).into(),
+            ..Snapshot::default()
+        };
+        snapshot.set_metadata(meta.clone());
+        Ok(snapshot)
+    }
+}
+
+/// The pieces of a snapshot in one message: each with its length in front.
+fn join_chunks(chunks: &[Vec<u8>]) -> Vec<u8> {
+    let mut joined = Vec::with_capacity(chunks.iter().map(|chunk| chunk.len() + 4).sum());
+    for chunk in chunks {
+        joined.extend_from_slice(&(chunk.len() as u32).to_le_bytes());
+        joined.extend_from_slice(chunk);
+    }
+    joined
+}
+
+/// The pieces out of such a message, unless it is malformed.
+pub(super) fn split_chunks(mut joined: &[u8]) -> Option<Vec<Vec<u8>>> {
+    let mut chunks = Vec::new();
+    while !joined.is_empty() {
+        let (length, rest) = joined.split_first_chunk()?;
+        let (chunk, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+        chunks.push(chunk.to_vec());
+        joined = rest;
+    }
+    Some(chunks)
+}

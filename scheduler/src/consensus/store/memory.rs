@@ -1,0 +1,235 @@
+//! The log's twin in memory, for tests and simulated clusters. It crashes on request, in the ways a disk
+//! under an atomic store can: a commit that is gone, a commit that is there though nobody heard of it, and,
+//! to prove that a test would notice, a disk that lies about what it has synced.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use protobuf::Message as _;
+use raft::eraftpb::{Entry, HardState};
+
+use super::outline::Outline;
+use super::{ChunkSink, LogStore, SnapshotWrite, StoreError, Write};
+
+/// What goes wrong with the next commit. After any of them the store only fails until it is opened again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// It fails; nothing of it is kept. A torn commit looks like this once an atomic store has recovered.
+    Fail,
+    /// It fails, but is found complete after the crash.
+    FailAfterSync,
+}
+
+/// The disk: outlives the stores that use it.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryDisk(Arc<Mutex<Disk>>);
+
+#[derive(Debug, Default)]
+struct Disk {
+    now: Image,
+    /// What a crash goes back to while the disk lies; otherwise every commit is synced.
+    synced: Option<Image>,
+    fault: Option<Fault>,
+    broken: bool,
+    commits: u64,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Image {
+    outline: Outline,
+    log: BTreeMap<u64, Entry>,
+    pieces: BTreeMap<(u64, u32), Vec<u8>>,
+}
+
+impl MemoryDisk {
+    /// A disk with a log that begins with `snapshot`.
+    pub fn founded(snapshot: SnapshotWrite) -> Self {
+        let meta = snapshot.meta();
+        let state = HardState {
+            term: meta.term,
+            commit: meta.index,
+            ..HardState::default()
+        };
+        let disk = Self::default();
+        let write = Write {
+            snapshot: Some(snapshot),
+            hard_state: Some(state),
+            ..Write::default()
+        };
+        disk.lock().now.apply(&write);
+        disk
+    }
+
+    /// A store on this disk, as after a start of the process.
+    pub fn open(&self) -> MemoryStore {
+        let mut disk = self.lock();
+        disk.broken = false;
+        let current = disk.now.outline.snapshot().index;
+        disk.now.pieces.retain(|(index, _), _| *index == current);
+        MemoryStore {
+            outline: disk.now.outline.clone(),
+            disk: self.clone(),
+        }
+    }
+
+    /// Lets something go wrong with the next commit.
+    pub fn inject(&self, fault: Fault) {
+        self.lock().fault = Some(fault);
+    }
+
+    /// From now on (`true`) commits are acknowledged but lost by the next crash.
+    pub fn lie(&self, lying: bool) {
+        let mut disk = self.lock();
+        disk.synced = lying.then(|| disk.now.clone());
+    }
+
+    /// The process or the machine dies: what was not synced is gone, stores that are still open are dead.
+    pub fn crash(&self) {
+        let mut disk = self.lock();
+        if let Some(image) = disk.synced.clone() {
+            disk.now = image;
+        }
+        disk.broken = true;
+    }
+
+    /// Number of commits so far.
+    pub fn commits(&self) -> u64 {
+        self.lock().commits
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Disk> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Image {
+    fn apply(&mut self, write: &Write) {
+        match &write.snapshot {
+            Some(SnapshotWrite::Received { meta, chunks }) => {
+                self.log.clear();
+                let keyed = (0..)
+                    .zip(chunks)
+                    .map(|(piece, chunk)| ((meta.index, piece), chunk.clone()));
+                self.pieces.extend(keyed);
+                self.pieces.retain(|(index, _), _| *index == meta.index);
+            }
+            Some(SnapshotWrite::Own { meta, .. }) => {
+                self.pieces.retain(|(index, _), _| *index == meta.index)
+            }
+            None => {}
+        }
+        if let Some(first) = write.entries.first() {
+            self.log.split_off(&first.index);
+        }
+        self.log.extend(
+            write
+                .entries
+                .iter()
+                .map(|entry| (entry.index, entry.clone())),
+        );
+        self.outline.apply(write);
+        self.log = self.log.split_off(&self.outline.first_index());
+    }
+}
+
+/// A log in memory.
+#[derive(Debug)]
+pub struct MemoryStore {
+    disk: MemoryDisk,
+    outline: Outline,
+}
+
+impl LogStore for MemoryStore {
+    fn outline(&self) -> &Outline {
+        &self.outline
+    }
+
+    fn entries(&self, low: u64, high: u64, max_bytes: u64) -> Result<Vec<Entry>, StoreError> {
+        let disk = self.disk.lock();
+        let mut bytes = 0;
+        let fits = |(at, entry): &(usize, &Entry)| {
+            bytes += u64::from(entry.compute_size());
+            *at == 0 || bytes <= max_bytes
+        };
+        let found = disk
+            .now
+            .log
+            .range(low..high)
+            .map(|(_, entry)| entry)
+            .enumerate()
+            .take_while(fits);
+        Ok(found.map(|(_, entry)| entry.clone()).collect())
+    }
+
+    fn chunks(&self) -> Result<Vec<Vec<u8>>, StoreError> {
+        let (disk, index) = (self.disk.lock(), self.outline.snapshot().index);
+        Ok(disk
+            .now
+            .pieces
+            .range((index, 0)..=(index, u32::MAX))
+            .map(|(_, piece)| piece.clone())
+            .collect())
+    }
+
+    fn stage(&self, index: u64) -> Box<dyn ChunkSink> {
+        Box::new(MemoryStage {
+            disk: self.disk.clone(),
+            index,
+            next: 0,
+        })
+    }
+
+    fn commit(&mut self, write: Write) -> Result<(), StoreError> {
+        self.outline
+            .check(&write)
+            .map_err(|what| StoreError::Misuse { path: path(), what })?;
+        let mut disk = self.disk.lock();
+        disk.usable()?;
+        let fault = disk.fault.take();
+        if fault != Some(Fault::Fail) {
+            disk.now.apply(&write);
+            disk.commits += 1;
+        }
+        disk.broken = fault.is_some();
+        disk.usable()?;
+        drop(disk);
+        self.outline.apply(&write);
+        Ok(())
+    }
+}
+
+impl Disk {
+    fn usable(&self) -> Result<(), StoreError> {
+        let dead = || {
+            StoreError::io(
+                "write to",
+                &path(),
+                std::io::Error::other("the disk has failed"),
+            )
+        };
+        if self.broken { Err(dead()) } else { Ok(()) }
+    }
+}
+
+struct MemoryStage {
+    disk: MemoryDisk,
+    index: u64,
+    next: u32,
+}
+
+impl ChunkSink for MemoryStage {
+    fn put(&mut self, chunk: &[u8]) -> Result<(), StoreError> {
+        let mut disk = self.disk.lock();
+        disk.usable()?;
+        disk.now
+            .pieces
+            .insert((self.index, self.next), chunk.to_vec());
+        self.next += 1;
+        Ok(())
+    }
+}
+
+fn path() -> PathBuf {
+    PathBuf::from("(memory)")
+}

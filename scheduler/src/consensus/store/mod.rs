@@ -1,0 +1,170 @@
+//! Where the log, the hard state and the snapshot are kept: the [`LogStore`] trait, its implementation on
+//! disk and its twin in memory. Nothing here knows what an entry means or who leads.
+//!
+//! The conf state has no record of its own: it is the snapshot's, changed by the entries after it. So the
+//! commit index must be on disk before a membership change is applied; the node sees to that.
+
+mod disk;
+mod memory;
+mod outline;
+mod record;
+mod tables;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use raft::eraftpb::{Entry, HardState, SnapshotMetadata};
+use uuid::Uuid;
+
+pub use disk::DiskStore;
+pub use memory::{Fault, MemoryDisk, MemoryStore};
+pub use outline::{Outline, Position};
+
+/// Whose log this is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Name of the master, as given on the command line.
+    pub name: String,
+    /// Id of the master in the group; never 0.
+    pub id: u64,
+    /// The cluster: drawn when it was founded.
+    pub group: Uuid,
+}
+
+/// Durable log of one member. Reads of terms, indexes and states are from memory.
+pub trait LogStore: Send + 'static {
+    /// What is known of the log without reading it.
+    fn outline(&self) -> &Outline;
+
+    /// The entries `[low, high)`, which must exist; at least one, otherwise at most `max_bytes` together.
+    fn entries(&self, low: u64, high: u64, max_bytes: u64) -> Result<Vec<Entry>, StoreError>;
+
+    /// The pieces of the current snapshot, in order.
+    fn chunks(&self) -> Result<Vec<Vec<u8>>, StoreError>;
+
+    /// Where the pieces of a snapshot at `index` go before [`SnapshotWrite::Own`] makes it the current one.
+    fn stage(&self, index: u64) -> Box<dyn ChunkSink>;
+
+    /// Makes all of `write` durable, or nothing of it. After an error the store must not be used again.
+    fn commit(&mut self, write: Write) -> Result<(), StoreError>;
+}
+
+/// Takes the pieces of a snapshot, on any thread.
+pub trait ChunkSink: Send {
+    /// Makes the next piece durable.
+    fn put(&mut self, chunk: &[u8]) -> Result<(), StoreError>;
+}
+
+/// What changes together.
+#[derive(Clone, Debug, Default)]
+pub struct Write {
+    /// A new current snapshot.
+    pub snapshot: Option<SnapshotWrite>,
+    /// Entries to append, in order; those from the first one's index on are replaced.
+    pub entries: Vec<Entry>,
+    /// A new term, vote or commit index.
+    pub hard_state: Option<HardState>,
+    /// Forget the entries up to and including this index (0: none).
+    pub compact: u64,
+}
+
+/// A snapshot that becomes the current one. The one before it goes.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)] // index, term and members, and what there is of the contents
+pub enum SnapshotWrite {
+    /// Of our own state: `pieces` of them have been staged. The log stays.
+    Own { meta: SnapshotMetadata, pieces: u32 },
+    /// From the leader: the log is replaced as well.
+    Received {
+        meta: SnapshotMetadata,
+        chunks: Vec<Vec<u8>>,
+    },
+}
+
+impl SnapshotWrite {
+    /// Index, term and members of the snapshot.
+    pub fn meta(&self) -> &SnapshotMetadata {
+        match self {
+            SnapshotWrite::Own { meta, .. } | SnapshotWrite::Received { meta, .. } => meta,
+        }
+    }
+}
+
+/// Why a store cannot be used. The text names the place and the way out.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)] // each text says what its fields are
+pub enum StoreError {
+    /// Bytes on disk are not those that were written.
+    #[error(
+        "{}: {what}; the log is damaged and is not used: restore the directory from a copy, or, if other \
+         masters hold the state, remove it and join again as a new master",
+        path.display()
+    )]
+    Corrupt { path: PathBuf, what: String },
+    /// Written by another version of this program.
+    #[error(
+        "{} has format {found}, this program knows format {known}: start it with the version that wrote it",
+        path.display()
+    )]
+    Format {
+        path: PathBuf,
+        found: u32,
+        known: u32,
+    },
+    /// The directory of another master.
+    #[error(
+        "{} belongs to master `{found}` (id {found_id}), not to `{given}` (id {given_id}): give this master \
+         a data directory of its own, or its own name",
+        path.display()
+    )]
+    Foreign {
+        path: PathBuf,
+        found: String,
+        found_id: u64,
+        given: String,
+        given_id: u64,
+    },
+    /// Two processes, one directory.
+    #[error("{} is in use by another process: end that one first, or give another data directory", path.display())]
+    InUse { path: PathBuf },
+    /// The directory was used, but its log is gone.
+    #[error(
+        "{} is missing, though this directory held the log of cluster {group}: restore it from a copy, or \
+         remove the directory to begin anew",
+        path.display()
+    )]
+    Lost { path: PathBuf, group: String },
+    /// The disk, or the rights on it.
+    #[error("cannot {action} {}: {source}; {}", path.display(), advice(source))]
+    Io {
+        action: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
+    /// A caller broke the rules of the log.
+    #[error("{}: {what}", path.display())]
+    Misuse { path: PathBuf, what: String },
+}
+
+impl StoreError {
+    fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
+        StoreError::Io {
+            action,
+            path: path.to_owned(),
+            source,
+        }
+    }
+}
+
+/// What a person can do about an I/O error.
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+            "make room and start again: nothing that was acknowledged is lost"
+        }
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            "the data directory must be writable by this user"
+        }
+        _ => "check the disk and the path of the data directory, then start again",
+    }
+}

@@ -1,0 +1,342 @@
+//! What of a log is kept in memory: where it begins and ends, the term and size of each entry, the hard
+//! state, the current snapshot. Both stores answer from it; it does no I/O.
+
+use std::collections::VecDeque;
+
+use protobuf::Message as _;
+use raft::eraftpb::{Entry, HardState, SnapshotMetadata};
+
+use super::{SnapshotWrite, Write};
+
+/// A place in the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Position {
+    /// Index of the entry.
+    pub index: u64,
+    /// Term it was proposed in.
+    pub term: u64,
+}
+
+/// The log without its contents.
+#[derive(Clone, Debug, Default)]
+pub struct Outline {
+    /// The entry before the first one.
+    base: Position,
+    /// Term and size of each entry after `base`.
+    spans: VecDeque<Span>,
+    bytes: u64,
+    hard_state: HardState,
+    snapshot: SnapshotMetadata,
+    pieces: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    term: u64,
+    bytes: u32,
+}
+
+impl Outline {
+    /// A log without entries that begins after `base`.
+    pub fn new(
+        base: Position,
+        hard_state: HardState,
+        snapshot: SnapshotMetadata,
+        pieces: u32,
+    ) -> Self {
+        Self {
+            base,
+            hard_state,
+            snapshot,
+            pieces,
+            ..Self::default()
+        }
+    }
+
+    /// The entry before the first one.
+    pub fn base(&self) -> Position {
+        self.base
+    }
+
+    /// Index of the first entry, should it exist.
+    pub fn first_index(&self) -> u64 {
+        self.base.index + 1
+    }
+
+    /// Index of the last entry, or of the base when there is none.
+    pub fn last_index(&self) -> u64 {
+        self.base.index + self.spans.len() as u64
+    }
+
+    /// Term of an entry, or of the base.
+    pub fn term(&self, index: u64) -> Option<u64> {
+        if index == self.base.index {
+            return Some(self.base.term);
+        }
+        let at = index.checked_sub(self.first_index())?;
+        self.spans
+            .get(usize::try_from(at).ok()?)
+            .map(|span| span.term)
+    }
+
+    /// Size of all entries together.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Term, vote and commit index.
+    pub fn hard_state(&self) -> &HardState {
+        &self.hard_state
+    }
+
+    /// Index, term and members of the current snapshot.
+    pub fn snapshot(&self) -> &SnapshotMetadata {
+        &self.snapshot
+    }
+
+    /// Number of pieces of the current snapshot.
+    pub fn pieces(&self) -> u32 {
+        self.pieces
+    }
+
+    /// The index to compact to so that at most `entries` and `bytes` remain before `upto`.
+    pub fn compaction(&self, upto: u64, entries: u64, bytes: u64) -> u64 {
+        let mut kept = 0;
+        let mut index = upto.min(self.last_index());
+        while index > self.base.index && upto - index < entries {
+            let Some(span) = self.spans.get((index - self.first_index()) as usize) else {
+                break;
+            };
+            kept += u64::from(span.bytes);
+            if kept > bytes {
+                break;
+            }
+            index -= 1;
+        }
+        index
+    }
+
+    /// What is wrong with a write, if anything: a store must never hold a log with a hole.
+    pub fn check(&self, write: &Write) -> Result<(), String> {
+        let mut next = self.bounds_before(write);
+        for (at, entry) in write.entries.iter().enumerate() {
+            if at == 0 && (self.first_allowed(write)..=next.1 + 1).contains(&entry.index) {
+                next.1 = entry.index;
+            } else if entry.index == next.1 + 1 {
+                next.1 += 1;
+            } else {
+                return Err(format!(
+                    "entry {} does not follow entry {}",
+                    entry.index, next.1
+                ));
+            }
+        }
+        let snapshot = write
+            .snapshot
+            .as_ref()
+            .map_or(&self.snapshot, |snapshot| snapshot.meta());
+        if write.compact > snapshot.index.min(self.last_index()) {
+            return Err(format!(
+                "compacting to {} beyond the snapshot at {}",
+                write.compact, snapshot.index
+            ));
+        }
+        if snapshot.index > next.1 || snapshot.index < self.snapshot.index {
+            return Err(format!(
+                "a snapshot at {} of a log that ends at {}",
+                snapshot.index, next.1
+            ));
+        }
+        Ok(())
+    }
+
+    /// Base and last index before the entries of `write` are appended.
+    fn bounds_before(&self, write: &Write) -> (u64, u64) {
+        match &write.snapshot {
+            Some(SnapshotWrite::Received { meta, .. }) => (meta.index, meta.index),
+            _ => (self.base.index, self.last_index()),
+        }
+    }
+
+    /// Where the log begins once `write` is done.
+    pub fn base_after(&self, write: &Write) -> Position {
+        if let Some(SnapshotWrite::Received { meta, .. }) = &write.snapshot {
+            return Position {
+                index: meta.index,
+                term: meta.term,
+            };
+        }
+        match self.term(write.compact) {
+            Some(term) if write.compact > self.base.index => Position {
+                index: write.compact,
+                term,
+            },
+            _ => self.base,
+        }
+    }
+
+    fn first_allowed(&self, write: &Write) -> u64 {
+        self.bounds_before(write).0 + 1
+    }
+
+    /// Takes over what has been made durable; `check` has passed.
+    pub fn apply(&mut self, write: &Write) {
+        match &write.snapshot {
+            Some(SnapshotWrite::Received { meta, chunks }) => {
+                self.base = Position {
+                    index: meta.index,
+                    term: meta.term,
+                };
+                self.spans.clear();
+                self.bytes = 0;
+                self.snapshot = meta.clone();
+                self.pieces = chunks.len() as u32;
+            }
+            Some(SnapshotWrite::Own { meta, pieces }) => {
+                self.snapshot = meta.clone();
+                self.pieces = *pieces;
+            }
+            None => {}
+        }
+        if let Some(first) = write.entries.first() {
+            self.truncate(first.index);
+        }
+        write.entries.iter().for_each(|entry| self.push(entry));
+        self.compact(write.compact);
+        if let Some(hard_state) = &write.hard_state {
+            self.hard_state = hard_state.clone();
+        }
+    }
+
+    /// Counts in the next entry.
+    pub fn push(&mut self, entry: &Entry) {
+        let bytes = entry.compute_size();
+        self.spans.push_back(Span {
+            term: entry.term,
+            bytes,
+        });
+        self.bytes += u64::from(bytes);
+    }
+
+    fn truncate(&mut self, from: u64) {
+        while self.last_index() >= from {
+            let Some(span) = self.spans.pop_back() else {
+                return;
+            };
+            self.bytes -= u64::from(span.bytes);
+        }
+    }
+
+    fn compact(&mut self, upto: u64) {
+        while self.base.index < upto {
+            let Some(span) = self.spans.pop_front() else {
+                return;
+            };
+            self.bytes -= u64::from(span.bytes);
+            self.base = Position {
+                index: self.base.index + 1,
+                term: span.term,
+            };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(index: u64, term: u64) -> Entry {
+        Entry {
+            index,
+            term,
+            data: vec![0; 10].into(),
+            ..Default::default()
+        }
+    }
+
+    fn entries(range: std::ops::RangeInclusive<u64>, term: u64) -> Write {
+        Write {
+            entries: range.map(|index| entry(index, term)).collect(),
+            ..Default::default()
+        }
+    }
+
+    fn log() -> Outline {
+        let snapshot = SnapshotMetadata {
+            index: 1,
+            term: 1,
+            ..Default::default()
+        };
+        let mut outline = Outline::new(
+            Position { index: 1, term: 1 },
+            HardState::default(),
+            snapshot,
+            0,
+        );
+        outline.apply(&entries(2..=9, 2));
+        outline
+    }
+
+    #[test]
+    fn appending_replaces_a_tail() {
+        let mut outline = log();
+        assert_eq!((outline.first_index(), outline.last_index()), (2, 9));
+        let write = entries(6..=7, 3);
+        outline.check(&write).unwrap();
+        outline.apply(&write);
+        assert_eq!(outline.last_index(), 7);
+        assert_eq!(
+            (outline.term(5), outline.term(6), outline.term(8)),
+            (Some(2), Some(3), None)
+        );
+    }
+
+    #[test]
+    fn holes_are_refused() {
+        let outline = log();
+        assert!(outline.check(&entries(11..=12, 2)).is_err());
+        assert!(outline.check(&entries(1..=3, 2)).is_err());
+        assert!(outline.check(&entries(10..=12, 2)).is_ok());
+        assert!(
+            outline
+                .check(&Write {
+                    compact: 5,
+                    ..Default::default()
+                })
+                .is_err()
+        );
+    }
+
+    #[test]
+    fn compaction_keeps_what_is_asked_for_by_count_and_by_bytes() {
+        let outline = log();
+        assert_eq!(outline.compaction(8, 3, u64::MAX), 5);
+        assert_eq!(outline.compaction(8, 100, u64::MAX), 1);
+        let each = outline.bytes() / 8;
+        assert_eq!(outline.compaction(8, 100, each * 2), 6);
+        assert_eq!(outline.compaction(8, 0, u64::MAX), 8);
+    }
+
+    #[test]
+    fn compacting_moves_the_base() {
+        let mut outline = log();
+        let meta = SnapshotMetadata {
+            index: 7,
+            term: 2,
+            ..Default::default()
+        };
+        let write = Write {
+            snapshot: Some(SnapshotWrite::Own { meta, pieces: 3 }),
+            compact: 5,
+            ..Default::default()
+        };
+        outline.check(&write).unwrap();
+        outline.apply(&write);
+        assert_eq!(outline.base(), Position { index: 5, term: 2 });
+        assert_eq!(
+            (outline.term(4), outline.term(5), outline.last_index()),
+            (None, Some(2), 9)
+        );
+        assert_eq!(outline.pieces(), 3);
+    }
+}

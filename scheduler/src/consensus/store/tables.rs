@@ -1,0 +1,368 @@
+//! The tables of the log's file and how their records are read and written. Damage is told from I/O errors:
+//! the outer error is redb's, the inner one says which record cannot be trusted.
+
+use protobuf::Message as _;
+use raft::eraftpb::{Entry, HardState, SnapshotMetadata};
+use redb::{
+    Database, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction,
+};
+use uuid::Uuid;
+
+use super::outline::{Outline, Position};
+use super::record::{seal, unseal};
+use super::{Identity, SnapshotWrite, Write};
+
+/// Grows whenever an older program could misread the file.
+pub(super) const FORMAT: u32 = 1;
+
+pub(super) const LOG: TableDefinition<u64, &[u8]> = TableDefinition::new("log");
+pub(super) const PIECES: TableDefinition<(u64, u32), &[u8]> = TableDefinition::new("snapshot");
+pub(super) const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
+
+/// Any of redb's errors, in a box: it is large and rare.
+#[derive(Debug)]
+pub(super) struct Failure(pub(super) Box<redb::Error>);
+
+impl<E: Into<redb::Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Failure(Box::new(error.into()))
+    }
+}
+
+/// A record that cannot be trusted.
+type Damage = String;
+
+/// Keys of the `meta` table.
+pub(super) mod key {
+    pub const FORMAT: &str = "format";
+    pub const NAME: &str = "name";
+    pub const ID: &str = "id";
+    pub const GROUP: &str = "group";
+    pub const BASE: &str = "base";
+    pub const HARD_STATE: &str = "hard state";
+    pub const SNAPSHOT: &str = "snapshot";
+}
+
+/// The format version, before anything else is believed. `None`: absent or damaged.
+pub(super) fn read_format(db: &Database) -> Result<Option<u32>, Failure> {
+    let transaction = db.begin_read()?;
+    let Some(bytes) = read_meta(&transaction, key::FORMAT)? else {
+        return Ok(None);
+    };
+    Ok(bytes.as_slice().try_into().ok().map(u32::from_le_bytes))
+}
+
+/// Reads and checks the whole log, except for the pieces of the snapshot.
+pub(super) fn scan(db: &Database) -> Result<Result<(Identity, Outline), Damage>, Failure> {
+    let transaction = db.begin_read()?;
+    let meta = |name: &'static str| {
+        let found = read_meta(&transaction, name)?;
+        Ok::<_, Failure>(found.ok_or_else(|| format!("record `{name}` is damaged")))
+    };
+    let identity = identity(meta(key::NAME)?, meta(key::ID)?, meta(key::GROUP)?);
+    let outline = outline(
+        meta(key::BASE)?,
+        meta(key::HARD_STATE)?,
+        meta(key::SNAPSHOT)?,
+    );
+    let (identity, mut outline) = match identity.and_then(|identity| Ok((identity, outline?))) {
+        Ok(found) => found,
+        Err(damage) => return Ok(Err(damage)),
+    };
+    let log = transaction.open_table(LOG)?;
+    for record in log.range::<u64>(..)? {
+        let (index, value) = record?;
+        match decode_entry(index.value(), value.value()) {
+            Ok(entry) if entry.index == outline.last_index() + 1 => outline.push(&entry),
+            Ok(entry) => return Ok(Err(format!("entry {} has no predecessor", entry.index))),
+            Err(damage) => return Ok(Err(damage)),
+        }
+    }
+    Ok(plausible(&outline).map(|()| (identity, outline)))
+}
+
+fn identity(
+    name: Result<Vec<u8>, Damage>,
+    id: Result<Vec<u8>, Damage>,
+    group: Result<Vec<u8>, Damage>,
+) -> Result<Identity, Damage> {
+    let name = String::from_utf8(name?).map_err(|_| "the master's name is damaged")?;
+    let id = id?
+        .try_into()
+        .map(u64::from_le_bytes)
+        .map_err(|_| "the master's id is damaged")?;
+    let group = Uuid::from_slice(&group?).map_err(|_| "the cluster's id is damaged")?;
+    Ok(Identity { name, id, group })
+}
+
+fn outline(
+    base: Result<Vec<u8>, Damage>,
+    hard_state: Result<Vec<u8>, Damage>,
+    snapshot: Result<Vec<u8>, Damage>,
+) -> Result<Outline, Damage> {
+    let base: [u8; 16] = base?
+        .try_into()
+        .map_err(|_| "the begin of the log is damaged")?;
+    let (index, term) = base.split_at(8);
+    let number = |bytes: &[u8]| {
+        bytes
+            .iter()
+            .rev()
+            .fold(0, |sum, byte| sum << 8 | u64::from(*byte))
+    };
+    let base = Position {
+        index: number(index),
+        term: number(term),
+    };
+    let hard_state =
+        HardState::parse_from_bytes(&hard_state?).map_err(|_| "the hard state is damaged")?;
+    let snapshot = snapshot?;
+    let (pieces, meta) = snapshot
+        .split_first_chunk()
+        .ok_or("the snapshot's record is damaged")?;
+    let meta =
+        SnapshotMetadata::parse_from_bytes(meta).map_err(|_| "the snapshot's record is damaged")?;
+    Ok(Outline::new(
+        base,
+        hard_state,
+        meta,
+        u32::from_le_bytes(*pieces),
+    ))
+}
+
+/// What holds of every log that was written by this program.
+fn plausible(outline: &Outline) -> Result<(), Damage> {
+    let (snapshot, commit) = (outline.snapshot().index, outline.hard_state().commit);
+    let (base, last) = (outline.base().index, outline.last_index());
+    if base <= snapshot && snapshot <= commit && commit <= last {
+        return Ok(());
+    }
+    Err(format!(
+        "begin {base}, snapshot {snapshot}, commit {commit} and end {last} are out of order"
+    ))
+}
+
+/// The entries `[low, high)`: at least one, otherwise at most `max_bytes`.
+pub(super) fn read_entries(
+    db: &Database,
+    low: u64,
+    high: u64,
+    max_bytes: u64,
+) -> Result<Result<Vec<Entry>, Damage>, Failure> {
+    let transaction = db.begin_read()?;
+    let log = transaction.open_table(LOG)?;
+    let mut entries: Vec<Entry> = Vec::new();
+    let mut bytes = 0;
+    for record in log.range(low..high)? {
+        let (index, value) = record?;
+        let entry = match decode_entry(index.value(), value.value()) {
+            Ok(entry) if entry.index == low + entries.len() as u64 => entry,
+            Ok(_) => {
+                return Ok(Err(format!(
+                    "entry {} is missing",
+                    low + entries.len() as u64
+                )));
+            }
+            Err(damage) => return Ok(Err(damage)),
+        };
+        bytes += u64::from(entry.compute_size());
+        if bytes > max_bytes && !entries.is_empty() {
+            break;
+        }
+        entries.push(entry);
+    }
+    Ok(if entries.is_empty() && low < high {
+        Err(format!("entry {low} is missing"))
+    } else {
+        Ok(entries)
+    })
+}
+
+/// The pieces of the snapshot at `index`.
+pub(super) fn read_pieces(
+    db: &Database,
+    index: u64,
+    pieces: u32,
+) -> Result<Result<Vec<Vec<u8>>, Damage>, Failure> {
+    let transaction = db.begin_read()?;
+    let table = transaction.open_table(PIECES)?;
+    let mut chunks = Vec::new();
+    for piece in 0..pieces {
+        let sealed = table.get((index, piece))?;
+        match sealed
+            .as_ref()
+            .and_then(|sealed| unseal(&piece_key(index, piece), sealed.value()))
+        {
+            Some(chunk) => chunks.push(chunk.to_vec()),
+            None => {
+                return Ok(Err(format!(
+                    "piece {piece} of the snapshot at {index} is damaged"
+                )));
+            }
+        }
+    }
+    Ok(Ok(chunks))
+}
+
+/// Removes the pieces of snapshots that were never finished.
+pub(super) fn drop_unfinished(db: &Database, current: u64) -> Result<(), Failure> {
+    let transaction = db.begin_read()?;
+    let table = transaction.open_table(PIECES)?;
+    let first = table.first()?.map(|(key, _)| key.value().0);
+    let last = table.last()?.map(|(key, _)| key.value().0);
+    if first.is_none_or(|first| first == current) && last.is_none_or(|last| last == current) {
+        return Ok(());
+    }
+    let transaction = db.begin_write()?;
+    keep_pieces_of(&transaction, current)?;
+    Ok(transaction.commit()?)
+}
+
+/// Everything of a write; `before` is the log as it stands.
+pub(super) fn write(
+    transaction: &WriteTransaction,
+    before: &Outline,
+    write: &Write,
+) -> Result<(), Failure> {
+    let base = before.base_after(write);
+    write_log(transaction, before, write, base)?;
+    if let Some(snapshot) = &write.snapshot {
+        write_snapshot(transaction, snapshot)?;
+    }
+    if base != before.base() {
+        write_meta(transaction, key::BASE, &base_bytes(base))?;
+    }
+    match &write.hard_state {
+        Some(state) if state != before.hard_state() => {
+            write_meta(transaction, key::HARD_STATE, &encode(state))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The records of a log that begins with `snapshot`, as a new cluster's does.
+pub(super) fn write_first(
+    transaction: &WriteTransaction,
+    identity: &Identity,
+    snapshot: SnapshotWrite,
+) -> Result<(), Failure> {
+    let meta = snapshot.meta();
+    let state = HardState {
+        term: meta.term,
+        commit: meta.index,
+        ..HardState::default()
+    };
+    write_meta(transaction, key::FORMAT, &FORMAT.to_le_bytes())?;
+    write_meta(transaction, key::NAME, identity.name.as_bytes())?;
+    write_meta(transaction, key::ID, &identity.id.to_le_bytes())?;
+    write_meta(transaction, key::GROUP, identity.group.as_bytes())?;
+    let first = Write {
+        snapshot: Some(snapshot),
+        hard_state: Some(state),
+        ..Write::default()
+    };
+    write(transaction, &Outline::default(), &first)
+}
+
+fn write_log(
+    transaction: &WriteTransaction,
+    before: &Outline,
+    write: &Write,
+    base: Position,
+) -> Result<(), Failure> {
+    let mut log = transaction.open_table(LOG)?;
+    if matches!(write.snapshot, Some(SnapshotWrite::Received { .. })) {
+        log.retain(|_, _| false)?;
+    } else if let Some(first) = write
+        .entries
+        .first()
+        .filter(|first| first.index <= before.last_index())
+    {
+        log.retain_in(first.index.., |_, _| false)?;
+    }
+    for entry in &write.entries {
+        let sealed = seal(&entry.index.to_le_bytes(), &encode(entry));
+        log.insert(entry.index, sealed.as_slice())?;
+    }
+    if base != before.base() {
+        log.retain_in(..=base.index, |_, _| false)?;
+    }
+    Ok(())
+}
+
+fn write_snapshot(transaction: &WriteTransaction, snapshot: &SnapshotWrite) -> Result<(), Failure> {
+    let pieces = match snapshot {
+        SnapshotWrite::Own { pieces, .. } => *pieces,
+        SnapshotWrite::Received { meta, chunks } => {
+            for (piece, chunk) in (0..).zip(chunks) {
+                write_piece(transaction, meta.index, piece, chunk)?;
+            }
+            chunks.len() as u32
+        }
+    };
+    keep_pieces_of(transaction, snapshot.meta().index)?;
+    let mut record = pieces.to_le_bytes().to_vec();
+    record.extend_from_slice(&encode(snapshot.meta()));
+    write_meta(transaction, key::SNAPSHOT, &record)
+}
+
+/// One piece of the snapshot at `index`.
+pub(super) fn write_piece(
+    transaction: &WriteTransaction,
+    index: u64,
+    piece: u32,
+    chunk: &[u8],
+) -> Result<(), Failure> {
+    let mut pieces = transaction.open_table(PIECES)?;
+    let sealed = seal(&piece_key(index, piece), chunk);
+    pieces.insert((index, piece), sealed.as_slice())?;
+    Ok(())
+}
+
+fn keep_pieces_of(transaction: &WriteTransaction, current: u64) -> Result<(), Failure> {
+    let mut pieces = transaction.open_table(PIECES)?;
+    pieces.retain_in(..(current, 0), |_, _| false)?;
+    Ok(pieces.retain_in((current + 1, 0).., |_, _| false)?)
+}
+
+fn read_meta(transaction: &ReadTransaction, name: &str) -> Result<Option<Vec<u8>>, Failure> {
+    let table = transaction.open_table(META)?;
+    let sealed = table.get(name)?;
+    Ok(sealed.and_then(|sealed| unseal(name.as_bytes(), sealed.value()).map(<[u8]>::to_vec)))
+}
+
+pub(super) fn write_meta(
+    transaction: &WriteTransaction,
+    name: &str,
+    bytes: &[u8],
+) -> Result<(), Failure> {
+    let mut table = transaction.open_table(META)?;
+    table.insert(name, seal(name.as_bytes(), bytes).as_slice())?;
+    Ok(())
+}
+
+fn decode_entry(index: u64, sealed: &[u8]) -> Result<Entry, Damage> {
+    let bytes =
+        unseal(&index.to_le_bytes(), sealed).ok_or_else(|| format!("entry {index} is damaged"))?;
+    match Entry::parse_from_bytes(bytes) {
+        Ok(entry) if entry.index == index => Ok(entry),
+        _ => Err(format!("entry {index} is damaged")),
+    }
+}
+
+fn encode(message: &impl protobuf::Message) -> Vec<u8> {
+    message
+        .write_to_bytes()
+        .expect("raft's messages have no required fields, so encoding cannot fail")
+}
+
+fn base_bytes(base: Position) -> [u8; 16] {
+    (u128::from(base.term) << 64 | u128::from(base.index)).to_le_bytes()
+}
+
+fn piece_key(index: u64, piece: u32) -> [u8; 12] {
+    let mut key = [0; 12];
+    key[..8].copy_from_slice(&index.to_le_bytes());
+    key[8..].copy_from_slice(&piece.to_le_bytes());
+    key
+}

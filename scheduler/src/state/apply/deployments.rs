@@ -1,0 +1,125 @@
+//! A deployment from accepted to over: its steps, its cancellation, its reversal.
+
+use std::sync::Arc;
+
+use spec::app::AppDocument;
+use spec::ids::DeploymentId;
+
+use super::{Change, deploy};
+use crate::state::{
+    ActionKind, Deploy, Deployment, Event, Expect, Outcome, PutApp, Refusal, State, Step,
+};
+
+impl Change<'_> {
+    pub(super) fn start_deployment(&mut self, deployment: Deployment) {
+        self.event(Event::DeploymentStarted {
+            deployment: Arc::new(deployment.clone()),
+        });
+        self.run_from_current(deployment);
+    }
+
+    /// Begins the current step. A step that is complete at once is passed over, its events included.
+    fn run_from_current(&mut self, mut deployment: Deployment) {
+        while let Some(step) = deployment.steps.get(deployment.current) {
+            let actions = step.actions.clone();
+            let instant = is_instant(step);
+            let begun = Arc::new(deployment.clone());
+            self.event(Event::StepStarted {
+                deployment: begun.clone(),
+                actions: actions.clone(),
+            });
+            if !instant {
+                self.state.deployments.insert(begun.id, begun);
+                return;
+            }
+            self.event(Event::StepDone {
+                deployment: begun,
+                actions,
+            });
+            deployment.current += 1;
+        }
+        self.state.deployments.remove(&deployment.id);
+        self.event(Event::DeploymentDone {
+            deployment: Arc::new(deployment),
+        });
+    }
+
+    pub(super) fn complete_step(&mut self, id: &DeploymentId, step: usize) -> Outcome {
+        let running = self
+            .state
+            .deployments
+            .get(id)
+            .filter(|deployment| deployment.current == step);
+        if let Some(done) = running.cloned() {
+            let actions = done.current_actions().to_vec();
+            let next = Deployment {
+                current: step + 1,
+                ..Deployment::clone(&done)
+            };
+            self.event(Event::StepDone {
+                deployment: done,
+                actions,
+            });
+            self.run_from_current(next);
+        }
+        Outcome::Done
+    }
+
+    pub(super) fn cancel_deployment(&mut self, id: &DeploymentId) -> Result<Outcome, Refusal> {
+        self.cancel(id, None)
+            .then_some(Outcome::Done)
+            .ok_or(Refusal::NoDeployment(*id))
+    }
+
+    /// Ends a deployment where it stands; nothing is rolled back.
+    pub(super) fn cancel(&mut self, id: &DeploymentId, by: Option<DeploymentId>) -> bool {
+        let cancelled = self.state.deployments.remove(id);
+        cancelled
+            .map(|deployment| self.event(Event::DeploymentCancelled { deployment, by }))
+            .is_some()
+    }
+
+    /// Ends a deployment and deploys what was before it, forced. Changes of other apps since then stay.
+    /// No deployment limit: one goes and one comes.
+    pub(super) fn revert_deployment(
+        &mut self,
+        id: &DeploymentId,
+        by: DeploymentId,
+    ) -> Result<Outcome, Refusal> {
+        let found = self
+            .state
+            .deployments
+            .get(id)
+            .ok_or(Refusal::NoDeployment(*id))?;
+        let draft = deploy::draft(self.state, &reversal(self.state, found, by))?;
+        self.cancel(id, Some(by));
+        Ok(self.accept(draft))
+    }
+}
+
+/// Only `StartApplication`, which has nothing to do.
+fn is_instant(step: &Step) -> bool {
+    step.actions
+        .iter()
+        .all(|action| action.kind == ActionKind::StartApplication)
+}
+
+/// The change that puts the originals back into the state as it is now.
+fn reversal(state: &State, reverted: &Deployment, id: DeploymentId) -> Deploy {
+    let mut deploy = Deploy {
+        force: true,
+        ..Deploy::new(id)
+    };
+    for (app, original) in &reverted.originals {
+        let now = state.app(app).map(|entry| entry.app.version);
+        match original {
+            Some(original) => deploy.put.push(PutApp {
+                app: AppDocument(original.clone()),
+                expect: now.map_or(Expect::Absent, Expect::Version),
+            }),
+            None if now.is_some() => deploy.remove.push(app.clone()),
+            None => {}
+        }
+    }
+    deploy
+}

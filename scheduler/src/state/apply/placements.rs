@@ -1,0 +1,89 @@
+//! Tasks come into being. The control loop decided on a state that may have moved on: each placement is
+//! checked again by the same function that chose it, and dropped when it no longer holds.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use spec::app::App;
+use spec::ids::{AppId, InstanceId, TaskId};
+
+use super::Change;
+use crate::placement;
+use crate::state::{Condition, Event, Goal, Outcome, Placement, Tally, Task};
+
+impl Change<'_> {
+    pub(super) fn place(&mut self, placements: &[Placement]) -> Outcome {
+        // Counted once for each app: a command places many tasks of few apps.
+        let mut tallies: BTreeMap<&AppId, Tally> = BTreeMap::new();
+        for placement in placements {
+            let Some(app) = self.still_wanted(placement, &mut tallies) else {
+                continue;
+            };
+            let task = Arc::new(self.new_task(&app, placement));
+            tallies
+                .entry(&placement.app)
+                .or_default()
+                .count(&task, &app);
+            self.insert_task(task.clone());
+            self.event(Event::TaskPlaced { task });
+        }
+        Outcome::Done
+    }
+
+    fn still_wanted<'a>(
+        &self,
+        placement: &'a Placement,
+        tallies: &mut BTreeMap<&'a AppId, Tally>,
+    ) -> Option<Arc<App>> {
+        let entry = self.state.app(&placement.app)?;
+        let app = &entry.app;
+        let agent = self.state.agents.get(&placement.agent)?;
+        let tally = tallies
+            .entry(&placement.app)
+            .or_insert_with(|| self.state.tally(entry));
+        let wanted = app.version == placement.version
+            && tally.room(app) > 0
+            && placement::check(self.state, app, agent, &placement.host_ports).is_ok();
+        wanted.then(|| app.clone())
+    }
+
+    fn new_task(&mut self, app: &Arc<App>, placement: &Placement) -> Task {
+        let now = self.state.now;
+        Task {
+            id: self.next_task_id(&app.id),
+            app: app.clone(),
+            agent: placement.agent.clone(),
+            host_ports: placement.host_ports.as_slice().into(),
+            condition: Condition::Provisioned,
+            goal: Goal::Running,
+            staged_at: now,
+            started_at: None,
+            since: now,
+            addresses: Box::default(),
+            health: Box::default(),
+            readiness: Box::default(),
+            seq: 0,
+        }
+    }
+
+    /// The next run of a vacant instance, or the first of a new one.
+    fn next_task_id(&mut self, app: &AppId) -> TaskId {
+        let instance = |uuid| InstanceId {
+            app: app.clone(),
+            uuid,
+        };
+        if let Some(vacant) = self
+            .entry_mut(app)
+            .and_then(|entry| entry.vacant.pop_front())
+        {
+            return TaskId {
+                instance: instance(vacant.uuid),
+                incarnation: vacant.incarnation,
+            };
+        }
+        TaskId {
+            instance: instance(self.ids.draw()),
+            incarnation: 1,
+        }
+    }
+}
