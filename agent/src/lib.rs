@@ -4,5 +4,7 @@
 //! and ends tasks, `checks` probes them, `sandbox` keeps their files, `session` is the stream to the
 //! leader, `resolver` answers their DNS; `node` puts these together and does nothing else.
 
+pub mod checks;
 pub mod core;
+pub mod environment;
 pub mod runtime;
