@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use dns::zone::Zone;
+use dns::Zone;
 use tokio::net::{TcpListener, UdpSocket};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -17,6 +17,9 @@ use crate::consensus::{self, Handle};
 use crate::machine::StateMachine;
 use crate::state::Command;
 use crate::{api, fleet, leader, names, proposer};
+
+/// Raft id of the master that founds a cluster.
+const FIRST_MASTER: u64 = 1;
 
 /// Why a master did not start.
 #[derive(Debug, thiserror::Error)]
@@ -48,7 +51,6 @@ pub struct Setup {
 }
 
 /// A running master.
-#[derive(Debug)]
 pub struct Master {
     cluster: Arc<Cluster>,
     log: Handle<StateMachine>,
@@ -82,10 +84,10 @@ impl Master {
                 warn!(%error, "the REST server ended");
             }
         });
-        let zone = Arc::new(ArcSwap::default());
-        let empty = Zone::new(dns::zone::Settings { domain, ..Default::default() });
+        let empty = Zone::new(dns::Settings { domain, ..dns::Settings::default() });
+        let zone = Arc::new(ArcSwap::from_pointee(empty.clone()));
         tasks.spawn(names::run(cluster.clone(), zone.clone(), empty, shutdown.clone()));
-        let upstream = dns::forward::Upstream::system(&[cluster.options.dns]);
+        let upstream = dns::Upstream::system(vec![cluster.options.dns]);
         tasks.spawn(dns::server::serve(dns_udp, dns_tcp, zone, upstream, shutdown.clone()));
         tasks.close();
         info!(http = %cluster.options.http, rpc = %cluster.options.rpc, dns = %cluster.options.dns, "master is up");
@@ -99,15 +101,19 @@ impl Master {
 
     /// Resolves when the log has failed and the master can do nothing more: the reason.
     pub async fn failed(&self) -> String {
-        self.log.failed().await
+        match self.log.join().await {
+            Ok(()) => "its log was closed".to_owned(),
+            Err(reason) => reason.to_string(),
+        }
     }
 
     /// Stops serving and closes the log. Tasks go on running.
     pub async fn stop(self) {
         self.shutdown.cancel();
         self.tasks.wait().await;
-        let log = self.log;
-        let _ = tokio::task::spawn_blocking(move || log.shutdown()).await;
+        if let Err(reason) = self.log.shutdown().await {
+            warn!(%reason, "the log had stopped before");
+        }
     }
 }
 
@@ -130,7 +136,8 @@ async fn open_log(
     bootstrap: bool,
     machine: StateMachine,
 ) -> Result<Handle<StateMachine>, MasterError> {
-    let options = consensus::Options::new(data_dir, name, bootstrap);
+    let mut options = consensus::Options::new(data_dir, name, FIRST_MASTER, fastrand::u64(..));
+    options.bootstrap = bootstrap;
     let opened = tokio::task::spawn_blocking(move || consensus::open(options, machine)).await;
     Ok(opened.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?)
 }

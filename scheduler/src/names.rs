@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use dns::zone::{Transport, Zone, ZonePort, ZoneTask};
+use dns::{Zone, ZonePort, ZoneTask};
 use spec::app::{DeclaredPort, HostPort, Protocol};
 use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
@@ -100,10 +100,10 @@ fn zone_ports(declared: &[DeclaredPort<'_>], host_ports: &[u16]) -> Vec<ZonePort
     ports
 }
 
-fn transports(protocol: Protocol) -> &'static [Transport] {
+fn transports(protocol: Protocol) -> &'static [dns::Protocol] {
     match protocol {
-        Protocol::Tcp => &[Transport::Tcp],
-        Protocol::Udp => &[Transport::Udp],
-        Protocol::UdpTcp => &[Transport::Udp, Transport::Tcp],
+        Protocol::Tcp => &[dns::Protocol::Tcp],
+        Protocol::Udp => &[dns::Protocol::Udp],
+        Protocol::UdpTcp => &[dns::Protocol::Udp, dns::Protocol::Tcp],
     }
 }

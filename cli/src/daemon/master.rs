@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, bail};
 use scheduler::cluster::Options;
 use scheduler::master::{Master, Setup};
 use scheduler::state::DEPLOYMENTS_MAX;
@@ -16,11 +16,6 @@ use crate::args::{DocumentArgs, MasterArgs};
 /// Runs a master until told to stop.
 pub async fn run(args: MasterArgs) -> anyhow::Result<ExitCode> {
     check_exposure(&[("--http", args.http), ("--rpc", args.rpc), ("--dns", args.dns)], args.insecure)?;
-    ensure!(
-        args.bootstrap || args.data_dir.join(scheduler::consensus::LOG_FILE).exists(),
-        "{} holds no log: add --bootstrap to begin a new cluster there",
-        args.data_dir.display()
-    );
     std::fs::create_dir_all(&args.data_dir)
         .with_context(|| format!("cannot create the data directory {}", args.data_dir.display()))?;
     let setup = Setup {

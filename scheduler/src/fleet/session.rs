@@ -87,7 +87,7 @@ async fn converse(
 async fn handshake(stream: TcpStream, cluster: &Cluster) -> Result<(Reader, Writer, Hello), SessionError> {
     let (mut reader, mut writer) = wire::open(stream).await?;
     let Some(AgentMessage::Hello(hello)) = reader.read().await? else { return Err(SessionError::OutOfTurn) };
-    if !cluster.leadership().borrow().leading {
+    if !cluster.leadership().borrow().leading || cluster.state().cluster_id.is_nil() {
         return Err(SessionError::Unable(AskError::NotLeader));
     }
     if let Some(reason) = objection(&hello, cluster) {
