@@ -8,3 +8,4 @@ pub mod checks;
 pub mod core;
 pub mod environment;
 pub mod runtime;
+pub mod shim;

@@ -4,6 +4,11 @@
 //! it can list what exists: tasks outlive the agent, and are found again by what the runtime left on disk
 //! or on the containers (labels).
 
+pub mod cgroup;
+pub mod docker;
+pub mod key;
+pub mod meter;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;

@@ -25,16 +25,11 @@ mod tests;
 pub use explain::Look;
 pub use plan::{Demand, Plan, place};
 pub use report::*;
-#[allow(unused_imports, reason = "victim choice reads the same fields")]
 pub(crate) use rules::field_value;
 
-use std::sync::Arc;
-
 use spec::app::App;
-use spec::ids::{AppId, InstanceId, TaskId};
-use uuid::Uuid;
 
-use crate::state::{Agent, State, Task};
+use crate::state::{Agent, State};
 
 use needs::{Needs, PortsAsked};
 use rules::Tallies;
@@ -54,23 +49,4 @@ pub fn check(state: &State, app: &App, agent: &Agent, host_ports: &[u16]) -> Res
         Some(reason) => Err(reason),
         None => Ok(()),
     }
-}
-
-/// The tasks of an app, all conditions and goals.
-pub(crate) fn tasks_of<'a>(
-    state: &'a State,
-    app: &'a AppId,
-) -> impl Iterator<Item = &'a Arc<Task>> + 'a {
-    let first = TaskId {
-        instance: InstanceId {
-            app: app.clone(),
-            uuid: Uuid::nil(),
-        },
-        incarnation: 0,
-    };
-    state
-        .tasks
-        .range(first..)
-        .take_while(move |(id, _)| id.app() == app)
-        .map(|(_, task)| task)
 }

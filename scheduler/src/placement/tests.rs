@@ -6,7 +6,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use serde_json::json;
 use spec::app::App;
-use spec::ids::AgentId;
+use spec::ids::{AgentId, AppId};
 use spec::time::Timestamp;
 
 use super::fixture::*;
