@@ -51,7 +51,7 @@ impl Machine for StateMachine {
     }
 
     fn restore(&mut self, _index: u64, chunks: Vec<Vec<u8>>) -> Result<(), String> {
-        self.state = State::from_snapshot(chunks).map_err(|error| error.to_string())?;
+        self.state = State::restore(&chunks).map_err(|error| error.to_string())?;
         self.unpublished.clear();
         self.cluster.publish(self.state.clone(), []);
         Ok(())
@@ -68,6 +68,6 @@ struct FrozenState(State);
 
 impl Frozen for FrozenState {
     fn chunks(self: Box<Self>) -> Box<dyn Iterator<Item = Vec<u8>>> {
-        Box::new(self.0.to_snapshot())
+        Box::new(self.0.snapshot())
     }
 }
