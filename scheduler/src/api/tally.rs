@@ -1,0 +1,142 @@
+//! What `/metrics` counts over time: requests, and what the replicated log brought since this master
+//! started. Everything else is read from the state when it is asked for.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use axum::http::{Method, StatusCode};
+use spec::time::Timestamp;
+use tokio::sync::broadcast::error::RecvError;
+
+use super::shapes::task::{mesos_state, reported_names};
+use crate::cluster::Cluster;
+use crate::state::{Applied, Event};
+
+/// The methods that are told apart; anything else counts as the last.
+pub(super) const METHODS: [&str; 5] = ["get", "post", "put", "delete", "other"];
+/// The states that are told apart.
+pub(super) const STATES: [&str; 11] = [
+    "TASK_STAGING",
+    "TASK_STARTING",
+    "TASK_RUNNING",
+    "TASK_KILLING",
+    "TASK_FINISHED",
+    "TASK_FAILED",
+    "TASK_KILLED",
+    "TASK_ERROR",
+    "TASK_UNREACHABLE",
+    "TASK_GONE",
+    "TASK_DROPPED",
+];
+
+/// Counters.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    /// When counting began.
+    pub since: Timestamp,
+    pub requests_active: AtomicU64,
+    /// By position in [`METHODS`].
+    pub requests: [AtomicU64; METHODS.len()],
+    /// Time spent, in the same order.
+    pub request_millis: [AtomicU64; METHODS.len()],
+    /// By first digit of the status.
+    pub responses: [AtomicU64; 5],
+    pub deployments: AtomicU64,
+    pub deployments_dismissed: AtomicU64,
+    pub tasks_launched: AtomicU64,
+    /// By position in [`STATES`].
+    pub task_updates: [AtomicU64; STATES.len()],
+}
+
+/// A request being answered.
+#[derive(Debug)]
+pub(super) struct Measured {
+    tally: Arc<Tally>,
+    method: usize,
+    began: Timestamp,
+}
+
+impl Tally {
+    /// Counts what `cluster` applies from now on, for as long as somebody holds the tally.
+    pub fn watching(cluster: &Cluster, since: Timestamp) -> Arc<Self> {
+        let tally = Arc::new(Self {
+            since,
+            ..Self::default()
+        });
+        let (weak, mut applied) = (Arc::downgrade(&tally), cluster.subscribe());
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                loop {
+                    let news = applied.recv().await;
+                    let Some(tally) = weak.upgrade() else { return };
+                    match news {
+                        Ok(entry) => tally.count(&entry),
+                        Err(RecvError::Lagged(missed)) => tracing::debug!(missed, "metrics lag"),
+                        Err(RecvError::Closed) => return,
+                    }
+                }
+            });
+        }
+        tally
+    }
+
+    /// A request has come in.
+    pub fn begin(self: &Arc<Self>, method: &Method, now: Timestamp) -> Measured {
+        self.requests_active.fetch_add(1, Relaxed);
+        let name = method.as_str().to_ascii_lowercase();
+        let method = METHODS
+            .iter()
+            .position(|known| *known == name)
+            .unwrap_or(METHODS.len() - 1);
+        Measured {
+            tally: Arc::clone(self),
+            method,
+            began: now,
+        }
+    }
+
+    fn count(&self, entry: &Applied) {
+        for event in &entry.events {
+            match event {
+                Event::DeploymentStarted { .. } => add(&self.deployments, 1),
+                Event::DeploymentCancelled { .. } => add(&self.deployments_dismissed, 1),
+                Event::TaskPlaced { .. } => add(&self.tasks_launched, 1),
+                Event::TaskChanged { task, .. } => self.update(mesos_state(task.condition)),
+                Event::TaskEnded { state, .. } => self.update(reported_names(*state).0),
+                _ => {}
+            }
+        }
+    }
+
+    fn update(&self, state: &str) {
+        if let Some(position) = STATES.iter().position(|known| *known == state) {
+            add(&self.task_updates[position], 1);
+        }
+    }
+}
+
+impl Measured {
+    /// It was answered.
+    pub fn end(self, status: StatusCode, now: Timestamp) {
+        add(&self.tally.requests[self.method], 1);
+        add(
+            &self.tally.request_millis[self.method],
+            now.millis_since(self.began),
+        );
+        let class = usize::from(status.as_u16() / 100).saturating_sub(1);
+        if let Some(counter) = self.tally.responses.get(class) {
+            add(counter, 1);
+        }
+    }
+}
+
+impl Drop for Measured {
+    /// Answered or given up.
+    fn drop(&mut self) {
+        self.tally.requests_active.fetch_sub(1, Relaxed);
+    }
+}
+
+fn add(counter: &AtomicU64, amount: u64) {
+    counter.fetch_add(amount, Relaxed);
+}
