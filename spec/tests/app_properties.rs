@@ -192,7 +192,11 @@ fn assert_told(violations: &Violations) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 2000,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn any_json_is_answered(document in json_value(), base in "[a-z/.]{0,8}") {

@@ -85,7 +85,9 @@ fn the_network_can_be_changed() {
     );
     let app = app.unwrap();
     assert!(!app.is_host_mode() && app.port_definitions.is_none());
-    let bridge = json!({"docker": {"image": "i", "network": "BRIDGE", "portMappings": [{"containerPort": 80}]}});
+    let bridge = json!({"docker": {
+        "image": "i", "network": "BRIDGE", "portMappings": [{"containerPort": 80}]
+    }});
     let app = updated(json!({"container": bridge})).unwrap();
     assert!(!app.is_host_mode());
     assert_eq!(app.ports().len(), 1);

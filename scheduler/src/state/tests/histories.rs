@@ -101,7 +101,8 @@ fn moves() -> impl Strategy<Value = Move> {
         1 => n().prop_map(|task| Move::KillAndScale { task }),
         1 => n().prop_map(Move::Cancel),
         1 => n().prop_map(Move::Revert),
-        6 => (n(), prop::bool::weighted(0.1)).prop_map(|(deployment, ahead)| Move::Complete { deployment, ahead }),
+        6 => (n(), prop::bool::weighted(0.1))
+            .prop_map(|(deployment, ahead)| Move::Complete { deployment, ahead }),
         12 => (0..5usize, n(), vec(31_000..31_012u16, 1..4))
             .prop_map(|(app, agent, ports)| Move::Place { app, agent, ports }),
         2 => (n(), any::<bool>(), any::<bool>())
