@@ -248,9 +248,9 @@ pub struct AgentArgs {
     /// Disk to hand out in MiB; what is free under the data directory when not given.
     #[arg(long, value_name = "MiB")]
     pub disk: Option<u64>,
-    /// GPUs to hand out.
-    #[arg(long, default_value_t = 0)]
-    pub gpus: u32,
+    /// GPUs to hand out; none are looked for.
+    #[arg(long)]
+    pub gpus: Option<u32>,
     /// For constraints: rack:r1;zone:z1.
     #[arg(long, default_value = "", value_name = "NAME:VALUE;...")]
     pub attributes: String,

@@ -29,7 +29,7 @@ impl Machine for StateMachine {
     type Output = Vec<Outcome>;
 
     fn apply(&mut self, index: u64, entry: &[u8]) -> Vec<Outcome> {
-        let batch = match postcard::from_bytes::<Batch>(entry) {
+        let batch = match Batch::decode(entry) {
             Ok(batch) => batch,
             Err(error) => {
                 // Every master reads the same bytes and skips the same entry: they stay equal.

@@ -8,7 +8,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, warn};
+use tracing::warn;
 
 use crate::clock;
 use crate::cluster::{AskError, Asked};
@@ -77,13 +77,7 @@ fn encoded_len(asked: &Asked) -> usize {
 }
 
 async fn propose(log: Handle<StateMachine>, batch: Batch, answers: Answers) {
-    let outcomes = match postcard::to_allocvec(&batch) {
-        Ok(entry) => tokio::time::timeout(COMMIT_TIMEOUT, log.propose(entry)).await,
-        Err(error) => {
-            error!(%error, "a batch of commands cannot be encoded");
-            Ok(Err(ProposeError::Stopped))
-        }
-    };
+    let outcomes = tokio::time::timeout(COMMIT_TIMEOUT, log.propose(batch.encode())).await;
     match outcomes {
         Ok(Ok(outcomes)) => {
             for (answer, outcome) in answers.into_iter().zip(outcomes) {

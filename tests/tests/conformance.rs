@@ -51,7 +51,6 @@ fn setup(dir: &Path, needs: &Value) -> Setup {
             advertised_http: "127.0.0.1:8080".to_owned(),
             features: features(needs),
             dns_domain: "mesos".to_owned(),
-            deployments_max: 100,
             launch_timeout_millis: 300_000,
             agent_timeout_millis: 75_000,
         },

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use agent::node::{Capacity, Options, ResolverChoice, RuntimeChoice};
+use agent::options::{CapacityOptions, Options, ResolverChoice, RuntimeChoice};
 use anyhow::Context;
 use tokio_util::sync::CancellationToken;
 
@@ -12,14 +12,13 @@ use crate::args::{AgentArgs, Runtime};
 /// Runs an agent until told to stop; its tasks go on.
 pub async fn run(args: AgentArgs) -> anyhow::Result<ExitCode> {
     let options = Options {
-        masters: args.masters,
-        hostname: args.hostname.unwrap_or_else(|| args.ip.to_string()),
+        hostname: args.hostname,
         ports: agent::machine::parse_ports(&args.ports).context("--ports")?,
         attributes: agent::machine::parse_attributes(&args.attributes).context("--attributes")?,
-        capacity: Capacity { cpus: args.cpus, mem_mib: args.mem, disk_mib: args.disk, gpus: args.gpus },
+        capacity: CapacityOptions { cpus: args.cpus, mem_mib: args.mem, disk_mib: args.disk, gpus: args.gpus },
         runtime: runtime(args.runtime),
         resolver: resolver(args.no_resolver, args.resolver_ip),
-        ..Options::new(args.data_dir, args.ip, std::env::current_exe().context("where is this program?")?)
+        ..Options::new(args.masters, args.data_dir, args.ip)
     };
     let shutdown = CancellationToken::new();
     let running = tokio::spawn(agent::node::run(options, shutdown.clone()));

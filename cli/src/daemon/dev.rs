@@ -4,11 +4,10 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use agent::node::Options as AgentOptions;
+use agent::options::Options as AgentOptions;
 use anyhow::Context;
 use scheduler::cluster::Options;
 use scheduler::master::{Master, Setup};
-use scheduler::state::DEPLOYMENTS_MAX;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -30,8 +29,7 @@ pub async fn run(args: DevArgs) -> anyhow::Result<ExitCode> {
     check_exposure(&[("--http", args.http), ("--dns", args.dns)], args.insecure)?;
     let (dir, temporary) = data_dir(args.data_dir.as_deref())?;
     let master = Master::start(setup(&args, &dir)?).await?;
-    let options = (0..args.agents).map(|number| agent_options(&args, &dir, number, &master));
-    let options = options.collect::<anyhow::Result<Vec<_>>>()?;
+    let options: Vec<_> = (0..args.agents).map(|number| agent_options(&args, &dir, number, &master)).collect();
     let shutdown = CancellationToken::new();
     let mut agents = JoinSet::new();
     for one in options.clone() {
@@ -83,7 +81,6 @@ fn setup(args: &DevArgs, dir: &Path) -> anyhow::Result<Setup> {
             advertised_http: args.http.to_string(),
             features: features(&args.documents)?,
             dns_domain: "mesos".to_owned(),
-            deployments_max: DEPLOYMENTS_MAX,
             launch_timeout_millis: LAUNCH_TIMEOUT_MILLIS,
             agent_timeout_millis: AGENT_TIMEOUT_MILLIS,
         },
@@ -92,18 +89,15 @@ fn setup(args: &DevArgs, dir: &Path) -> anyhow::Result<Setup> {
     })
 }
 
-fn agent_options(args: &DevArgs, dir: &Path, number: u8, master: &Master) -> anyhow::Result<AgentOptions> {
+fn agent_options(args: &DevArgs, dir: &Path, number: u8, master: &Master) -> AgentOptions {
     let ip = IpAddr::V4(Ipv4Addr::new(127, 0, 0, number + 1));
-    let program = std::env::current_exe().context("where is this program?")?;
-    let defaults = AgentOptions::new(dir.join(format!("agent-{}", number + 1)), ip, program);
-    Ok(AgentOptions {
-        masters: vec![master.cluster().options.rpc],
-        hostname: ip.to_string(),
+    let masters = vec![master.cluster().options.rpc];
+    AgentOptions {
         ports: vec![share_of_ports(number, args.agents)],
         runtime: runtime(args.runtime),
         resolver: resolver(false, args.resolver_ip),
-        ..defaults
-    })
+        ..AgentOptions::new(masters, dir.join(format!("agent-{}", number + 1)), ip)
+    }
 }
 
 /// The ports of one agent among several.

@@ -7,7 +7,6 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use scheduler::cluster::Options;
 use scheduler::master::{Master, Setup};
-use scheduler::state::DEPLOYMENTS_MAX;
 use spec::features::{Features, KNOWN};
 
 use super::{asked_to_stop, check_exposure};
@@ -27,7 +26,6 @@ pub async fn run(args: MasterArgs) -> anyhow::Result<ExitCode> {
             advertised_http: SocketAddr::new(args.advertise.unwrap_or(args.http.ip()), args.http.port()).to_string(),
             features: features(&args.documents)?,
             dns_domain: "mesos".to_owned(),
-            deployments_max: DEPLOYMENTS_MAX,
             launch_timeout_millis: millis(args.task_launch_timeout),
             agent_timeout_millis: millis(args.agent_timeout),
         },
