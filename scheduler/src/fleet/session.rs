@@ -1,7 +1,6 @@
 //! One agent's session: handshake, then two directions that do not wait for each other. Reports go into
 //! the replicated state and are acknowledged once they are there.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,22 +8,21 @@ use std::time::Duration;
 
 use spec::ids::AgentId;
 use spec::protocol::{
-    AgentMessage, Fence, Hello, MasterMessage, OpenLog, SILENCE_MILLIS_MAX, TaskReport, VERSION, Wanted, Welcome,
+    AgentMessage, Fence, Hello, MasterMessage, SILENCE_MILLIS_MAX, TaskReport, VERSION, Wanted, Welcome,
 };
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use super::logs::LogDesk;
 use super::wire::{HANDSHAKE_TIMEOUT, Reader, Writer};
 use super::{Line, OUTGOING_MAX, Switchboard, ToAgent, dispatch, wire};
-use crate::cluster::{AskError, Cluster, LogRequest};
+use crate::cluster::{AskError, Cluster};
 use crate::state::{Command, Outcome, Refusal};
 
 /// Report frames read ahead of the replicated state; beyond it the agent has to wait.
 const REPORTS_AHEAD: usize = 64;
-/// Logs of one agent read at once.
-const LOGS_MAX: usize = 64;
 /// Pause before a report that was not taken is proposed again.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
@@ -166,11 +164,11 @@ async fn attend(
     let state = cluster.state();
     let wanted = dispatch::complete(&state, agent, cluster.leadership().borrow().term);
     let (reports, report_queue) = mpsc::channel(REPORTS_AHEAD);
-    let (log_data, log_queue) = mpsc::channel(REPORTS_AHEAD);
+    let logs = LogDesk::new(outgoing.clone());
     tokio::select! {
         () = close.cancelled() => Ok(()),
-        ended = listen(cluster, agent, reader, reports, log_data, &outgoing) => ended,
-        ended = speak(writer, queue, log_queue, wanted) => ended,
+        ended = listen(cluster, agent, reader, reports, &logs, &outgoing) => ended,
+        ended = speak(writer, queue, &logs, wanted) => ended,
         ended = take_reports(cluster, agent, report_queue, &outgoing) => ended,
     }
 }
@@ -181,7 +179,7 @@ async fn listen(
     agent: &AgentId,
     mut reader: Reader,
     reports: mpsc::Sender<Vec<TaskReport>>,
-    log_data: mpsc::Sender<LogPart>,
+    logs: &LogDesk,
     outgoing: &mpsc::Sender<ToAgent>,
 ) -> Result<(), SessionError> {
     let silence = Duration::from_millis(SILENCE_MILLIS_MAX);
@@ -198,12 +196,8 @@ async fn listen(
             Some(AgentMessage::Beat) => {
                 let _ = outgoing.try_send(ToAgent::Message(MasterMessage::Beat));
             }
-            Some(AgentMessage::LogData { stream, data }) => {
-                let _ = log_data.send(LogPart { stream, data: Some(data), error: None }).await;
-            }
-            Some(AgentMessage::LogEnd { stream, error }) => {
-                let _ = log_data.send(LogPart { stream, data: None, error }).await;
-            }
+            Some(AgentMessage::LogData { stream, data }) => logs.part(stream, data),
+            Some(AgentMessage::LogEnd { stream, error }) => logs.end(stream, error),
         }
     }
 }
@@ -258,80 +252,26 @@ async fn report(
     Ok(())
 }
 
-/// Part of a log on its way to whoever reads it.
-struct LogPart {
-    stream: u64,
-    data: Option<Vec<u8>>,
-    error: Option<String>,
-}
-
-/// Logs that are being read, by stream number.
-#[derive(Default)]
-struct Logs {
-    next: u64,
-    open: HashMap<u64, mpsc::Sender<Result<Vec<u8>, String>>>,
-}
-
 /// Writes what the agent should hear.
 async fn speak(
     mut writer: Writer,
     mut queue: mpsc::Receiver<ToAgent>,
-    mut log_queue: mpsc::Receiver<LogPart>,
+    logs: &LogDesk,
     complete: Wanted,
 ) -> Result<(), SessionError> {
     let from = complete.fence.index;
-    let mut logs = Logs::default();
     writer.write(&MasterMessage::Wanted(complete)).await?;
-    loop {
-        let message = tokio::select! {
-            next = queue.recv() => match next {
-                None => return Ok(()),
-                Some(ToAgent::Wanted(wanted)) if wanted.fence.index <= from => None,
-                Some(ToAgent::Wanted(wanted)) => Some(MasterMessage::Wanted(wanted)),
-                Some(ToAgent::Message(message)) => Some(message),
-                Some(ToAgent::Log(request)) => logs.open(request),
+    while let Some(next) = queue.recv().await {
+        let message = match next {
+            ToAgent::Wanted(wanted) if wanted.fence.index <= from => continue,
+            ToAgent::Wanted(wanted) => MasterMessage::Wanted(wanted),
+            ToAgent::Message(message) => message,
+            ToAgent::Log(request) => match logs.open(request) {
+                Some(open) => MasterMessage::OpenLog(open),
+                None => continue,
             },
-            Some(part) = log_queue.recv() => logs.pass_on(part),
         };
-        if let Some(message) = message {
-            writer.write(&message).await?;
-        }
+        writer.write(&message).await?;
     }
-}
-
-impl Logs {
-    fn open(&mut self, request: LogRequest) -> Option<MasterMessage> {
-        if self.open.len() >= LOGS_MAX {
-            let _ = request.parts.try_send(Err("too many logs of this agent are being read; try again".to_owned()));
-            return None;
-        }
-        self.next += 1;
-        self.open.insert(self.next, request.parts);
-        Some(MasterMessage::OpenLog(OpenLog {
-            stream: self.next,
-            task: request.task,
-            file: request.file,
-            tail_lines: request.tail_lines,
-            follow: request.follow,
-        }))
-    }
-
-    /// Hands a part to its reader. A reader that is gone, or slower than the agent by the whole channel,
-    /// ends the stream: one slow terminal must not hold up the session.
-    fn pass_on(&mut self, part: LogPart) -> Option<MasterMessage> {
-        let stream = part.stream;
-        let parts = self.open.get(&stream)?;
-        let Some(data) = part.data else {
-            if let Some(error) = part.error {
-                let _ = parts.try_send(Err(error));
-            }
-            self.open.remove(&stream);
-            return None;
-        };
-        if parts.try_send(Ok(data)).is_ok() {
-            return None;
-        }
-        self.open.remove(&stream);
-        Some(MasterMessage::CloseLog { stream })
-    }
+    Ok(())
 }
