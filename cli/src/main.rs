@@ -27,7 +27,7 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.verb {
-        Verb::Shim(shim) => Ok(agent::shim::run(&shim.spec)),
+        Verb::Shim(shim) => Ok(agent::shim::run(["--spec".into(), shim.spec.into()].into_iter())),
         Verb::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "clusterctl", &mut std::io::stdout());
             Ok(ExitCode::SUCCESS)

@@ -13,8 +13,8 @@ use crate::args::{AgentArgs, Runtime};
 pub async fn run(args: AgentArgs) -> anyhow::Result<ExitCode> {
     let options = Options {
         hostname: args.hostname,
-        ports: agent::machine::parse_ports(&args.ports).context("--ports")?,
-        attributes: agent::machine::parse_attributes(&args.attributes).context("--attributes")?,
+        ports: agent::options::parse_ports(&args.ports).context("--ports")?,
+        attributes: agent::options::parse_attributes(&args.attributes).context("--attributes")?,
         capacity: CapacityOptions { cpus: args.cpus, mem_mib: args.mem, disk_mib: args.disk, gpus: args.gpus },
         runtime: runtime(args.runtime),
         resolver: resolver(args.no_resolver, args.resolver_ip),
@@ -47,7 +47,7 @@ pub(super) fn runtime(choice: Runtime) -> RuntimeChoice {
 pub(super) fn resolver(off: bool, ip: Option<std::net::IpAddr>) -> ResolverChoice {
     match ip {
         _ if off => ResolverChoice::Off,
-        Some(ip) => ResolverChoice::At(ip),
+        Some(ip) => ResolverChoice::On(ip),
         None => ResolverChoice::Auto,
     }
 }

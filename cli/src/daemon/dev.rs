@@ -110,7 +110,7 @@ fn share_of_ports(number: u8, agents: u8) -> (u16, u16) {
 /// Ends every task and removes the directory.
 async fn clean_up(dir: &Path, agents: Vec<AgentOptions>) {
     for options in agents {
-        if let Err(error) = agent::node::remove_everything(&options).await {
+        if let Err(error) = agent::node::remove_everything(options).await {
             error!(%error, "some tasks could not be removed; `docker ps` shows containers that are left");
         }
     }
