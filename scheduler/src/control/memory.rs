@@ -131,9 +131,8 @@ impl Memory {
 
     /// Apps whose time has come are to be looked at, and those without a place if there may be one now.
     pub(super) fn wake(&mut self, now: Timestamp) {
-        while let Some((at, _)) = self.timers.first().filter(|(at, _)| *at <= now) {
-            let at = *at;
-            if let Some((_, app)) = self.timers.pop_first().filter(|first| first.0 == at) {
+        while self.timers.first().is_some_and(|(at, _)| *at <= now) {
+            if let Some((_, app)) = self.timers.pop_first() {
                 self.timer_of.remove(&app);
                 self.dirty.insert(app);
             }
@@ -212,8 +211,7 @@ impl Memory {
             .map(|deployment| (deployment, *kind))
     }
 
-    /// Whether the running action of the app is complete. When this is the first news of a step, the
-    /// others of the step are looked at too.
+    /// Whether the running action of the app is complete.
     pub(super) fn note_progress(
         &mut self,
         app: &AppId,
@@ -221,23 +219,13 @@ impl Memory {
         is_done: bool,
     ) {
         let Some(deployment) = deployment else { return };
-        let known = self
-            .progress
-            .get(&deployment.id)
-            .map(|progress| progress.step);
-        if known != Some(deployment.current) {
-            let fresh = Progress {
-                step: deployment.current,
-                done: BTreeSet::new(),
-            };
-            self.progress.insert(deployment.id, fresh);
-            let others = deployment
-                .current_actions()
-                .iter()
-                .filter(|action| action.app != *app);
-            self.dirty.extend(others.map(|action| action.app.clone()));
-        }
         let progress = self.progress.entry(deployment.id).or_default();
+        if progress.step != deployment.current {
+            *progress = Progress {
+                step: deployment.current,
+                ..Progress::default()
+            };
+        }
         if is_done {
             progress.done.insert(app.clone());
         } else {

@@ -310,6 +310,25 @@ fn group_by_a_number_leaves_the_remainder_to_the_first_groups() {
 }
 
 #[test]
+fn an_agent_out_of_turn_for_now_has_its_turn_later() {
+    let mut state = cluster(&[
+        ("a", "rack=r1 zone=z1"),
+        ("b", "rack=r2 zone=z1"),
+        ("c", "rack=r1 zone=z2"),
+    ]);
+    let both = json!({"constraints": [["rack", "GROUP_BY"], ["zone", "GROUP_BY"]]});
+    let app = put(&mut state, app("/x", both));
+    for agent in ["a", "a", "b"] {
+        run(&mut state, &app, &AgentId::new(agent), &[]);
+    }
+    // c has the fewest tasks in its groups, but rack r1 is ahead of r2 until b has one more.
+    assert_eq!(
+        spread(&plan(&state, &app, 2, 1)),
+        BTreeMap::from([("b", 1), ("c", 1)])
+    );
+}
+
+#[test]
 fn cluster_without_a_value_follows_the_first_task() {
     let mut state = cluster(&[("h1", "rack=r1"), ("h2", "rack=r2"), ("h3", "rack=r2")]);
     let app = put(

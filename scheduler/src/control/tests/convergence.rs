@@ -199,6 +199,43 @@ fn dependencies_start_in_order_and_wait_for_health() {
 }
 
 #[test]
+fn a_step_waits_for_each_of_its_apps() {
+    let mut it = Loop::new(3, 1);
+    let (slow, id) = (app_id("/slow"), app_id("/web"));
+    it.hanging.insert(slow.clone());
+    it.deploy(vec![web(json!({})), app("/slow", json!({}))]);
+    it.run(MINUTE);
+    assert_eq!((it.count(&id), it.state.deployments.len()), ((4, 4), 1));
+    it.hanging.clear();
+    it.run(1_000);
+    it.assert_settled(&slow, 1);
+}
+
+#[test]
+fn a_scale_down_waits_for_its_victims() {
+    let (mut it, id) = settled(json!({}));
+    it.deaf.insert(id.clone());
+    it.deploy(vec![web(json!({"instances": 1}))]);
+    it.run(MINUTE);
+    assert_eq!((it.count(&id).0, it.state.deployments.len()), (4, 1));
+    it.deaf.clear();
+    it.run(1_000);
+    it.assert_settled(&id, 1);
+}
+
+#[test]
+fn an_upgrade_waits_until_the_old_tasks_are_gone() {
+    let (mut it, id) = settled(json!({}));
+    it.deaf.insert(id.clone());
+    it.deploy(vec![web(json!({"cmd": "sleep 2"}))]);
+    it.run(MINUTE);
+    assert_eq!((it.count(&id), it.state.deployments.len()), ((8, 4), 1));
+    it.deaf.clear();
+    it.run(1_000);
+    it.assert_settled(&id, 4);
+}
+
+#[test]
 fn killed_tasks_come_back_as_the_same_instances() {
     let (mut it, id) = settled(json!({}));
     let before = it.ids(&id);

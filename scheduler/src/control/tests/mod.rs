@@ -36,6 +36,8 @@ pub(super) struct Loop {
     pub(super) hanging: BTreeSet<AppId>,
     /// Apps whose tasks run but fail their health checks.
     pub(super) sick: BTreeSet<AppId>,
+    /// Apps whose tasks take no notice of being told to end.
+    pub(super) deaf: BTreeSet<AppId>,
     /// Agents that do not answer.
     pub(super) away: BTreeSet<AgentId>,
     /// Events of the last run.
@@ -56,6 +58,7 @@ impl Loop {
             failing: BTreeSet::new(),
             hanging: BTreeSet::new(),
             sick: BTreeSet::new(),
+            deaf: BTreeSet::new(),
             away: BTreeSet::new(),
             events: Vec::new(),
             counts: Vec::new(),
@@ -142,13 +145,10 @@ impl Loop {
         let before = self.state.index;
         if !step.commands.is_empty() {
             self.assert_within_duty(&step.commands);
-            let events = self.events.len();
-            let commands = step.commands.len();
+            let proposed = step.commands.clone();
+            let before = self.events.len();
             self.apply(step.commands);
-            assert!(
-                self.events.len() >= events + commands,
-                "a proposal changed nothing"
-            );
+            assert_all_taken(&proposed, &self.events[before..]);
         }
         self.answer();
         self.assert_sound();
@@ -206,6 +206,7 @@ impl Loop {
             Condition::Running if self.failing.contains(app) => TaskState::Failed,
             Condition::Running if sick && !task.app.health_checks.is_empty() => TaskState::Running,
             Condition::Running => return None,
+            Condition::Killing if self.deaf.contains(app) => return None,
             Condition::Killing => TaskState::Killed,
             Condition::Starting | Condition::Unreachable | Condition::UnreachableInactive => {
                 return None;
@@ -359,4 +360,24 @@ impl Loop {
             self.state.deployments
         );
     }
+}
+
+/// Nothing was proposed that `apply` refused: the state had not moved on.
+fn assert_all_taken(commands: &[Command], events: &[Event]) {
+    let wanted: usize = commands
+        .iter()
+        .map(|command| match command {
+            Command::Place(placements) => placements.len(),
+            _ => 0,
+        })
+        .sum();
+    let placed = events
+        .iter()
+        .filter(|event| matches!(event, Event::TaskPlaced { .. }))
+        .count();
+    assert_eq!(placed, wanted, "placements refused: {commands:?}");
+    assert!(
+        events.len() >= commands.len(),
+        "a proposal changed nothing: {commands:?}"
+    );
 }

@@ -40,6 +40,9 @@ enum Happening {
     Hang {
         app: u8,
     },
+    Deafen {
+        app: u8,
+    },
     Mend,
     Elect,
     Cancel,
@@ -60,6 +63,7 @@ fn any_happening() -> impl Strategy<Value = Happening> {
         1 => (0usize..3).prop_map(|agent| Return { agent }),
         1 => (0u8..3).prop_map(|app| Fail { app }),
         1 => (0u8..3).prop_map(|app| Hang { app }),
+        1 => (0u8..3).prop_map(|app| Deafen { app }),
         1 => Just(Mend),
         1 => Just(Elect),
         1 => Just(Cancel),
@@ -123,6 +127,7 @@ fn happen(it: &mut Loop, happening: &Happening) {
         Happening::Return { agent: n } => it.bring_back(&agent(it, n)),
         Happening::Fail { app } => drop(it.failing.insert(name(app))),
         Happening::Hang { app } => drop(it.hanging.insert(name(app))),
+        Happening::Deafen { app } => drop(it.deaf.insert(name(app))),
         Happening::Mend => mend(it),
         Happening::Elect => {
             it.memory = Memory::default();
@@ -139,6 +144,7 @@ fn happen(it: &mut Loop, happening: &Happening) {
 fn mend(it: &mut Loop) {
     it.failing.clear();
     it.hanging.clear();
+    it.deaf.clear();
 }
 
 proptest! {

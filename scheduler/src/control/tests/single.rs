@@ -271,6 +271,25 @@ fn victims_go_by_condition_and_kill_selection() {
 }
 
 #[test]
+fn tasks_that_end_anyway_go_before_others() {
+    let mut state = cluster(&[("a", "")]);
+    let agent = state.agents.keys().next().expect("an agent").clone();
+    let app = put(&mut state, app("/x", json!({})));
+    let ids: Vec<_> = (0..3).map(|_| run(&mut state, &app, &agent, &[])).collect();
+    change(&mut state, &ids[0], |task| {
+        task.condition = Condition::Unreachable
+    });
+    change(&mut state, &ids[1], |task| {
+        (task.goal, task.condition) = (Goal::Restarting, Condition::Killing);
+    });
+    let tasks: Vec<_> = state.tasks_of(&app.id).collect();
+    let named = [ids[2].clone()];
+    let order = [ids[2].clone(), ids[1].clone(), ids[0].clone()];
+    assert_eq!(kills::choose(&state, &app, &tasks, &named, 3), order);
+    assert_eq!(kills::choose(&state, &app, &tasks, &[], 1), order[1..2]);
+}
+
+#[test]
 fn victims_keep_groups_even() {
     let mut state = cluster(&[("a", "rack=r1"), ("b", "rack=r2"), ("c", "rack=r2")]);
     let agents: Vec<_> = state.agents.keys().cloned().collect();
