@@ -41,6 +41,8 @@ mod server;
 mod shapes;
 mod tally;
 mod tasks;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
