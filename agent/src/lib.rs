@@ -8,4 +8,5 @@ pub mod checks;
 pub mod core;
 pub mod environment;
 pub mod runtime;
+pub mod sandbox;
 pub mod shim;

@@ -20,4 +20,4 @@ mod testing;
 pub mod zone;
 
 pub use forward::Upstream;
-pub use zone::{Protocol, Settings, Zone, ZonePort, ZoneTask};
+pub use zone::{Protocol, Settings, Zone, ZonePort, ZoneTask, is_domain};

@@ -94,7 +94,6 @@ async fn datagrams(socket: Arc<UdpSocket>, handler: Arc<impl Handler>) {
         let (length, asker) = match socket.recv_from(&mut buffer).await {
             Ok(received) => received,
             Err(error) => {
-                // Also how Linux tells of an asker that went away before its answer.
                 tracing::debug!(%error, "receiving a DNS datagram");
                 sleep(PAUSE).await;
                 continue;

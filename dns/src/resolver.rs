@@ -20,7 +20,7 @@ use crate::exchange::Patience;
 use crate::forward::{self, Upstream};
 use crate::listen::{self, Handler};
 use crate::packet::{self, Query, Via};
-use crate::zone::fqdn;
+use crate::zone::{fqdn, is_domain};
 
 /// Masters answer from memory, in the same data centre. Five of them can be tried before a stub that waits
 /// its usual five seconds asks again.
@@ -52,7 +52,9 @@ pub async fn serve(
     };
     let resolver = Arc::new(Resolver {
         masters,
-        apex: fqdn(domain).ok_or_else(no_name)?,
+        apex: fqdn(domain)
+            .filter(|_| is_domain(domain))
+            .ok_or_else(no_name)?,
         upstream,
         cluster: Mutex::default(),
         world: Mutex::default(),

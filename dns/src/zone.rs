@@ -153,9 +153,11 @@ pub struct Zone {
 }
 
 impl Zone {
-    /// An empty zone.
+    /// An empty zone. One whose domain DNS cannot hold (see [`is_domain`]) contains nothing that anybody asks
+    /// for: it stands under `invalid`, which RFC 2606 keeps free.
     pub fn new(settings: Settings) -> Self {
-        let apex = fqdn(&settings.domain).unwrap_or_else(Name::root);
+        let apex = fqdn(&settings.domain).filter(|_| is_domain(&settings.domain));
+        let apex = apex.unwrap_or_else(|| fqdn("invalid").expect("a constant"));
         Self {
             settings: Arc::new(settings),
             apex,
@@ -481,6 +483,19 @@ impl Zone {
         let addresses = self.all_masters().map(|master| master.ip()).collect();
         crate::answer::name_servers(&self.apex, addresses, self.settings.ttl)
     }
+}
+
+/// Can a zone have this domain? Letters, digits and inner hyphens in labels of 63, and room before it for the
+/// names of tasks.
+pub fn is_domain(text: &str) -> bool {
+    let label = |label: &str| {
+        let inner = !label.starts_with('-') && !label.ends_with('-');
+        let plain = label
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        (1..=63).contains(&label.len()) && inner && plain
+    };
+    text.len() <= 100 && text.split('.').all(label)
 }
 
 fn canonical_names(entry: &Entry) -> impl Iterator<Item = String> {

@@ -5,9 +5,12 @@
 //! or on the containers (labels).
 
 pub mod cgroup;
+pub mod clock;
 pub mod docker;
 pub mod key;
+pub mod locks;
 pub mod meter;
+pub mod process;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -94,7 +97,9 @@ pub struct Exit {
 /// A signal that the agent sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
+    /// Asks the task to end.
     Term,
+    /// Ends it.
     Kill,
 }
 

@@ -423,6 +423,31 @@ fn names_of_any_length_are_answered() {
 }
 
 #[test]
+fn a_domain_is_plain_or_the_zone_is_out_of_the_way() {
+    for good in ["mesos", "dc1.mesos", "1-awesome.domain.e"] {
+        assert!(is_domain(good), "{good}");
+    }
+    for wrong in [
+        "",
+        ".mesos",
+        "mesos.",
+        "a..b",
+        "-a",
+        "a b",
+        "ä",
+        &"x".repeat(64),
+        &"x.".repeat(60),
+    ] {
+        assert!(!is_domain(wrong), "{wrong}");
+        let zone = Zone::new(Settings {
+            domain: wrong.to_owned(),
+            ..Settings::default()
+        });
+        assert!(!zone.contains(&fqdn("example.org").unwrap()), "{wrong}");
+    }
+}
+
+#[test]
 fn a_clone_keeps_what_it_had() {
     let mut zone = zone([task("/web", 1)]);
     let before = zone.clone();

@@ -115,7 +115,11 @@ impl<M: Machine, S: LogStore> Driver<M, S> {
     fn take(&mut self, input: Input<M::Output>, batch: &mut Batch) {
         batch.inputs += 1;
         match input {
-            Input::Propose { entries, reply, room } => {
+            Input::Propose {
+                entries,
+                reply,
+                room,
+            } => {
                 drop(room);
                 let ticket = self.next_ticket;
                 self.next_ticket += 1;
@@ -124,6 +128,7 @@ impl<M: Machine, S: LogStore> Driver<M, S> {
                 batch.proposals.push(Proposal { ticket, entries });
             }
             Input::Step(message) => self.node.step(*message),
+            Input::Report(to, sent) => self.node.report(to, sent),
             Input::Wake => {}
         }
     }

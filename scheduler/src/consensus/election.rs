@@ -28,8 +28,9 @@ impl Election {
         election
     }
 
-    /// To be called before and after every call that may change raft's state. A new timeout is drawn where
-    /// raft draws one: when the term, the role or the leader changes, and when one has run out.
+    /// To be called before and after every call that may change raft's state. A new timeout is drawn when the
+    /// term, the role or the leader changes, and when the count of ticks begins anew: it ran out, or the
+    /// leader was heard of.
     pub(super) fn settle<S: Storage>(&mut self, raft: &mut Raft<S>) {
         let now = (raft.term, raft.state, raft.leader_id);
         if now != self.seen || raft.election_elapsed < self.elapsed {

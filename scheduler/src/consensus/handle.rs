@@ -9,6 +9,7 @@ use raft::eraftpb::Message;
 use tokio::sync::{oneshot, watch};
 
 use super::store::Identity;
+use super::transport::Sent;
 use super::waiting::Proposal;
 
 /// Inputs that may wait for the driver, and the bytes of their proposals together.
@@ -22,8 +23,10 @@ pub enum ProposeError {
     /// Another master leads, if any. Nothing was appended.
     #[error("this master does not lead")]
     NotLeader { leader: Option<u64> },
-    /// Leadership was lost meanwhile: it may be applied or not.
-    #[error("leadership was lost before the entry was applied; whether it will be is unknown")]
+    /// Leadership was lost or the log stopped meanwhile: it may be applied or not.
+    #[error(
+        "whether the entry is or will be applied is unknown: leadership was lost, or the log stopped"
+    )]
     Dropped,
     /// Too much is waiting. Nothing was appended.
     #[error("too many proposals are waiting")]
@@ -78,6 +81,7 @@ pub(super) enum Input<O> {
         room: Room,
     },
     Step(Box<Message>),
+    Report(u64, Sent),
     /// Something else is to be looked at.
     Wake,
 }
@@ -178,6 +182,11 @@ impl<M: super::Machine> Handle<M> {
         }
     }
 
+    /// What became of messages to the member `to`. `false`: too much is waiting, say it again later.
+    pub fn report(&self, to: u64, sent: Sent) -> bool {
+        self.shared.inputs.try_send(Input::Report(to, sent)).is_ok()
+    }
+
     /// Where the log stands, now and whenever it changes. Closed when the log has stopped.
     pub fn status(&self) -> watch::Receiver<Status> {
         self.shared.status.clone()
@@ -213,5 +222,20 @@ impl<M: super::Machine> Handle<M> {
         }
         let failure = status.borrow().failure.clone();
         failure.map_or(Ok(()), |reason| Err(Stopped(reason)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queued_bytes_are_bounded_and_given_back() {
+        let used = Arc::default();
+        let most = Room::take(&used, QUEUE_BYTES_MAX - 1).unwrap();
+        assert!(Room::take(&used, 2).is_none());
+        let rest = Room::take(&used, 1).unwrap();
+        drop((most, rest));
+        assert_eq!(used.load(Ordering::Relaxed), 0);
     }
 }

@@ -34,7 +34,7 @@ pub use node::{Node, NodeConfig, NodeError};
 pub use open::{OpenError, Options, open, open_with};
 pub use raft::eraftpb::Message;
 pub use snapshots::{SnapshotJob, SnapshotPolicy, Written};
-pub use transport::{NoPeers, Transport};
+pub use transport::{NoPeers, Sent, Transport};
 pub use waiting::{Answer, Proposal};
 
 /// Longest entry that is accepted; a raft message carries about as much.

@@ -9,15 +9,16 @@ use raft::eraftpb::{
     ConfChange, ConfChangeV2, ConfState, Entry, EntryType, HardState, Message, MessageType,
     SnapshotMetadata,
 };
-use raft::{Config, RawNode, ReadOnlyOption, Ready, StateRole};
+use raft::{Config, RawNode, ReadOnlyOption, Ready, SnapshotStatus, StateRole};
 
 use super::election::{ELECTION_TICKS, Election, HEARTBEAT_TICKS};
 use super::handle::{ProposeError, Status};
 use super::snapshots::{Progress, SnapshotJob, SnapshotPolicy, Written};
 use super::storage::{Storage, split_chunks};
 use super::store::{LogStore, SnapshotWrite, StoreError, Write};
+use super::transport::{Sent, Transport};
 use super::waiting::{Answer, Proposal, Waiting};
-use super::{Machine, Transport, logger};
+use super::{Machine, logger};
 
 /// Bounds of raft's memory and messages; the defaults are none.
 const MESSAGE_BYTES_MAX: u64 = 1 << 20;
@@ -134,6 +135,17 @@ impl<M: Machine, S: LogStore> Node<M, S> {
             }
     }
 
+    /// What the transport knows of its sendings. raft sends nothing more to a member that it believes to be
+    /// busy with a snapshot until it hears how that went.
+    pub fn report(&mut self, to: u64, sent: Sent) {
+        match sent {
+            Sent::Unreachable => self.raw.report_unreachable(to),
+            Sent::SnapshotArrived => self.raw.report_snapshot(to, SnapshotStatus::Finish),
+            Sent::SnapshotLost => self.raw.report_snapshot(to, SnapshotStatus::Failure),
+        }
+        self.election.settle(&mut self.raw.raft);
+    }
+
     /// A single voter needs nobody's vote and does not wait for a timeout.
     pub fn campaign_if_alone(&mut self) -> Result<(), NodeError> {
         let alone = self.members.voters == [self.id] && self.members.voters_outgoing.is_empty();
@@ -239,7 +251,7 @@ impl<M: Machine, S: LogStore> Node<M, S> {
             let chunks = chunks.ok_or_else(malformed)?;
             snapshot = Some(SnapshotWrite::Received { meta, chunks });
         }
-        let received = snapshot.clone();
+        let received = snapshot.as_ref().map(|snapshot| snapshot.meta().clone());
         let hard_state = Some(self.raw.raft.hard_state());
         let entries = ready.take_entries();
         self.raw.mut_store().commit(Write {
@@ -248,13 +260,11 @@ impl<M: Machine, S: LogStore> Node<M, S> {
             hard_state,
             compact: 0,
         })?;
-        match received {
-            Some(SnapshotWrite::Received { meta, chunks }) => self.install(meta, chunks),
-            _ => Ok(()),
-        }
+        received.map_or(Ok(()), |meta| self.install(meta))
     }
 
-    fn install(&mut self, meta: SnapshotMetadata, chunks: Vec<Vec<u8>>) -> Result<(), NodeError> {
+    fn install(&mut self, meta: SnapshotMetadata) -> Result<(), NodeError> {
+        let chunks = self.store().chunks()?;
         let restored = self.machine.restore(meta.index, chunks);
         restored.map_err(|reason| NodeError::Restore {
             index: meta.index,

@@ -15,7 +15,7 @@ use super::driver::Driver;
 use super::handle::{Handle, QUEUE_INPUTS_MAX, Shared};
 use super::node::{Node, NodeConfig, NodeError};
 use super::snapshots::SnapshotPolicy;
-use super::store::{DiskStore, Identity, SnapshotWrite, StoreError};
+use super::store::{DiskStore, Identity, LogStore, SnapshotWrite, StoreError};
 use super::{Machine, NoPeers, Transport};
 
 /// Where a new cluster's log begins: raft wants its first members in a snapshot at index 1 or later.
@@ -98,6 +98,16 @@ pub fn open_with<M: Machine>(
         snapshots: options.snapshots,
     };
     let node = Node::open(config, store, machine)?;
+    drive(node, identity, options.tick, transport)
+}
+
+/// Starts the thread round a node.
+pub(super) fn drive<M: Machine, S: LogStore>(
+    node: Node<M, S>,
+    identity: Identity,
+    tick: Duration,
+    transport: impl Transport,
+) -> Result<Handle<M>, OpenError> {
     let (sender, inputs) = mpsc::sync_channel(QUEUE_INPUTS_MAX);
     let (status_sender, status) = watch::channel(node.status());
     let stopping = Arc::new(AtomicBool::new(false));
@@ -107,7 +117,7 @@ pub fn open_with<M: Machine>(
         inputs,
         status: status_sender,
         stopping: Arc::clone(&stopping),
-        tick: options.tick,
+        tick,
         replies: HashMap::new(),
         next_ticket: 0,
         snapshot: None,

@@ -8,6 +8,17 @@ pub trait Transport: Send + 'static {
     fn send(&self, to: u64, message: Message);
 }
 
+/// What became of messages to a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// The last ones did not get through.
+    Unreachable,
+    /// A snapshot was delivered.
+    SnapshotArrived,
+    /// A snapshot was not delivered.
+    SnapshotLost,
+}
+
 /// For a cluster of one master: there is nobody to send to.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoPeers;

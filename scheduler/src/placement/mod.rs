@@ -25,16 +25,11 @@ mod tests;
 pub use explain::Look;
 pub use plan::{Demand, Plan, place};
 pub use report::*;
-#[allow(unused_imports, reason = "victim choice reads the same fields")]
 pub(crate) use rules::field_value;
 
-use std::sync::Arc;
-
 use spec::app::App;
-use spec::ids::{AppId, InstanceId, TaskId};
-use uuid::Uuid;
 
-use crate::state::{Agent, State, Task};
+use crate::state::{Agent, State};
 
 use needs::{Needs, PortsAsked};
 use rules::Tallies;
@@ -44,33 +39,36 @@ use site::Site;
 /// considers is considered: presence, runtime, role, constraints, resources, ports. `host_ports` must
 /// hold one port for each declared port that gets one, in order.
 pub fn check(state: &State, app: &App, agent: &Agent, host_ports: &[u16]) -> Result<(), Reason> {
-    let needs = Needs::of(app);
-    let tallies = Tallies::count(state, app, &needs.rules);
-    let site = Site::of(agent);
-    match needs
-        .reasons(&site, &tallies, PortsAsked::Given(host_ports))
-        .next()
-    {
-        Some(reason) => Err(reason),
-        None => Ok(()),
-    }
+    Checker::new(state, app).check(agent, host_ports)
 }
 
-/// The tasks of an app, all conditions and goals.
-pub(crate) fn tasks_of<'a>(
-    state: &'a State,
-    app: &'a AppId,
-) -> impl Iterator<Item = &'a Arc<Task>> + 'a {
-    let first = TaskId {
-        instance: InstanceId {
-            app: app.clone(),
-            uuid: Uuid::nil(),
-        },
-        incarnation: 0,
-    };
-    state
-        .tasks
-        .range(first..)
-        .take_while(move |(id, _)| id.app() == app)
-        .map(|(_, task)| task)
+/// [`check`] for many tasks of one app: what depends on the app alone is worked out once, and its tasks
+/// are counted once.
+#[derive(Clone, Debug)]
+pub struct Checker {
+    needs: Needs,
+    tallies: Tallies,
+}
+
+impl Checker {
+    /// For more tasks of `app` as the state is now.
+    pub fn new(state: &State, app: &App) -> Self {
+        let needs = Needs::of(app);
+        let tallies = Tallies::count(state, app, &needs.rules);
+        Self { needs, tallies }
+    }
+
+    /// See [`check`].
+    pub fn check(&self, agent: &Agent, host_ports: &[u16]) -> Result<(), Reason> {
+        let site = Site::of(agent);
+        let mut reasons = self
+            .needs
+            .reasons(&site, &self.tallies, PortsAsked::Given(host_ports));
+        reasons.next().map_or(Ok(()), Err)
+    }
+
+    /// A task of the app was put there.
+    pub fn count(&mut self, agent: &Agent) {
+        self.tallies.add(agent, &self.needs.rules);
+    }
 }

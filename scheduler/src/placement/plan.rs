@@ -94,7 +94,7 @@ fn place_app(
 /// Tasks of the app by position of their agent.
 fn siblings(state: &State, sites: &[Site<'_>], app: &AppId) -> BTreeMap<usize, u32> {
     let mut counts = BTreeMap::new();
-    for (counted, task) in super::tasks_of(state, app).enumerate() {
+    for (counted, task) in state.tasks_of(app).enumerate() {
         if counted >= SIBLINGS_COUNTED_MAX {
             return BTreeMap::new();
         }

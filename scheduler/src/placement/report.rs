@@ -7,15 +7,25 @@ use spec::time::Timestamp;
 /// under the first that holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reason {
+    /// The app accepts only resources reserved for a role.
     UnfulfilledRole,
+    /// A constraint is broken, or the agent lacks the runtime.
     UnfulfilledConstraint,
+    /// The app's volumes are elsewhere.
     NoCorrespondingReservationFound,
+    /// The agent takes nothing now.
     AgentMaintenance,
+    /// Too little CPU is free.
     InsufficientCpus,
+    /// Too little memory is free.
     InsufficientMemory,
+    /// Too little disk is free.
     InsufficientDisk,
+    /// Too few GPUs are free.
     InsufficientGpus,
+    /// A fixed port is taken, or too few are free.
     InsufficientPorts,
+    /// What the agent has is kept for those who need it.
     DeclinedScarceResources,
 }
 

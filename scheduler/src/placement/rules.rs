@@ -189,8 +189,9 @@ impl Tallies {
     pub(super) fn count(state: &State, app: &App, rules: &[Rule]) -> Self {
         let mut tallies = Self(vec![Tally::default(); rules.len()]);
         if rules.iter().any(Rule::counts) {
-            let constraining =
-                super::tasks_of(state, &app.id).filter(|task| !task.is_outdated(app));
+            let constraining = state
+                .tasks_of(&app.id)
+                .filter(|task| !task.is_outdated(app));
             for agent in constraining.filter_map(|task| state.agents.get(&task.agent)) {
                 tallies.add(agent, rules);
             }

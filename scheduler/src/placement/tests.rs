@@ -6,7 +6,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use serde_json::json;
 use spec::app::App;
-use spec::ids::AgentId;
+use spec::ids::{AgentId, AppId};
 use spec::time::Timestamp;
 
 use super::fixture::*;
@@ -306,6 +306,25 @@ fn group_by_a_number_leaves_the_remainder_to_the_first_groups() {
         counts,
         [2, 3],
         "two groups of three and two, nothing beyond five, nothing in a third group"
+    );
+}
+
+#[test]
+fn an_agent_out_of_turn_for_now_has_its_turn_later() {
+    let mut state = cluster(&[
+        ("a", "rack=r1 zone=z1"),
+        ("b", "rack=r2 zone=z1"),
+        ("c", "rack=r1 zone=z2"),
+    ]);
+    let both = json!({"constraints": [["rack", "GROUP_BY"], ["zone", "GROUP_BY"]]});
+    let app = put(&mut state, app("/x", both));
+    for agent in ["a", "a", "b"] {
+        run(&mut state, &app, &AgentId::new(agent), &[]);
+    }
+    // c has the fewest tasks in its groups, but rack r1 is ahead of r2 until b has one more.
+    assert_eq!(
+        spread(&plan(&state, &app, 2, 1)),
+        BTreeMap::from([("b", 1), ("c", 1)])
     );
 }
 

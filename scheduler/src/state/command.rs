@@ -1,6 +1,8 @@
 //! What may be asked of the state. A log entry is one [`Batch`]: commands stamped by the leader, since
 //! `apply` reads no clock and draws no random numbers. Enums only grow at the end.
 
+#![allow(missing_docs, reason = "the fields of commands say what they are")]
+
 use serde::{Deserialize, Serialize};
 use spec::app::AppDocument;
 use spec::ids::{AgentId, AppId, DeploymentId, TaskId};

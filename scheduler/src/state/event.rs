@@ -1,6 +1,8 @@
 //! What `apply` says has happened. Events are numbered by log index; they carry what their readers need,
 //! so that nobody has to look at a state that has moved on. Shapes for clients are the API's business.
 
+#![allow(missing_docs, reason = "the fields of events say what they are")]
+
 use std::sync::Arc;
 
 use spec::app::App;

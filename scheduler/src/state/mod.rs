@@ -8,10 +8,13 @@
 mod agent;
 mod app;
 mod apply;
+mod batch;
 mod command;
 mod deployment;
 mod event;
+mod invariants;
 mod queries;
+mod snapshot;
 mod task;
 #[cfg(test)]
 mod tests;
@@ -25,14 +28,17 @@ use uuid::Uuid;
 
 pub use agent::*;
 pub use app::*;
+pub use batch::BatchError;
 pub use command::*;
 pub use deployment::*;
 pub use event::*;
+pub use invariants::{violations, violations_after};
 pub use queries::{Tally, max_capacity, min_healthy};
+pub use snapshot::{CHUNK_BYTES_MAX, Chunks, SnapshotError};
 pub use task::*;
 
 /// Everything the masters agree on.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct State {
     /// Index of the last log entry applied.
     pub index: u64,

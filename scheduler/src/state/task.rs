@@ -1,5 +1,7 @@
 //! A task in the replicated state. It exists here before its agent hears of it, and goes when it has ended.
 
+#![allow(missing_docs, reason = "conditions are named as Marathon names them")]
+
 use std::net::IpAddr;
 use std::sync::Arc;
 

@@ -25,6 +25,13 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// No limits, and the weight of a whole core.
+    pub const NONE: Self = Self {
+        cpu_shares: 1024,
+        cpu_quota_micros: None,
+        memory: None,
+    };
+
     /// As Mesos' containerizer: reserved CPU is a weight, reserved memory a limit; `resourceLimits`
     /// replaces both limits.
     pub fn of(app: &App) -> Self {

@@ -26,7 +26,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
-use bollard::models::{ContainerSummary, ContainerSummaryStateEnum};
+use bollard::models::{ContainerCreateBody, ContainerSummary, ContainerSummaryStateEnum};
 use bollard::query_parameters::{
     KillContainerOptionsBuilder, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder,
 };
@@ -38,6 +38,8 @@ use spec::time::Timestamp;
 pub use create::{MESOS_TASK_LABEL, OWNER_LABEL, SANDBOX, TASK_LABEL, container_name, create_body};
 
 use self::inspect::Inspected;
+use super::clock::now;
+use super::locks::TaskLocks;
 use super::meter::Meter;
 use super::{Exit, Found, Launch, LogStream, Progress, Runtime, RuntimeError, Signal, Status};
 
@@ -50,7 +52,7 @@ pub struct Docker {
     api: bollard::Docker,
     owner: String,
     images: image::Images,
-    starts: start::Starts,
+    locks: TaskLocks,
     known: Mutex<HashMap<TaskId, Known>>,
     meter: Meter,
 }
@@ -71,7 +73,7 @@ impl Docker {
         let api = transport::connect(&transport::socket_path(socket, host.as_deref())?).await?;
         Ok(Self {
             images: image::Images::new(api.clone(), credentials::config_dir()),
-            starts: start::Starts::default(),
+            locks: TaskLocks::default(),
             known: Mutex::default(),
             meter: Meter::default(),
             owner: owner.to_owned(),
@@ -116,16 +118,24 @@ impl Docker {
         if image.force_pull_image {
             self.images.refresh(&image.image, progress).await?;
         }
-        match self.starts.run(&self.api, &launch.task, body.clone()).await {
+        match self.create(&launch.task, body.clone()).await {
             Err(start::Failure::ImageMissing) => {
                 self.images.pull(&image.image, progress).await?;
-                self.starts
-                    .run(&self.api, &launch.task, body)
+                self.create(&launch.task, body)
                     .await
                     .map_err(RuntimeError::from)
             }
             other => other.map_err(RuntimeError::from),
         }
+    }
+
+    async fn create(
+        &self,
+        task: &TaskId,
+        body: ContainerCreateBody,
+    ) -> Result<String, start::Failure> {
+        let guard = self.locks.hold(task).await;
+        start::run(&self.api, task, body, guard).await
     }
 
     /// What a started task is, with its addresses. One that shares the host's network has none of its own,
@@ -211,7 +221,7 @@ impl Docker {
     fn forget_all_but(&self, tasks: &[Found]) {
         let keep: BTreeMap<&TaskId, ()> = tasks.iter().map(|found| (&found.task, ())).collect();
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.retain(|task, _| keep.contains_key(task) || self.starts.is_under_way(task));
+        known.retain(|task, _| keep.contains_key(task) || self.locks.is_held(task));
     }
 }
 
@@ -222,13 +232,6 @@ fn task_of(summary: &ContainerSummary) -> Option<TaskId> {
         .parse()
         .inspect_err(|error| tracing::warn!(label, %error, "container of no task"))
         .ok()
-}
-
-fn now() -> Timestamp {
-    let since = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap_or_default();
-    Timestamp::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 #[async_trait]
@@ -301,7 +304,7 @@ impl Runtime for Docker {
     }
 
     async fn remove(&self, task: &TaskId) -> Result<(), RuntimeError> {
-        let _no_start_meanwhile = self.starts.exclude(task).await;
+        let _no_start_meanwhile = self.locks.hold(task).await;
         let options = RemoveContainerOptionsBuilder::default()
             .force(true)
             .v(true)

@@ -3,13 +3,10 @@
 //! The caller may drop its launch at any time. A request that is on its way to the Engine is carried out
 //! all the same; so the step runs in a task of its own, and `remove` waits for its end.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-
 use bollard::models::ContainerCreateBody;
 use bollard::query_parameters::{CreateContainerOptionsBuilder, RemoveContainerOptionsBuilder};
 use spec::ids::TaskId;
-use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
+use tokio::sync::OwnedMutexGuard;
 
 use super::create::container_name;
 use super::errors;
@@ -35,47 +32,20 @@ impl From<Failure> for RuntimeError {
     }
 }
 
-/// One lock for each task with a start or a removal under way.
-#[derive(Debug, Default)]
-pub(super) struct Starts {
-    locks: Mutex<HashMap<TaskId, Arc<AsyncMutex<()>>>>,
-}
-
-impl Starts {
-    /// Creates and starts a container; its id.
-    pub(super) async fn run(
-        &self,
-        api: &bollard::Docker,
-        task: &TaskId,
-        body: ContainerCreateBody,
-    ) -> Result<String, Failure> {
-        let guard = self.exclude(task).await;
-        let (api, name) = (api.clone(), container_name(task));
-        let step = tokio::spawn(async move {
-            let _until_done = guard;
-            create_and_start(&api, &name, body).await
-        });
-        step.await
-            .unwrap_or_else(|error| Err(Failure::Error(RuntimeError::Failed(error.to_string()))))
-    }
-
-    /// Waits until no start of the task is under way, and holds off the next.
-    pub(super) async fn exclude(&self, task: &TaskId) -> OwnedMutexGuard<()> {
-        let lock = {
-            let mut locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
-            locks.retain(|_, lock| Arc::strong_count(lock) > 1);
-            Arc::clone(locks.entry(task.clone()).or_default())
-        };
-        lock.lock_owned().await
-    }
-
-    /// Is one of them at work?
-    pub(super) fn is_under_way(&self, task: &TaskId) -> bool {
-        let locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
-        locks
-            .get(task)
-            .is_some_and(|lock| Arc::strong_count(lock) > 1)
-    }
+/// Creates and starts a container; its id. The guard is kept until the step is done, whoever waits.
+pub(super) async fn run(
+    api: &bollard::Docker,
+    task: &TaskId,
+    body: ContainerCreateBody,
+    guard: OwnedMutexGuard<()>,
+) -> Result<String, Failure> {
+    let (api, name) = (api.clone(), container_name(task));
+    let step = tokio::spawn(async move {
+        let _until_done = guard;
+        create_and_start(&api, &name, body).await
+    });
+    step.await
+        .unwrap_or_else(|error| Err(Failure::Error(RuntimeError::Failed(error.to_string()))))
 }
 
 async fn create_and_start(

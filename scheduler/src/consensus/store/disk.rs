@@ -31,12 +31,67 @@ pub struct DiskStore {
     identity: Identity,
 }
 
-/// What the driver and the writer of snapshots have in common. `db` goes before the lock.
+/// What the driver and the writer of snapshots have in common.
 #[derive(Debug)]
 struct Shared {
-    db: Database,
+    /// Absent only while being dropped; it goes before the lock.
+    db: Option<Database>,
     path: PathBuf,
     _lock: Option<File>,
+}
+
+impl Shared {
+    fn db(&self) -> &Database {
+        self.db.as_ref().expect("taken by drop alone")
+    }
+
+    fn read_all(&self) -> Result<(Identity, Outline), StoreError> {
+        let path = &self.path;
+        let found = guarded(path, "read", || tables::read_format(self.db()))?;
+        let found = found.ok_or_else(|| corrupt(path, "the format version is damaged"))?;
+        if found != tables::FORMAT {
+            return Err(StoreError::Format {
+                path: path.clone(),
+                found,
+                known: tables::FORMAT,
+            });
+        }
+        let scan = guarded(path, "read", || tables::scan(self.db()))?;
+        scan.map_err(|what| corrupt(path, what))
+    }
+
+    /// Has redb check its pages, among them the list of free ones, which no record's checksum covers. When
+    /// the repair goes back to an earlier commit, the file is set aside: it must not be taken for whole by
+    /// the next start.
+    fn check_pages(&mut self, outline: &Outline) -> Result<(), StoreError> {
+        let Self {
+            db: Some(db), path, ..
+        } = self
+        else {
+            return Ok(());
+        };
+        if guarded(path, "check", || Ok(db.check_integrity()?))? {
+            return Ok(());
+        }
+        tracing::warn!(path = %self.path.display(), "the log's list of free pages was damaged and is made anew");
+        if self.read_all()?.1 == *outline {
+            return Ok(());
+        }
+        let aside = self.path.with_extension("damaged");
+        fs::rename(&self.path, &aside)
+            .map_err(|error| StoreError::io("set aside", &aside, error))?;
+        Err(corrupt(&aside, "its last commit is damaged"))
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let db = self.db.take();
+        // On damaged pages redb may panic while it closes; what matters is on disk already.
+        if catch_unwind(AssertUnwindSafe(move || drop(db))).is_err() {
+            tracing::error!(path = %self.path.display(), "the log could not be closed in order");
+        }
+    }
 }
 
 impl DiskStore {
@@ -45,7 +100,7 @@ impl DiskStore {
         dir.join(FILE).exists() || recorded_group(&dir.join(LOCK)).is_some()
     }
 
-    /// Founds a log in `dir` that begins with `snapshot`, and opens it.
+    /// Founds a log in `dir` that begins with `snapshot`, unless there is one already, and opens it.
     pub fn create(
         dir: &Path,
         identity: &Identity,
@@ -53,6 +108,9 @@ impl DiskStore {
     ) -> Result<Self, StoreError> {
         fs::create_dir_all(dir).map_err(|error| StoreError::io("create", dir, error))?;
         let lock = lock(dir)?;
+        if Self::exists(dir) {
+            return Self::open_locked(dir, &identity.name, identity.id, lock);
+        }
         let unfinished = dir.join(UNFINISHED);
         if unfinished.exists() {
             fs::remove_file(&unfinished)
@@ -88,26 +146,20 @@ impl DiskStore {
     }
 
     /// Reads and checks everything in `db`.
-    fn with_database(db: Database, path: PathBuf, lock: Option<File>) -> Result<Self, StoreError> {
-        let shared = Shared {
-            db,
+    pub(super) fn with_database(
+        db: Database,
+        path: PathBuf,
+        lock: Option<File>,
+    ) -> Result<Self, StoreError> {
+        let mut shared = Shared {
+            db: Some(db),
             path,
             _lock: lock,
         };
-        let path = &shared.path;
-        let found = guarded(path, "read", || tables::read_format(&shared.db))?;
-        let found = found.ok_or_else(|| corrupt(path, "the format version is damaged"))?;
-        if found != tables::FORMAT {
-            return Err(StoreError::Format {
-                path: path.clone(),
-                found,
-                known: tables::FORMAT,
-            });
-        }
-        let scan = guarded(path, "read", || tables::scan(&shared.db))?;
-        let (identity, outline) = scan.map_err(|what| corrupt(path, what))?;
-        guarded(path, "tidy up", || {
-            tables::drop_unfinished(&shared.db, outline.snapshot().index)
+        let (identity, outline) = shared.read_all()?;
+        shared.check_pages(&outline)?;
+        guarded(&shared.path, "tidy up", || {
+            tables::drop_unfinished(shared.db(), outline.snapshot().index)
         })?;
         Ok(Self {
             shared: Arc::new(shared),
@@ -148,7 +200,7 @@ impl LogStore for DiskStore {
     fn entries(&self, low: u64, high: u64, max_bytes: u64) -> Result<Vec<Entry>, StoreError> {
         let path = &self.shared.path;
         let read = guarded(path, "read", || {
-            tables::read_entries(&self.shared.db, low, high, max_bytes)
+            tables::read_entries(self.shared.db(), low, high, max_bytes)
         })?;
         read.map_err(|what| corrupt(path, what))
     }
@@ -157,7 +209,7 @@ impl LogStore for DiskStore {
         let path = &self.shared.path;
         let (index, pieces) = (self.outline.snapshot().index, self.outline.pieces());
         let read = guarded(path, "read", || {
-            tables::read_pieces(&self.shared.db, index, pieces)
+            tables::read_pieces(self.shared.db(), index, pieces)
         })?;
         read.map_err(|what| corrupt(path, what))
     }
@@ -179,7 +231,7 @@ impl LogStore for DiskStore {
                 what,
             })?;
         guarded(path, "write to", || {
-            let transaction = self.shared.db.begin_write()?;
+            let transaction = self.shared.db().begin_write()?;
             tables::write(&transaction, &self.outline, &write)?;
             Ok(transaction.commit()?)
         })?;
@@ -198,7 +250,7 @@ struct Stage {
 impl ChunkSink for Stage {
     fn put(&mut self, chunk: &[u8]) -> Result<(), StoreError> {
         guarded(&self.shared.path, "write to", || {
-            let transaction = self.shared.db.begin_write()?;
+            let transaction = self.shared.db().begin_write()?;
             tables::write_piece(&transaction, self.index, self.next, chunk)?;
             Ok(transaction.commit()?)
         })?;

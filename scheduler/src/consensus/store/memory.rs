@@ -84,12 +84,14 @@ impl MemoryDisk {
         disk.synced = lying.then(|| disk.now.clone());
     }
 
-    /// The process or the machine dies: what was not synced is gone, stores that are still open are dead.
+    /// The process or the machine dies: what was not synced is gone, stores that are still open are dead, and
+    /// a fault that has not struck is forgotten.
     pub fn crash(&self) {
         let mut disk = self.lock();
         if let Some(image) = disk.synced.clone() {
             disk.now = image;
         }
+        disk.fault = None;
         disk.broken = true;
     }
 

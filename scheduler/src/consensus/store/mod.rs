@@ -10,6 +10,11 @@ mod outline;
 mod record;
 mod tables;
 
+#[cfg(test)]
+mod power;
+#[cfg(test)]
+mod tests;
+
 use std::io;
 use std::path::{Path, PathBuf};
 

@@ -18,7 +18,7 @@ pub struct Position {
 }
 
 /// The log without its contents.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Outline {
     /// The entry before the first one.
     base: Position,
@@ -30,7 +30,7 @@ pub struct Outline {
     pieces: u32,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 struct Span {
     term: u64,
     bytes: u32,

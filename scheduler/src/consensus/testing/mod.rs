@@ -1,5 +1,6 @@
 //! A machine for tests: it remembers every entry it was given, and a window into it stays outside.
 
+mod group;
 mod single;
 
 use std::sync::{Arc, Mutex, MutexGuard};

@@ -4,8 +4,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::Recorder;
+use crate::consensus::handle::QUEUE_INPUTS_MAX;
+use crate::consensus::open::{drive, first_snapshot};
+use crate::consensus::store::{Fault, Identity, MemoryDisk};
 use crate::consensus::{
-    Handle, MAX_ENTRY_BYTES, OpenError, Options, ProposeError, SnapshotPolicy, Stopped, open,
+    Handle, MAX_ENTRY_BYTES, NoPeers, Node, NodeConfig, OpenError, Options, ProposeError,
+    SnapshotPolicy, Stopped, open,
 };
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -244,4 +248,79 @@ async fn nothing_begins_anew_by_itself() {
             .to_string();
         assert!(refused.contains("is missing"), "{refused}");
     }
+}
+
+#[tokio::test]
+async fn a_disk_that_fails_stops_the_log_and_acknowledges_nothing_more() {
+    let machine = Recorder::default();
+    let disk = MemoryDisk::founded(first_snapshot(&machine, &[1]));
+    let config = NodeConfig {
+        id: 1,
+        seed: 1,
+        snapshots: SnapshotPolicy::default(),
+    };
+    let node = Node::open(config, disk.open(), machine.clone()).unwrap();
+    let identity = Identity {
+        name: "m1".into(),
+        id: 1,
+        group: uuid::Uuid::nil(),
+    };
+    let handle = drive(node, identity, Duration::from_millis(50), NoPeers).unwrap();
+    handle
+        .status()
+        .wait_for(|status| status.leading)
+        .await
+        .unwrap();
+    handle.propose(b"kept".to_vec()).await.unwrap();
+    disk.inject(Fault::Fail);
+    assert_eq!(
+        handle.propose(b"lost".to_vec()).await,
+        Err(ProposeError::Dropped)
+    );
+    let Err(Stopped(reason)) = handle.join().await else {
+        panic!("it must not end in peace")
+    };
+    assert!(
+        reason.contains("cannot write to") && reason.contains("then start again"),
+        "{reason}"
+    );
+    assert!(!handle.status().borrow().leading);
+    assert_eq!(
+        handle.propose(b"late".to_vec()).await,
+        Err(ProposeError::Stopped)
+    );
+    assert_eq!(machine.texts(), ["kept"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_is_bounded() {
+    let dir = tempfile::tempdir().unwrap();
+    let (handle, machine) = start(options(dir.path())).await;
+    let (refused, refusals) = std::sync::mpsc::channel();
+    let propose = |_| {
+        let (handle, refused) = (handle.clone(), refused.clone());
+        tokio::spawn(async move {
+            let outcome = handle.propose(b"x".to_vec()).await;
+            let _ = outcome
+                .as_ref()
+                .is_err_and(|error| refused.send(error.clone()).is_ok());
+            outcome.is_ok()
+        })
+    };
+    // Whoever holds the machine's state keeps the driver's thread from applying.
+    let stalled = machine.seen();
+    let tasks: Vec<_> = (0..2 * QUEUE_INPUTS_MAX).map(propose).collect();
+    assert_eq!(refusals.recv_timeout(PATIENCE), Ok(ProposeError::Busy));
+    drop(stalled);
+    let mut done = 0;
+    for task in tasks {
+        done += usize::from(task.await.unwrap());
+    }
+    assert!(
+        done >= QUEUE_INPUTS_MAX,
+        "what was queued is applied: {done}"
+    );
+    assert_eq!(machine.seen().entries.len(), done);
+    handle.propose(b"room again".to_vec()).await.unwrap();
+    handle.shutdown().await.unwrap();
 }

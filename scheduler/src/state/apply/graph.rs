@@ -1,6 +1,7 @@
 //! Who depends on whom in the state that a change leads to. Only what the change can reach is looked at:
 //! a new cycle must pass through a changed app, since there was none before.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use spec::app::App;
@@ -84,10 +85,10 @@ impl<'a> Target<'a> {
         let mut edges = BTreeMap::new();
         let mut open: Vec<Node> = self.put.keys().map(|id| Node::App((*id).clone())).collect();
         while let Some(node) = open.pop() {
-            if !edges.contains_key(&node) {
-                let dependencies = self.dependencies(&node);
+            if let Entry::Vacant(vacant) = edges.entry(node) {
+                let dependencies = self.dependencies(vacant.key());
                 open.extend(dependencies.iter().cloned());
-                edges.insert(node, dependencies);
+                vacant.insert(dependencies);
             }
         }
         edges

@@ -17,18 +17,24 @@ mod plan;
 mod reports;
 mod service_ports;
 
+pub(super) use service_ports::service_ports;
+
 use std::sync::Arc;
 
 use spec::ids::{AgentId, AppId, TaskId};
+use spec::time::Timestamp;
 
 use self::instance_ids::InstanceIds;
 use super::{Agent, AppEntry, Applied, Batch, Command, Event, Outcome, Refusal, State, Task};
+
+/// The end of the year 9998: a clock that says more is broken, and could not be written as text.
+const LATEST: Timestamp = Timestamp::from_millis(253_370_764_799_999);
 
 impl State {
     /// Applies one log entry. One outcome for each command, in order.
     pub fn apply(&mut self, index: u64, batch: &Batch) -> (Vec<Outcome>, Applied) {
         self.index = index;
-        self.now = self.now.max(batch.at);
+        self.now = self.now.max(batch.at.min(LATEST));
         let ids = InstanceIds::new(self.now, batch.seed, index);
         let mut change = Change {
             state: self,

@@ -8,43 +8,63 @@ use spec::app::App;
 use spec::ids::{AppId, InstanceId, TaskId};
 
 use super::Change;
-use crate::placement;
-use crate::state::{Condition, Event, Goal, Outcome, Placement, Tally, Task};
+use crate::placement::Checker;
+use crate::state::{Condition, Event, Goal, Outcome, Placement, State, Tally, Task};
+
+/// What one command may still place of one app, counted once: it places many tasks of few apps.
+struct Admission {
+    tally: Tally,
+    checker: Checker,
+}
+
+impl Admission {
+    fn count(&mut self, state: &State, task: &Task) {
+        self.tally.count(task, &task.app);
+        if let Some(agent) = state.agents.get(&task.agent) {
+            self.checker.count(agent);
+        }
+    }
+}
 
 impl Change<'_> {
     pub(super) fn place(&mut self, placements: &[Placement]) -> Outcome {
-        // Counted once for each app: a command places many tasks of few apps.
-        let mut tallies: BTreeMap<&AppId, Tally> = BTreeMap::new();
+        let mut admissions: BTreeMap<&AppId, Admission> = BTreeMap::new();
         for placement in placements {
-            let Some(app) = self.still_wanted(placement, &mut tallies) else {
+            let Some(app) = self.admitted(placement, &mut admissions) else {
                 continue;
             };
             let task = Arc::new(self.new_task(&app, placement));
-            tallies
-                .entry(&placement.app)
-                .or_default()
-                .count(&task, &app);
+            if let Some(admission) = admissions.get_mut(&placement.app) {
+                admission.count(self.state, &task);
+            }
             self.insert_task(task.clone());
             self.event(Event::TaskPlaced { task });
         }
         Outcome::Done
     }
 
-    fn still_wanted<'a>(
+    /// The app's definition, if the task is still wanted and fits.
+    fn admitted<'a>(
         &self,
         placement: &'a Placement,
-        tallies: &mut BTreeMap<&'a AppId, Tally>,
+        admissions: &mut BTreeMap<&'a AppId, Admission>,
     ) -> Option<Arc<App>> {
         let entry = self.state.app(&placement.app)?;
         let app = &entry.app;
         let agent = self.state.agents.get(&placement.agent)?;
-        let tally = tallies
+        let admission = admissions
             .entry(&placement.app)
-            .or_insert_with(|| self.state.tally(entry));
-        let wanted = app.version == placement.version
-            && tally.room(app) > 0
-            && placement::check(self.state, app, agent, &placement.host_ports).is_ok();
-        wanted.then(|| app.clone())
+            .or_insert_with(|| Admission {
+                tally: self.state.tally(entry),
+                checker: Checker::new(self.state, app),
+            });
+        let is_wanted = app.version == placement.version
+            && admission.tally.room(app) > 0
+            && admission
+                .checker
+                .check(agent, &placement.host_ports)
+                .is_ok();
+        is_wanted.then(|| app.clone())
     }
 
     fn new_task(&mut self, app: &Arc<App>, placement: &Placement) -> Task {

@@ -3,9 +3,13 @@
 mod agents;
 mod deploy;
 mod deployments;
+mod formats;
+mod histories;
 mod kills;
 mod placements;
+mod queries;
 mod reports;
+mod snapshots;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;

@@ -5,7 +5,7 @@
 //! on and every bad field of a document is reported at once.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 use regex::Regex;
@@ -133,7 +133,7 @@ impl<'a> Node<'a> {
     }
 
     /// A list that stands for a set: of equal elements the first stays.
-    pub(super) fn set<T: PartialEq>(self, read: impl Fn(Node<'a>) -> Option<T>) -> Option<Vec<T>> {
+    pub(super) fn set<T: Ord>(self, read: impl Fn(Node<'a>) -> Option<T>) -> Option<Vec<T>> {
         self.list(read).map(distinct)
     }
 
@@ -282,13 +282,12 @@ impl<'a> Object<'a> {
     }
 }
 
-/// Drops what equals an earlier element.
-pub(in crate::app) fn distinct<T: PartialEq>(list: Vec<T>) -> Vec<T> {
-    let mut kept: Vec<T> = Vec::with_capacity(list.len());
-    for item in list {
-        if !kept.contains(&item) {
-            kept.push(item);
-        }
-    }
-    kept
+/// Drops what equals an earlier element, in less than quadratic time.
+pub(in crate::app) fn distinct<T: Ord>(list: Vec<T>) -> Vec<T> {
+    let mut seen = BTreeSet::new();
+    let first: Vec<bool> = list.iter().map(|item| seen.insert(item)).collect();
+    let pairs = list.into_iter().zip(first);
+    pairs
+        .filter_map(|(item, first)| first.then_some(item))
+        .collect()
 }

@@ -153,12 +153,16 @@ fn csi_options(node: Node<'_>) -> Option<Map<String, Value>> {
         options.optional(name, labels);
     }
     plugin.and(capability)?;
-    Some(
-        given
-            .into_iter()
-            .filter(|(_, value)| !value.is_null())
-            .collect(),
-    )
+    Some(without_nulls(given))
+}
+
+fn without_nulls(fields: Map<String, Value>) -> Map<String, Value> {
+    let given = fields.into_iter().filter(|(_, value)| !value.is_null());
+    let clean = given.map(|(name, value)| match value {
+        Value::Object(fields) => (name, Value::Object(without_nulls(fields))),
+        other => (name, other),
+    });
+    clean.collect()
 }
 
 fn csi_capability(node: Node<'_>) -> Option<()> {

@@ -1,5 +1,7 @@
 //! Rules about health checks, informational checks and readiness checks (reference section 2.8).
 
+use std::collections::BTreeSet;
+
 use super::{Findings, Subject};
 use crate::app::model::*;
 
@@ -51,7 +53,8 @@ fn health_check(subject: Subject<'_>, at: &str, check: &HealthCheck, found: &mut
             Some(index) => usize::try_from(index).is_ok_and(|index| index < ports),
             None => check.port.is_some() || ports == 1,
         };
-        let message = "Health check port indices must address an element of the ports array or container port mappings.";
+        let message = "Health check port indices must address an element of the ports array or \
+                       container port mappings.";
         found.need(found_port, at, message);
     }
     let v6 = check.ip_protocol == IpProtocol::V6;
@@ -91,26 +94,30 @@ fn readiness(subject: Subject<'_>, found: &mut Findings) {
     let checks = subject.app.readiness_checks.as_deref().unwrap_or_default();
     let message = format!("got {}, expected 1 or less", checks.len());
     found.need(checks.len() <= 1, "/readinessChecks", message);
+    let names = port_names(subject);
     for (n, check) in checks.iter().enumerate() {
         let at = format!("/readinessChecks({n})");
-        let name = &check.port_name;
+        let name = check.port_name.as_str();
         let message = format!("No port definition reference for portName {name}");
-        found.need(has_port(subject, name), format!("{at}/portName"), message);
+        found.need(names.contains(name), format!("{at}/portName"), message);
         let (timeout, interval) = (check.timeout_seconds, check.interval_seconds);
         let message = format!("got {timeout}, expected less than {interval}");
         found.need(timeout < interval, format!("{at}/timeoutSeconds"), message);
     }
 }
 
-fn has_port(subject: Subject<'_>, name: &str) -> bool {
-    let is_it = |given: &Option<String>| given.as_deref() == Some(name);
-    match subject.app.port_mappings() {
-        Some(mappings) => mappings.iter().any(|mapping| is_it(&mapping.name)),
-        None => subject
-            .app
-            .port_definitions
+fn port_names(subject: Subject<'_>) -> BTreeSet<&str> {
+    let app = subject.app;
+    match app.port_mappings() {
+        Some(mappings) => mappings
             .iter()
-            .flatten()
-            .any(|definition| is_it(&definition.name)),
+            .filter_map(|mapping| mapping.name.as_deref())
+            .collect(),
+        None => {
+            let definitions = app.port_definitions.iter().flatten();
+            definitions
+                .filter_map(|definition| definition.name.as_deref())
+                .collect()
+        }
     }
 }

@@ -40,6 +40,9 @@ impl Subject<'_> {
     }
 }
 
+/// More violations than this help nobody, and a small document must not make a huge answer.
+const FINDINGS_MAX: usize = 1000;
+
 /// The violations found so far.
 #[derive(Default)]
 struct Findings(Vec<Violation>);
@@ -47,7 +50,7 @@ struct Findings(Vec<Violation>);
 impl Findings {
     /// A rule that must hold at `path`.
     fn need(&mut self, holds: bool, path: impl Into<String>, message: impl Into<String>) {
-        if !holds {
+        if !holds && self.0.len() < FINDINGS_MAX {
             self.0.push(Violation::new(path, message));
         }
     }
@@ -70,7 +73,10 @@ pub(super) fn complete(subject: Subject<'_>) -> Vec<Violation> {
 }
 
 const RESERVED: [&str; 3] = ["restart", "tasks", "versions"];
-const SEGMENT: &str = r"^(([a-z0-9]|[a-z0-9][a-z0-9\-]*[a-z0-9])\.)*([a-z0-9]|[a-z0-9][a-z0-9\-]*[a-z0-9])|(\.|\.\.)$";
+const SEGMENT: &str = concat!(
+    r"^((([a-z0-9]|[a-z0-9][a-z0-9\-]*[a-z0-9])\.)*",
+    r"([a-z0-9]|[a-z0-9][a-z0-9\-]*[a-z0-9])|(\.|\.\.))$",
+);
 
 /// The id, what to run, what to download, and what to wait for (reference sections 2.2 and 2.3).
 fn identity(subject: Subject<'_>, found: &mut Findings) {

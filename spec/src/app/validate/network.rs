@@ -1,5 +1,7 @@
 //! Rules about networks and ports (reference sections 2.4 and 2.6).
 
+use std::collections::BTreeSet;
+
 use super::{Findings, Subject, all_differ};
 use crate::app::model::*;
 use crate::app::read::grammar;
@@ -27,7 +29,8 @@ pub(super) fn networks(subject: Subject<'_>, found: &mut Findings) {
         "Duplicate networks are not allowed",
     );
     let single = networks.len() == 1 || networks.len() == of(NetworkMode::Container).count();
-    let message = "May specify a single host network, single bridge network, or else 1-to-n container networks";
+    let message = "May specify a single host network, single bridge network, or else 1-to-n \
+                   container networks";
     found.need(single, "/networks", message);
     let named = of(NetworkMode::Container).all(|network| network.name.is_some());
     let message = "Network name must be specified when container network is selected.";
@@ -82,37 +85,46 @@ pub(super) fn ports(subject: Subject<'_>, found: &mut Findings) {
         "/container/portMappings",
         "Port names must be unique.",
     );
-    for (n, mapping) in mappings.iter().enumerate() {
-        mapping_networks(
-            subject,
-            &format!("/container/portMappings({n})"),
-            mapping,
-            found,
-        );
-    }
+    mapping_networks(subject, found);
 }
 
-fn mapping_networks(subject: Subject<'_>, at: &str, mapping: &PortMapping, found: &mut Findings) {
+/// Which networks the mappings are of (reference section 2.4).
+fn mapping_networks(subject: Subject<'_>, found: &mut Findings) {
     let networks = subject.app.networks();
-    let several = networks
+    let containers = networks
         .iter()
-        .filter(|network| network.mode == NetworkMode::Container)
-        .count()
-        > 1;
-    let clear = mapping.host_port.is_none() || mapping.network_names.len() == 1;
-    let message = "networkNames must be a single item list when hostPort is specified and more than 1 \
-                   container network is defined";
-    found.need(!several || clear, at, message);
-    let names: Vec<&str> = networks
+        .filter(|network| network.mode == NetworkMode::Container);
+    let several = containers.count() > 1;
+    let names: BTreeSet<&str> = networks
         .iter()
         .filter_map(|network| network.name.as_deref())
         .collect();
-    for (n, name) in mapping.network_names.iter().enumerate() {
-        let message = format!("is not one of ({})", names.join(","));
-        found.need(
-            names.contains(&name.as_str()),
-            format!("{at}/networkNames({n})"),
-            message,
-        );
+    let listed: Vec<&str> = networks
+        .iter()
+        .filter_map(|network| network.name.as_deref())
+        .collect();
+    let unknown = format!(
+        "is not one of ({})",
+        listed[..listed.len().min(LISTED_MAX)].join(",")
+    );
+    for (n, mapping) in subject
+        .app
+        .port_mappings()
+        .unwrap_or_default()
+        .iter()
+        .enumerate()
+    {
+        let at = format!("/container/portMappings({n})");
+        let clear = mapping.host_port.is_none() || mapping.network_names.len() == 1;
+        found.need(!several || clear, at.as_str(), ONE_NETWORK);
+        for (m, name) in mapping.network_names.iter().enumerate() {
+            let known = names.contains(name.as_str());
+            found.need(known, format!("{at}/networkNames({m})"), unknown.as_str());
+        }
     }
 }
+
+/// A message lists at most this many names.
+const LISTED_MAX: usize = 32;
+const ONE_NETWORK: &str = "networkNames must be a single item list when hostPort is specified and more than \
+                           1 container network is defined";

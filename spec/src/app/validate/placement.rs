@@ -11,14 +11,27 @@ use crate::app::pattern;
 static IS_VALUE: LazyLock<Regex> =
     LazyLock::new(|| Regex::new("^[a-zA-Z0-9_/.-]*$").expect("a constant"));
 
+/// Compiling patterns takes time, so there is an end to them; Marathon has none.
+const CONSTRAINTS_MAX: usize = 32;
+
 pub(super) fn placement(subject: Subject<'_>, found: &mut Findings) {
+    role(subject, found);
+    accepted_roles(subject, found);
+    if subject
+        .app
+        .constraints
+        .as_ref()
+        .is_some_and(|list| list.len() > CONSTRAINTS_MAX)
+    {
+        let message = format!("at most {CONSTRAINTS_MAX} constraints are supported");
+        found.need(false, "/constraints", message);
+        return;
+    }
     for (n, parts) in subject.app.constraints.iter().flatten().enumerate() {
         if let Err(message) = constraint(parts) {
             found.need(false, format!("/constraints({n})"), message);
         }
     }
-    role(subject, found);
-    accepted_roles(subject, found);
 }
 
 /// Judges `[field, OPERATOR]` or `[field, OPERATOR, value]`.

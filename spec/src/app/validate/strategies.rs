@@ -14,7 +14,8 @@ pub(super) fn strategies(subject: Subject<'_>, found: &mut Findings) {
     }) = subject.app.unreachable_strategy
     {
         let message = format!(
-            "inactiveAfterSeconds ({inactive}) must be less or equal to expungeAfterSeconds, which is {expunge}"
+            "inactiveAfterSeconds ({inactive}) must be less or equal to expungeAfterSeconds, \
+             which is {expunge}"
         );
         found.need(
             inactive <= expunge,

@@ -7,6 +7,10 @@ use crate::app::pattern;
 /// What no volume of our own may be called.
 pub(super) const DOTS: [&str; 2] = [".", ".."];
 
+/// Compiling patterns takes time, so there is an end to them and to volumes; Marathon has none.
+const CONSTRAINTS_MAX: usize = 2;
+const VOLUMES_MAX: usize = 64;
+
 pub(super) fn volumes(subject: Subject<'_>, found: &mut Findings) {
     let Some(container) = &subject.app.container else {
         return;
@@ -20,7 +24,10 @@ pub(super) fn volumes(subject: Subject<'_>, found: &mut Findings) {
         "/container/volumes",
         "Volume names must be unique",
     );
-    for (n, volume) in container.volumes.iter().enumerate() {
+    let bounded = container.volumes.len() <= VOLUMES_MAX;
+    let message = format!("at most {VOLUMES_MAX} volumes are supported");
+    found.need(bounded, "/container/volumes", message);
+    for (n, volume) in container.volumes.iter().enumerate().take(VOLUMES_MAX) {
         let at = format!("/container/volumes({n})");
         match volume {
             Volume::Host { .. } => {}
@@ -91,7 +98,10 @@ fn info(at: &str, volume: &PersistentVolume, found: &mut Findings) {
         at,
         "Constraints on root volumes are not supported",
     );
-    for (n, parts) in volume.constraints.iter().enumerate() {
+    let bounded = volume.constraints.len() <= CONSTRAINTS_MAX;
+    let message = format!("at most {CONSTRAINTS_MAX} constraints are supported");
+    found.need(bounded, format!("{at}/constraints"), message);
+    for (n, parts) in volume.constraints.iter().enumerate().take(CONSTRAINTS_MAX) {
         if let Err(message) = constraint(parts) {
             found.need(false, format!("{at}/constraints({n})"), message);
         }

@@ -1,0 +1,13 @@
+//! The machine's clock, for the times that runtimes report.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use spec::time::Timestamp;
+
+/// Now.
+pub fn now() -> Timestamp {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    Timestamp::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}

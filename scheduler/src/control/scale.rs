@@ -1,0 +1,100 @@
+//! The number of an app's tasks: kept by the control loop, changed by a deployment, or none.
+
+use std::sync::Arc;
+
+use spec::app::App;
+use spec::ids::TaskId;
+
+use super::kills;
+use super::subject::{Subject, holds_place};
+use super::work::Todo;
+use crate::state::{Condition, Deployment, Goal, KillReason, Tally, Task};
+
+/// An app without a deployment: what is missing is started, what is too much is ended.
+pub(super) fn keep(subject: &Subject<'_>, app: &Arc<App>, todo: &mut Todo) {
+    let holding = holding(subject);
+    end_surplus(subject, app, &holding, &[], todo);
+    todo.missing = missing(subject, app, &holding);
+}
+
+/// `ScaleApplication` (reference section 5.2): victims first; when they are gone what is missing is
+/// started; complete when all that had to be started is running, healthy and ready.
+pub(super) fn scale(
+    subject: &Subject<'_>,
+    app: &Arc<App>,
+    deployment: &Deployment,
+    todo: &mut Todo,
+) {
+    let holding = holding(subject);
+    end_surplus(subject, app, &holding, &deployment.kill, todo);
+    let is_ending = |task: &&Arc<Task>| task.goal == Goal::Decommissioned && task.takes_room();
+    if !todo.end.is_empty() || subject.tasks.iter().any(is_ending) {
+        return;
+    }
+    todo.missing = missing(subject, app, &holding);
+    todo.is_done = holding.len() == app.instances as usize
+        && holding
+            .iter()
+            .all(|task| was_up_before(task, deployment) || is_good(task));
+}
+
+/// `StopApplication`, and an app that is removed: every task is ended; complete when none is left that
+/// anybody can still end.
+pub(super) fn remove(subject: &Subject<'_>, todo: &mut Todo) {
+    let staying = subject
+        .tasks
+        .iter()
+        .filter(|task| task.goal != Goal::Decommissioned);
+    todo.end
+        .extend(staying.map(|task| (task.id.clone(), KillReason::Removed)));
+    todo.is_done = todo.end.is_empty() && !subject.tasks.iter().any(|task| task.takes_room());
+}
+
+/// Healthy and ready, as a deployment wants its new tasks.
+pub(super) fn is_good(task: &Task) -> bool {
+    task.goal == Goal::Running && task.is_healthy() && task.is_ready()
+}
+
+/// Tasks that were there before the deployment are not checked again.
+fn was_up_before(task: &Task, deployment: &Deployment) -> bool {
+    task.goal == Goal::Running
+        && task.condition != Condition::Killing
+        && task.started_at.is_some_and(|at| at < deployment.version)
+}
+
+fn holding<'a>(subject: &Subject<'a>) -> Vec<&'a Arc<Task>> {
+    subject
+        .tasks
+        .iter()
+        .copied()
+        .filter(|task| holds_place(task))
+        .collect()
+}
+
+fn end_surplus(
+    subject: &Subject<'_>,
+    app: &App,
+    holding: &[&Arc<Task>],
+    named: &[TaskId],
+    todo: &mut Todo,
+) {
+    let surplus = holding.len().saturating_sub(app.instances as usize);
+    let victims = kills::choose(subject.state, app, holding, named, surplus);
+    todo.end
+        .extend(victims.into_iter().map(|task| (task, KillReason::Surplus)));
+}
+
+/// How many to start.
+fn missing(subject: &Subject<'_>, app: &App, holding: &[&Arc<Task>]) -> u32 {
+    let wanted = (app.instances as usize).saturating_sub(holding.len());
+    u32::try_from(wanted)
+        .unwrap_or(u32::MAX)
+        .min(room(subject, app))
+}
+
+/// How many `apply` will let in: it counts tasks that are still ending.
+pub(super) fn room(subject: &Subject<'_>, app: &App) -> u32 {
+    let mut tally = Tally::default();
+    subject.tasks.iter().for_each(|task| tally.count(task, app));
+    tally.room(app)
+}
