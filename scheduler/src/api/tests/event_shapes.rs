@@ -116,7 +116,8 @@ async fn task_events_have_marathons_fields() {
     let expected = json!({
         "slaveId": task.agent, "taskId": task.id, "taskStatus": "TASK_RUNNING", "message": "m", "appId": "/a",
         "host": "node-1", "ipAddresses": [{"ipAddress": "10.0.0.1", "protocol": "IPv4"}], "ports": [31_000],
-        "version": task.app.version, "eventType": "status_update_event", "timestamp": "2020-01-01T00:00:00.000Z",
+        "version": task.app.version, "eventType": "status_update_event",
+        "timestamp": "2020-01-01T00:00:00.000Z",
     });
     assert_eq!(data(&shapes[0]), expected);
     let expected = json!({
