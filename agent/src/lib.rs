@@ -7,6 +7,13 @@
 pub mod checks;
 pub mod core;
 pub mod environment;
+pub mod identity;
+pub mod machine;
+pub mod node;
+pub mod options;
+pub mod resolver;
 pub mod runtime;
 pub mod sandbox;
+pub mod session;
 pub mod shim;
+pub mod usage;

@@ -1,5 +1,8 @@
 //! What the core wants done. The shell does it in order and says how it went.
 
+// The fields of effects are the task, its runtime, and what the variant names.
+#![allow(missing_docs)]
+
 use std::net::IpAddr;
 use std::sync::Arc;
 

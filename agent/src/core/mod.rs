@@ -279,6 +279,11 @@ impl Core {
             .collect()
     }
 
+    /// Are there unacknowledged reports with numbers above `seq`?
+    pub fn has_reports_after(&self, seq: u64) -> bool {
+        self.ledger.after_seq(seq).next().is_some()
+    }
+
     /// What to say of tasks when a session opens, and the number that this covers.
     pub fn hello(&self) -> (Vec<TaskReport>, u64) {
         let told = self
@@ -412,4 +417,4 @@ impl Core {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

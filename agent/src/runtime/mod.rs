@@ -7,6 +7,7 @@
 pub mod cgroup;
 pub mod clock;
 pub mod docker;
+pub mod hollow;
 pub mod key;
 pub mod locks;
 pub mod meter;

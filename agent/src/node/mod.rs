@@ -1,0 +1,350 @@
+//! Puts the agent together: one loop that owns the core, feeds it what happens, does what it says, and
+//! keeps the session to the leader. Decides nothing.
+
+mod clock;
+mod line;
+mod logs;
+mod perform;
+mod registry;
+mod sweep;
+mod works;
+
+use std::collections::HashMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use spec::ids::{AgentId, TaskId};
+use spec::protocol::{AgentInfo, AgentMessage, Usage, VERSION};
+use spec::time::Timestamp;
+use tokio::sync::mpsc::{self, OwnedPermit};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::{info, warn};
+
+pub use registry::Registry;
+pub use sweep::remove_everything;
+
+use crate::core::{Core, RuntimeKind};
+use crate::identity::{DataDir, DiskError, Identity};
+use crate::machine;
+use crate::options::{Options, ResolverChoice};
+use crate::resolver::{self, Resolver};
+use crate::usage::Meter;
+use clock::Clock;
+use line::Line;
+use works::{Event, Works};
+
+/// How often a runtime that did not answer is asked again.
+const RUNTIME_PAUSE: Duration = Duration::from_secs(5);
+/// Events handled before what is to be said is said, however many wait.
+const EVENTS_PER_REPORT: usize = 256;
+
+/// Why an agent stopped, or did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// The agent's directory cannot be used.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// Nowhere to connect to.
+    #[error("no master to join: give at least one with --masters")]
+    NoMasters,
+    /// The machine could not be looked at.
+    #[error("the machine's capacity could not be found ({0}): give --cpus, --mem and --disk")]
+    Capacity(io::Error),
+    /// The leader does not take this agent, and will not until somebody does something.
+    #[error("the leader refuses this agent: {0}")]
+    Refused(String),
+    /// The masters are not those of the agent's cluster.
+    #[error(
+        "this agent belongs to cluster {ours}, the masters to cluster {theirs}: point --masters at its own \
+         cluster, or remove {dir} to join as a new agent"
+    )]
+    OtherCluster {
+        /// The agent's.
+        ours: uuid::Uuid,
+        /// The masters'.
+        theirs: uuid::Uuid,
+        /// The agent's directory.
+        dir: PathBuf,
+    },
+    /// Releases that do not understand each other.
+    #[error(
+        "the master speaks protocol {0}, this agent {VERSION}: run the same release of clusterctl on both"
+    )]
+    Protocol(u16),
+}
+
+/// Runs an agent until `shutdown`, or until it cannot go on. Its tasks go on without it, unless
+/// [`Options::kill_tasks_on_exit`] says otherwise.
+pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), AgentError> {
+    let (disk, identity) = open(&options)?;
+    let registry = Registry::detect(&options, &identity.owner.to_string(), disk.root()).await;
+    run_with(options, (disk, identity), registry, shutdown).await
+}
+
+/// Runs `count` agents that differ in directory and host name: simulated agents in one process.
+pub async fn run_many(
+    options: Options,
+    count: u32,
+    shutdown: CancellationToken,
+) -> Result<(), AgentError> {
+    let mut agents = tokio::task::JoinSet::new();
+    for n in 1..=count {
+        let mut options = options.clone();
+        let hostname = options.hostname.unwrap_or_else(|| options.ip.to_string());
+        options.hostname = Some(format!("{hostname}-{n}"));
+        options.data_dir = options.data_dir.join(n.to_string());
+        options.hollow.seed = options.hollow.seed.wrapping_add(u64::from(n));
+        agents.spawn(run(options, shutdown.clone()));
+    }
+    while let Some(ended) = agents.join_next().await {
+        ended.unwrap_or(Ok(()))?;
+    }
+    Ok(())
+}
+
+fn open(options: &Options) -> Result<(Arc<DataDir>, Identity), AgentError> {
+    let real = options.runtime != crate::options::RuntimeChoice::Hollow;
+    let (disk, identity) = DataDir::open(&options.data_dir, real)?;
+    Ok((Arc::new(disk), identity))
+}
+
+/// Runs an agent over given runtimes.
+async fn run_with(
+    options: Options,
+    (disk, identity): (Arc<DataDir>, Identity),
+    registry: Registry,
+    shutdown: CancellationToken,
+) -> Result<(), AgentError> {
+    let ended = {
+        let (mut node, events) =
+            Node::start(options.clone(), disk.clone(), identity, registry.clone()).await?;
+        node.live(events, shutdown).await
+    };
+    if options.kill_tasks_on_exit {
+        sweep::sweep(&registry, &disk).await;
+    }
+    ended
+}
+
+/// One agent at work.
+struct Node {
+    options: Options,
+    info: AgentInfo,
+    disk: Arc<DataDir>,
+    identity: Identity,
+    registry: Registry,
+    resolver: Resolver,
+    core: Core,
+    clock: Clock,
+    works: Works,
+    line: Line,
+    logs: HashMap<u64, AbortOnDropHandle<()>>,
+    meter: Arc<Mutex<Meter>>,
+    measuring: Interval,
+    /// Events handled since reports were last sent.
+    unreported: usize,
+    /// Ends what belongs to this run: the name server.
+    _end: tokio_util::sync::DropGuard,
+}
+
+/// What the loop does next.
+enum Step {
+    Stop,
+    Event(Event),
+    Master(Option<spec::protocol::MasterMessage>),
+    Say(OwnedPermit<AgentMessage>),
+    Due,
+    Measure,
+}
+
+impl Node {
+    async fn start(
+        options: Options,
+        disk: Arc<DataDir>,
+        identity: Identity,
+        registry: Registry,
+    ) -> Result<(Self, mpsc::Receiver<Event>), AgentError> {
+        if options.masters.is_empty() {
+            return Err(AgentError::NoMasters);
+        }
+        let info = describe(&options, &registry).map_err(AgentError::Capacity)?;
+        let end = CancellationToken::new();
+        let hollow = registry.get(RuntimeKind::Hollow).is_some();
+        let choice = if hollow {
+            ResolverChoice::Off
+        } else {
+            options.resolver
+        };
+        let resolver =
+            resolver::start(choice, identity.resolver, registry.bridge, end.clone()).await;
+        if let Some((masters, domain)) = &identity.dns {
+            resolver.learn(masters, domain);
+        }
+        let core = Core::new(identity.kept, registry.offered());
+        let (works, events) = Works::new();
+        let mut measuring = interval(options.usage_interval.max(Duration::from_millis(100)));
+        measuring.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut node = Self {
+            line: Line::new(&options.masters),
+            clock: Clock::new(),
+            logs: HashMap::new(),
+            meter: Arc::default(),
+            unreported: 0,
+            _end: end.drop_guard(),
+            options,
+            info,
+            disk,
+            identity,
+            registry,
+            resolver,
+            core,
+            works,
+            measuring,
+        };
+        node.take_over().await?;
+        Ok((node, events))
+    }
+
+    fn now(&mut self) -> Timestamp {
+        self.clock.now()
+    }
+
+    async fn live(
+        &mut self,
+        mut events: mpsc::Receiver<Event>,
+        shutdown: CancellationToken,
+    ) -> Result<(), AgentError> {
+        self.dial();
+        loop {
+            match self.next(&mut events, &shutdown).await {
+                Step::Stop => {
+                    info!("agent stops; its tasks go on unless it was told to end them");
+                    return Ok(());
+                }
+                Step::Event(event) => self.on_event(event).await?,
+                Step::Master(Some(message)) => self.on_message(message).await?,
+                Step::Master(None) => self.hang_up().await,
+                Step::Say(permit) => self.say(permit),
+                Step::Due => {
+                    let now = self.now();
+                    let effects = self.core.tick(now);
+                    self.perform(effects).await?;
+                }
+                Step::Measure => self.measure(),
+            }
+        }
+    }
+
+    /// Reports go last, so that many events share one; but not after everything else for ever.
+    async fn next(
+        &mut self,
+        events: &mut mpsc::Receiver<Event>,
+        shutdown: &CancellationToken,
+    ) -> Step {
+        let news = self.line.has_news(&self.core);
+        if self.unreported >= EVENTS_PER_REPORT
+            && news
+            && let Some(permit) = self.line.try_reserve()
+        {
+            return Step::Say(permit);
+        }
+        let due = self.core.next_due();
+        let due =
+            due.map(|at| Instant::now() + Duration::from_millis(at.millis_since(self.clock.now())));
+        let outgoing = self.line.outgoing().filter(|_| news);
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => Step::Stop,
+            message = self.line.receive() => Step::Master(message),
+            // The sender lives in `works`, so that the channel never closes.
+            Some(event) = events.recv() => Step::Event(event),
+            () = at(due) => Step::Due,
+            _ = self.measuring.tick() => Step::Measure,
+            Some(permit) = reserve(outgoing) => Step::Say(permit),
+        }
+    }
+
+    /// Measures beside the loop; the result comes back as an event.
+    fn measure(&mut self) {
+        if !self.line.is_up() {
+            return;
+        }
+        let mut running: HashMap<RuntimeKind, Vec<TaskId>> = HashMap::new();
+        for (task, kind) in self.core.running() {
+            running.entry(kind).or_default().push(task.clone());
+        }
+        let runtimes: Vec<_> = running
+            .into_iter()
+            .filter_map(|(kind, tasks)| Some((self.registry.get(kind)?, tasks)))
+            .collect();
+        let (at, meter, events) = (self.now(), self.meter.clone(), self.works.events());
+        self.works.spawn(async move {
+            let machine = meter
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .measure();
+            let mut usage = Usage {
+                at,
+                machine,
+                tasks: Vec::new(),
+            };
+            for (runtime, tasks) in runtimes {
+                usage.tasks.extend(runtime.usage(&tasks).await);
+            }
+            let _ = events.send(Event::Measured(usage)).await;
+        });
+    }
+
+    /// The id to give to tasks; they are only started after the agent has one.
+    fn agent_id(&self) -> AgentId {
+        self.identity
+            .agent_id
+            .clone()
+            .unwrap_or_else(|| AgentId::new(""))
+    }
+}
+
+async fn at(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn reserve(
+    outgoing: Option<mpsc::Sender<AgentMessage>>,
+) -> Option<OwnedPermit<AgentMessage>> {
+    match outgoing {
+        // A closed channel is seen by the receiving side.
+        Some(outgoing) => outgoing.reserve_owned().await.ok(),
+        None => std::future::pending().await,
+    }
+}
+
+fn describe(options: &Options, registry: &Registry) -> io::Result<AgentInfo> {
+    let runtimes = registry.offered();
+    for (kind, reason) in [("docker", &runtimes.docker), ("process", &runtimes.process)] {
+        if let Some(reason) = reason.as_ref().filter(|_| !runtimes.hollow) {
+            warn!(runtime = kind, reason, "this runtime is not available");
+        }
+    }
+    Ok(AgentInfo {
+        hostname: options
+            .hostname
+            .clone()
+            .unwrap_or_else(|| options.ip.to_string()),
+        ip: options.ip,
+        capacity: machine::capacity(&options.capacity, &options.data_dir)?,
+        ports: options.ports.clone(),
+        attributes: options.attributes.clone(),
+        runtimes,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests;

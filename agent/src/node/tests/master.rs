@@ -1,0 +1,173 @@
+//! The master's end of the protocol, one message at a time.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt};
+use spec::ids::AgentId;
+use spec::protocol::{
+    AgentMessage, FRAME_BYTES_MAX, Fence, Hello, MAGIC, MasterMessage, TaskReport, TaskState,
+    Usage, VERSION, Welcome,
+};
+use tokio::io::AsyncReadExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::codec::{Framed, LengthDelimitedCodec};
+use uuid::Uuid;
+
+/// More than any wait in these tests; reached only when something is wrong.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+pub(super) struct Master(TcpListener);
+
+/// One agent's connection.
+pub(super) struct Peer {
+    stream: Framed<TcpStream, LengthDelimitedCodec>,
+    pub(super) hello: Hello,
+    /// Highest number of a report seen.
+    pub(super) seq: u64,
+    seen: Vec<TaskReport>,
+}
+
+impl Master {
+    pub(super) async fn bind() -> Self {
+        Self(TcpListener::bind("127.0.0.1:0").await.unwrap())
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        self.0.local_addr().unwrap()
+    }
+
+    /// The next connection that says hello.
+    pub(super) async fn accept(&self) -> Peer {
+        self.accept_until(|_| true).await
+    }
+
+    /// The next connection whose hello is as wanted; others are closed.
+    pub(super) async fn accept_until(&self, wanted: impl Fn(&Hello) -> bool) -> Peer {
+        let accepting = async {
+            loop {
+                if let Some(peer) = self.accept_one().await.filter(|peer| wanted(&peer.hello)) {
+                    return peer;
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, accepting)
+            .await
+            .expect("no agent came")
+    }
+
+    async fn accept_one(&self) -> Option<Peer> {
+        let (mut stream, _) = self.0.accept().await.unwrap();
+        let mut magic = [0; 4];
+        stream.read_exact(&mut magic).await.ok()?;
+        assert_eq!(magic, MAGIC);
+        let codec = LengthDelimitedCodec::builder()
+            .max_frame_length(FRAME_BYTES_MAX)
+            .new_codec();
+        let mut stream = Framed::new(stream, codec);
+        let frame = stream.next().await?.ok()?;
+        let AgentMessage::Hello(hello) = postcard::from_bytes(&frame).unwrap() else {
+            panic!("no hello")
+        };
+        let seq = hello
+            .tasks
+            .iter()
+            .map(|report| report.seq)
+            .max()
+            .unwrap_or(0);
+        Some(Peer {
+            stream,
+            hello,
+            seq,
+            seen: Vec::new(),
+        })
+    }
+}
+
+impl Peer {
+    pub(super) async fn send(&mut self, message: MasterMessage) {
+        self.stream
+            .send(Bytes::from(postcard::to_allocvec(&message).unwrap()))
+            .await
+            .unwrap();
+    }
+
+    pub(super) async fn welcome(&mut self, index: u64) {
+        self.welcome_to(Uuid::from_u128(1), index).await;
+    }
+
+    pub(super) async fn welcome_to(&mut self, cluster_id: Uuid, index: u64) {
+        self.send(MasterMessage::Welcome(Welcome {
+            protocol: VERSION,
+            agent_id: AgentId::new("c-S1"),
+            cluster_id,
+            fence: Fence { term: 1, index },
+            dns: Vec::new(),
+            dns_domain: "mesos".to_owned(),
+        }))
+        .await;
+    }
+
+    /// The next message; beats are answered and left out.
+    async fn next(&mut self) -> AgentMessage {
+        loop {
+            let frame = tokio::time::timeout(PATIENCE, self.stream.next())
+                .await
+                .expect("the agent is silent");
+            let frame = frame.expect("the agent has gone").unwrap();
+            match postcard::from_bytes(&frame).unwrap() {
+                AgentMessage::Beat => self.send(MasterMessage::Beat).await,
+                message => return message,
+            }
+        }
+    }
+
+    pub(super) async fn until(&mut self, n: u32, state: TaskState) -> TaskReport {
+        let task = crate::core::tests::task(n);
+        self.report(|report| report.task == task && report.state == state)
+            .await
+    }
+
+    /// The first report so far, or from now on, that is as wanted.
+    pub(super) async fn report(&mut self, wanted: impl Fn(&TaskReport) -> bool) -> TaskReport {
+        if let Some(report) = self.seen.iter().find(|report| wanted(report)) {
+            return report.clone();
+        }
+        loop {
+            let AgentMessage::Status(reports) = self.next().await else {
+                continue;
+            };
+            for report in reports {
+                assert!(report.seq > self.seq, "numbers grow");
+                self.seq = report.seq;
+                self.seen.push(report);
+            }
+            if let Some(report) = self.seen.iter().find(|report| wanted(report)) {
+                return report.clone();
+            }
+        }
+    }
+
+    pub(super) async fn usage(&mut self) -> Usage {
+        loop {
+            if let AgentMessage::Usage(usage) = self.next().await {
+                return usage;
+            }
+        }
+    }
+
+    /// A whole log.
+    pub(super) async fn log(&mut self, wanted: u64) -> (String, Option<String>) {
+        let mut text = Vec::new();
+        loop {
+            match self.next().await {
+                AgentMessage::LogData { stream, data } if stream == wanted => text.extend(data),
+                AgentMessage::LogEnd { stream, error } if stream == wanted => {
+                    return (String::from_utf8(text).unwrap(), error);
+                }
+                _ => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! The name server that tasks of this agent get: where it listens and what it is told. How it answers is
+//! in `dns::resolver`.
+//!
+//! `resolv.conf` knows no ports, so it has to be port 53: of a loopback address that is free (tasks that
+//! share the host's network), and of the host's address on Docker's bridge (containers behind it). Where
+//! that may not be had, tasks keep the machine's resolvers and the log says what to do.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use dns::Upstream;
+use tokio::net::{TcpListener, UdpSocket};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::{info, warn};
+
+use crate::options::ResolverChoice;
+use crate::runtime::Resolvers;
+
+/// The port that `resolv.conf` means.
+const PORT: u16 = 53;
+/// Loopback addresses that are tried: one an agent, and several agents can share a machine. Not those of
+/// systemd's resolver (127.0.0.53 and .54) and not 127.0.1.1, which Debian gives the machine's own name.
+const LOOPBACKS: std::ops::RangeInclusive<u8> = 53..=84;
+
+/// The running name server.
+#[derive(Debug)]
+pub struct Resolver {
+    /// What tasks are given.
+    pub addresses: Resolvers,
+    masters: watch::Sender<Vec<SocketAddr>>,
+    domain: watch::Sender<Option<String>>,
+    _serving: Option<AbortOnDropHandle<()>>,
+}
+
+type Sockets = (UdpSocket, TcpListener);
+
+/// Starts listening. `last` is the address of the last time: tasks that still run ask there. Questions
+/// are answered once [`Resolver::learn`] has said where masters are.
+pub async fn start(
+    choice: ResolverChoice,
+    last: Option<IpAddr>,
+    bridge: Option<IpAddr>,
+    shutdown: CancellationToken,
+) -> Resolver {
+    let mut sockets = Vec::new();
+    let addresses = match choice {
+        ResolverChoice::Off => Resolvers::default(),
+        ResolverChoice::On(ip) => on(ip, bridge, &mut sockets).await,
+        ResolverChoice::Auto => Resolvers {
+            host: on_loopback(last, &mut sockets).await,
+            bridge: on_bridge(bridge, &mut sockets).await,
+        },
+    };
+    let masters = watch::Sender::new(Vec::new());
+    let domain = watch::Sender::new(None);
+    let serving = (!sockets.is_empty()).then(|| {
+        info!(host = ?addresses.host, bridge = ?addresses.bridge, "tasks are given this name server");
+        let serving = serve(sockets, masters.subscribe(), domain.subscribe(), shutdown);
+        AbortOnDropHandle::new(tokio::spawn(serving))
+    });
+    Resolver {
+        addresses,
+        masters,
+        domain,
+        _serving: serving,
+    }
+}
+
+impl Resolver {
+    /// Says where masters answer DNS, and for which domain.
+    pub fn learn(&self, masters: &[SocketAddr], domain: &str) {
+        self.masters.send_if_modified(|known| {
+            let changed = known != masters;
+            known.clear();
+            known.extend_from_slice(masters);
+            changed
+        });
+        self.domain.send_if_modified(|known| {
+            let changed = known.as_deref() != Some(domain);
+            *known = Some(domain.to_owned());
+            changed
+        });
+    }
+}
+
+async fn serve(
+    sockets: Vec<Sockets>,
+    masters: watch::Receiver<Vec<SocketAddr>>,
+    mut domain: watch::Receiver<Option<String>>,
+    shutdown: CancellationToken,
+) {
+    let own = sockets
+        .iter()
+        .filter_map(|(udp, _)| udp.local_addr().ok())
+        .collect();
+    let Ok(domain) = domain
+        .wait_for(Option::is_some)
+        .await
+        .map(|domain| domain.clone().unwrap_or_default())
+    else {
+        return;
+    };
+    let served =
+        dns::resolver::serve(sockets, masters, &domain, Upstream::system(own), shutdown).await;
+    if let Err(error) = served {
+        warn!(%error, "the name server for tasks has stopped");
+    }
+}
+
+/// On the address that was asked for; containers behind a bridge reach it unless it is a loopback one.
+async fn on(ip: IpAddr, bridge: Option<IpAddr>, sockets: &mut Vec<Sockets>) -> Resolvers {
+    let bound = bind(ip).await;
+    if let Err(error) = &bound {
+        complain(ip, error);
+    }
+    let host = bound.ok().map(|pair| sockets.push(pair)).map(|()| ip);
+    let bridge = if ip.is_loopback() {
+        on_bridge(bridge, sockets).await
+    } else {
+        host
+    };
+    Resolvers { host, bridge }
+}
+
+async fn on_loopback(last: Option<IpAddr>, sockets: &mut Vec<Sockets>) -> Option<IpAddr> {
+    let candidates = LOOPBACKS.map(|last| IpAddr::from(Ipv4Addr::new(127, 0, 1, last)));
+    for ip in last.into_iter().chain(candidates) {
+        match bind(ip).await {
+            Ok(pair) => {
+                sockets.push(pair);
+                return Some(ip);
+            }
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                complain(ip, &error);
+                return None;
+            }
+            Err(_) => {}
+        }
+    }
+    warn!("port 53 is taken on every address from 127.0.1.53 to 127.0.1.84; {REMEDY}");
+    None
+}
+
+async fn on_bridge(bridge: Option<IpAddr>, sockets: &mut Vec<Sockets>) -> Option<IpAddr> {
+    let bridge = bridge?;
+    match bind(bridge).await {
+        Ok(pair) => {
+            sockets.push(pair);
+            Some(bridge)
+        }
+        Err(error) => {
+            complain(bridge, &error);
+            None
+        }
+    }
+}
+
+async fn bind(ip: IpAddr) -> io::Result<Sockets> {
+    Ok((
+        UdpSocket::bind((ip, PORT)).await?,
+        TcpListener::bind((ip, PORT)).await?,
+    ))
+}
+
+const REMEDY: &str = "tasks get the machine's own resolvers and do not see names of the cluster. To mend it: run \
+    the agent as root, or allow it the port with `setcap cap_net_bind_service=+ep` on its program, or choose a free \
+    address with --resolver-ip";
+
+fn complain(ip: IpAddr, error: &io::Error) {
+    warn!(%ip, %error, "port 53 could not be opened for tasks; {REMEDY}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn off_means_the_machines_own() {
+        let resolver = start(ResolverChoice::Off, None, None, CancellationToken::new()).await;
+        assert_eq!(resolver.addresses, Resolvers::default());
+        resolver.learn(&[], "mesos");
+    }
+
+    /// Binding needs privileges, or an address that is not there: either way the agent goes on.
+    #[tokio::test]
+    async fn an_address_that_cannot_be_had_is_no_failure() {
+        let elsewhere: IpAddr = "192.0.2.1".parse().unwrap();
+        let resolver = start(
+            ResolverChoice::On(elsewhere),
+            None,
+            None,
+            CancellationToken::new(),
+        )
+        .await;
+        assert_eq!(resolver.addresses, Resolvers::default());
+    }
+}
