@@ -85,7 +85,7 @@ pub fn remove_all(cluster: &Cluster) -> anyhow::Result<()> {
     call(cluster, "DELETE", "/v2/groups?force=true", &Value::Null)?;
     wait_for("all tasks to end", || {
         let tasks = get(cluster, "/v2/agents")?;
-        let left: u64 = tasks["agents"].as_array().into_iter().flatten().filter_map(|a| a["tasks"].as_u64()).sum();
+        let left: u64 = tasks["agents"].as_array().into_iter().flatten().filter_map(|a| a["taskCount"].as_u64()).sum();
         Ok(left == 0)
     })
 }

@@ -134,6 +134,6 @@ fn an_agent_without_docker_keeps_containers_waiting_and_says_so() -> anyhow::Res
             && item["lastUnusedOffers"][0]["reason"].to_string().contains("UnfulfilledConstraint"))
     })?;
     let agents = get(&cluster, "/v2/agents")?;
-    assert!(agents["agents"][0]["runtimes"]["docker"].is_string(), "the agent says why not: {agents}");
+    assert!(agents["agents"][0]["runtimes"]["dockerReason"].is_string(), "the agent says why not: {agents}");
     Ok(())
 }

@@ -23,16 +23,20 @@ pub async fn agents(master: &Master, output: Output) -> anyhow::Result<()> {
             text(&agent["id"]),
             text(&agent["hostname"]),
             presence(agent),
-            number(&agent["tasks"]),
+            number(&agent["taskCount"]),
             of("cpus"),
             number(&agent["used"]["cpus"]),
             of("mem"),
-            number(&agent["used"]["mem"]),
+            mebibytes(&agent["used"]["memBytes"]),
             attributes(agent),
         ]);
     }
     print(rows, &[3, 4, 5, 6, 7], "no agents; `clusterctl agent` runs one");
     Ok(())
+}
+
+fn mebibytes(bytes: &Value) -> String {
+    bytes.as_u64().map_or_else(|| "-".to_owned(), |bytes| (bytes >> 20).to_string())
 }
 
 fn presence(agent: &Value) -> String {

@@ -42,7 +42,7 @@ fn print_line(output: Output, line: &str) {
     let Ok(event) = serde_json::from_str::<Value>(data) else { return };
     let kind = event["eventType"].as_str().unwrap_or("?");
     let at = event["timestamp"].as_str().unwrap_or("");
-    println!("{at} {} {}", paint(GREEN, kind), rest(&event));
+    anstream::println!("{at} {} {}", paint(GREEN, kind), rest(&event));
 }
 
 /// The short fields of an event, as `name=value`.

@@ -15,7 +15,7 @@ pub fn table(heads: &[&str]) -> Table {
 /// Prints a table, or one line when it is empty.
 pub fn print(mut table: Table, right: &[usize], empty: &str) {
     if table.row_count() == 0 {
-        println!("{empty}");
+        anstream::println!("{empty}");
         return;
     }
     for index in right {
@@ -24,7 +24,7 @@ pub fn print(mut table: Table, right: &[usize], empty: &str) {
         }
     }
     for line in table.to_string().lines() {
-        println!("{}", line.trim_end());
+        anstream::println!("{}", line.trim());
     }
 }
 

@@ -74,7 +74,6 @@ pub(super) fn options() -> Options {
         advertised_http: "127.0.0.1:8080".to_owned(),
         features: Features::default(),
         dns_domain: "mesos".to_owned(),
-        deployments_max: 100,
         launch_timeout_millis: 300_000,
         agent_timeout_millis: 10_000,
     }
