@@ -1,2 +1,55 @@
-//! Placeholder head.
-fn main() {}
+//! `clusterctl`: every part of Gantry is a verb of this one binary.
+//!
+//! [`args`] is the command line, `daemon` the verbs that stay up, `client` the verbs that talk to a
+//! master. Errors end here, as one line a person can act on and an exit code: 0 what was asked for
+//! happened, 1 it did not, 2 the command line was wrong.
+
+mod args;
+mod client;
+mod daemon;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use args::{Cli, Verb};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(code) => code,
+        Err(error) => {
+            anstream::eprintln!("{}error:{} {}", args::RED.render(), args::RED.render_reset(), chain(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    match cli.verb {
+        Verb::Shim(shim) => Ok(agent::shim::run(["--spec".into(), shim.spec.into()].into_iter())),
+        Verb::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "clusterctl", &mut std::io::stdout());
+            Ok(ExitCode::SUCCESS)
+        }
+        Verb::Dev(dev) => daemon::block_on(daemon::dev::run(dev)),
+        Verb::Master(master) => daemon::block_on(daemon::master::run(master)),
+        Verb::Agent(agent) => daemon::block_on(daemon::agent::run(agent)),
+        verb => client::run(cli.client, verb),
+    }
+}
+
+/// An error and its causes on one line, each said once.
+fn chain(error: &anyhow::Error) -> String {
+    let mut line = String::new();
+    for cause in error.chain() {
+        let text = cause.to_string();
+        if !line.contains(&text) {
+            if !line.is_empty() {
+                line.push_str(": ");
+            }
+            line.push_str(&text);
+        }
+    }
+    line
+}

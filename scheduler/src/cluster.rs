@@ -35,8 +35,6 @@ pub struct Options {
     pub features: Features,
     /// The DNS domain, `mesos`.
     pub dns_domain: String,
-    /// More running deployments than this are refused.
-    pub deployments_max: usize,
     /// How long a task may take from placed to running before it is started anew.
     pub launch_timeout_millis: u64,
     /// Silence of an agent after which it counts as lost.

@@ -9,8 +9,15 @@
 //! `state`, `placement` and `control` are pure: no I/O, no clock, no randomness, no tasks, no locks.
 
 pub mod api;
+pub mod clock;
 pub mod cluster;
 pub mod consensus;
 pub mod control;
+pub mod fleet;
+mod leader;
+mod machine;
+pub mod master;
+mod names;
 pub mod placement;
+mod proposer;
 pub mod state;

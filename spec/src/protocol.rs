@@ -223,6 +223,8 @@ pub enum MasterMessage {
     OpenLog(OpenLog),
     /// Nobody reads that log any more.
     CloseLog { stream: u64 },
+    /// That many more parts of the log may be sent: its reader has taken as many.
+    MoreLog { stream: u64, parts: u32 },
 }
 
 /// Answer to [`Hello`].
@@ -300,5 +302,8 @@ pub enum LogFile {
     Stderr,
 }
 
+/// Parts of one log that an agent may send before it is asked for more: a slow terminal holds up its own
+/// log and nothing else.
+pub const LOG_WINDOW: u32 = 32;
 /// Default time between SIGTERM and SIGKILL when the app names none (Mesos' agent default).
 pub const KILL_GRACE_MILLIS: u64 = 3_000;

@@ -1,1 +1,115 @@
-//! Placeholder head, replaced by the crate that lands next.
+//! What the tests of whole clusters share: the built programs, an image of the probe, and waiting for a
+//! level (never for an edge). The tests themselves are in `tests/`.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use serde_json::{Value, json};
+use xtask::cluster::{Cluster, Dev};
+use xtask::{docker, http};
+
+/// Longest wait for anything that should happen soon; generous, since CI machines are small and shared.
+pub const SOON: Duration = Duration::from_secs(60);
+
+/// Directory of the programs that `cargo xtask test` has built.
+pub fn programs() -> anyhow::Result<PathBuf> {
+    let own = std::env::current_exe()?;
+    // Tests lie in `<profile>/deps`.
+    let dir = own.parent().and_then(|deps| deps.parent()).context("where are the programs?")?;
+    if !dir.join("clusterctl").is_file() {
+        bail!("{} holds no clusterctl: run the tests with `cargo xtask test`", dir.display());
+    }
+    Ok(dir.to_owned())
+}
+
+/// An image that holds the probe, removed when dropped. Without Docker the test fails and says why.
+pub struct ProbeImage(pub String);
+
+impl ProbeImage {
+    /// Makes it; `name` keeps tests apart.
+    pub fn new(name: &str) -> anyhow::Result<Self> {
+        if let Err(why) = docker::answers() {
+            bail!("no Docker Engine answers ({why}): run the tests with `cargo xtask test`, which starts one");
+        }
+        let image = format!("gantry-test/{name}:latest");
+        docker::image(&image, &programs()?.join("probe"))?;
+        Ok(Self(image))
+    }
+}
+
+impl Drop for ProbeImage {
+    fn drop(&mut self) {
+        docker::remove_image(&self.0);
+    }
+}
+
+/// A scratch directory and a cluster in it that can be killed and started again.
+pub struct Bed {
+    /// Removed when dropped.
+    pub dir: tempfile::TempDir,
+    /// How the cluster is started.
+    pub dev: Dev,
+}
+
+impl Bed {
+    /// A bed whose cluster keeps its data.
+    pub fn new(runtime: &'static str) -> anyhow::Result<Self> {
+        let dir = tempfile::Builder::new().prefix("gantry-test-").tempdir()?;
+        let data_dir = Some(dir.path().join("data"));
+        Ok(Self { dir, dev: Dev { runtime, data_dir, ..Dev::default() } })
+    }
+
+    /// Starts the cluster, where it was before if it ran already.
+    pub fn start(&mut self) -> anyhow::Result<Cluster> {
+        let cluster = Cluster::start(&programs()?, self.dir.path(), &self.dev)?;
+        (self.dev.http, self.dev.dns) = (cluster.http.port(), cluster.dns.port());
+        Ok(cluster)
+    }
+}
+
+/// One request; status and JSON body (null when it is none).
+pub fn call(cluster: &Cluster, method: &str, path: &str, body: &Value) -> anyhow::Result<(u16, Value)> {
+    let bytes = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
+    let answer = http::tcp(&cluster.http.to_string(), method, path, &bytes)?;
+    Ok((answer.status, serde_json::from_str(&answer.body).unwrap_or(Value::Null)))
+}
+
+/// A GET that must succeed.
+pub fn get(cluster: &Cluster, path: &str) -> anyhow::Result<Value> {
+    Ok(serde_json::from_str(&cluster.get(path)?)?)
+}
+
+/// Removes every app and waits until their tasks are gone.
+pub fn remove_all(cluster: &Cluster) -> anyhow::Result<()> {
+    call(cluster, "DELETE", "/v2/groups?force=true", &Value::Null)?;
+    wait_for("all tasks to end", || {
+        let tasks = get(cluster, "/v2/agents")?;
+        let left: u64 = tasks["agents"].as_array().into_iter().flatten().filter_map(|a| a["taskCount"].as_u64()).sum();
+        Ok(left == 0)
+    })
+}
+
+/// Looks until it is so, or fails after [`SOON`]. An error counts as "not yet", and is named at the end.
+pub fn wait_for(what: &str, mut look: impl FnMut() -> anyhow::Result<bool>) -> anyhow::Result<()> {
+    let deadline = Instant::now() + SOON;
+    loop {
+        let seen = look();
+        if matches!(seen, Ok(true)) {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            seen?;
+            bail!("waited {} s for {what}", SOON.as_secs());
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// Waits until an app has as many running tasks as it wants.
+pub fn wait_until_running(cluster: &Cluster, app: &str, count: u64) -> anyhow::Result<()> {
+    wait_for(&format!("{count} running tasks of {app}"), || {
+        let found = get(cluster, &format!("/v2/apps/{app}"))?;
+        Ok(found["app"]["tasksRunning"].as_u64() == Some(count) && found["app"]["tasksStaged"] == json!(0))
+    })
+}

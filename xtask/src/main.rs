@@ -1,2 +1,39 @@
-//! Placeholder head.
-fn main() {}
+//! `cargo xtask`: the command line of the chores; what they do is in the library beside it.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use xtask::{bench, demo, test};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Demo, tests and benchmarks of Gantry.")]
+struct Xtask {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Build, start a one-process cluster, run the search-engine demo and stay up until Ctrl-C.
+    Demo(demo::Demo),
+    /// Run every test; installs and starts Docker where that is possible. `test examples`: only the examples.
+    Test(test::Test),
+    /// Measure; prints figures and ratios of one run.
+    #[command(subcommand)]
+    Bench(bench::Bench),
+}
+
+fn main() -> ExitCode {
+    let done = match Xtask::parse().task {
+        Task::Demo(demo) => demo::run(&demo),
+        Task::Test(test) => test::run(&test),
+        Task::Bench(bench) => bench::run(&bench),
+    };
+    match done {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -192,6 +192,12 @@ impl Node {
                 self.logs.remove(&stream);
                 Ok(())
             }
+            MasterMessage::MoreLog { stream, parts } => {
+                if let Some(reading) = self.logs.get(&stream) {
+                    reading.more(parts);
+                }
+                Ok(())
+            }
         }
     }
 

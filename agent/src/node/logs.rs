@@ -7,10 +7,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use spec::ids::TaskId;
-use spec::protocol::{AgentMessage, LogFile, OpenLog};
+use spec::protocol::{AgentMessage, LOG_WINDOW, LogFile, OpenLog};
 use tokio::fs::File;
 use tokio::io::{self, AsyncWriteExt};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::runtime::{LogStream, Runtime, RuntimeError};
 use crate::sandbox::log;
@@ -23,6 +24,30 @@ const PART_BYTES_MAX: usize = 32 * 1024;
 const KEPT_LINES: u32 = 10_000;
 /// Bytes of them.
 const KEPT_BYTES_MAX: u64 = 1024 * 1024;
+/// One log on its way to the leader; dropping it ends that.
+pub(super) struct Reading {
+    window: Arc<Semaphore>,
+    _task: AbortOnDropHandle<()>,
+}
+
+impl Reading {
+    /// Starts `sending`, which takes a permit of the window for each part.
+    pub(super) fn start<F>(sending: impl FnOnce(Arc<Semaphore>) -> F) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let window = Arc::new(Semaphore::new(LOG_WINDOW as usize));
+        let task = tokio::spawn(sending(window.clone()));
+        Self { window, _task: AbortOnDropHandle::new(task) }
+    }
+
+    /// The reader has taken so many parts. Never more than a window is open, whatever the leader says.
+    pub(super) fn more(&self, parts: u32) {
+        let room = (LOG_WINDOW as usize).saturating_sub(self.window.available_permits());
+        self.window.add_permits(room.min(parts as usize));
+    }
+}
+
 type Parts = Pin<Box<dyn Stream<Item = Result<Bytes, String>> + Send>>;
 
 fn name_of(file: LogFile) -> &'static str {
@@ -38,11 +63,12 @@ pub(super) async fn send(
     runtime: Option<Arc<dyn Runtime>>,
     sandbox: PathBuf,
     outgoing: mpsc::Sender<AgentMessage>,
+    window: Arc<Semaphore>,
 ) {
     let stream = request.stream;
     let error = match open(&request, runtime, &sandbox).await {
         Err(error) => Some(error),
-        Ok(parts) => forward(stream, parts, &outgoing).await,
+        Ok(parts) => forward(stream, parts, &outgoing, &window).await,
     };
     let _ = outgoing.send(AgentMessage::LogEnd { stream, error }).await;
 }
@@ -51,6 +77,7 @@ async fn forward(
     stream: u64,
     mut parts: Parts,
     outgoing: &mpsc::Sender<AgentMessage>,
+    window: &Semaphore,
 ) -> Option<String> {
     while let Some(part) = parts.next().await {
         let mut part = match part {
@@ -59,6 +86,9 @@ async fn forward(
         };
         while !part.is_empty() {
             let data = part.split_to(part.len().min(PART_BYTES_MAX)).to_vec();
+            if let Ok(permit) = window.acquire().await {
+                permit.forget();
+            }
             if outgoing
                 .send(AgentMessage::LogData { stream, data })
                 .await

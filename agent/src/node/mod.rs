@@ -21,7 +21,6 @@ use spec::time::Timestamp;
 use tokio::sync::mpsc::{self, OwnedPermit};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 
 pub use registry::Registry;
@@ -142,7 +141,7 @@ struct Node {
     clock: Clock,
     works: Works,
     line: Line,
-    logs: HashMap<u64, AbortOnDropHandle<()>>,
+    logs: HashMap<u64, logs::Reading>,
     meter: Arc<Mutex<Meter>>,
     measuring: Interval,
     /// Events handled since reports were last sent.

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use spec::ids::TaskId;
 use spec::protocol::{AgentMessage, OpenLog};
 use spec::time::Timestamp;
-use tokio_util::task::AbortOnDropHandle;
 use tracing::{error, info};
 
 use super::works::Event;
@@ -348,11 +347,10 @@ impl Node {
             self.disk.sandboxes().path(&request.task),
             self.works.events(),
         );
-        let sending = async move {
-            logs::send(request, runtime, sandbox, outgoing).await;
+        let reading = logs::Reading::start(|window| async move {
+            logs::send(request, runtime, sandbox, outgoing, window).await;
             let _ = events.send(Event::LogEnded(stream)).await;
-        };
-        self.logs
-            .insert(stream, AbortOnDropHandle::new(tokio::spawn(sending)));
+        });
+        self.logs.insert(stream, reading);
     }
 }

@@ -12,6 +12,8 @@ pub(super) struct Call {
     pub method: Method,
     /// As it was sent, still encoded.
     pub path: String,
+    /// The path and the query, as they were sent.
+    pub target: String,
     pub query: Query,
     pub headers: HeaderMap,
     pub peer: Peer,
@@ -23,6 +25,11 @@ impl Call {
         let (parts, body) = request.into_parts();
         let call = Self {
             path: parts.uri.path().to_owned(),
+            target: parts
+                .uri
+                .path_and_query()
+                .map_or("/", |target| target.as_str())
+                .to_owned(),
             query: Query::parse(parts.uri.query().unwrap_or_default()),
             peer: parts
                 .extensions

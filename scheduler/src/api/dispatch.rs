@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{Method, Response as HttpResponse};
+use axum::http::Method;
 use axum::response::Response;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
@@ -28,8 +28,15 @@ pub(super) fn routes(api: Arc<Api>) -> Router {
     Router::new()
         .fallback(handle)
         .with_state(api)
-        .layer(CatchPanicLayer::custom(after_panic))
+        .layer(panic_layer())
         .layer(CompressionLayer::new().compress_when(compressed))
+}
+
+type AfterPanic = fn(Box<dyn Any + Send>) -> Response;
+
+/// A handler that panics answers 500 and takes nothing down with it.
+pub(super) fn panic_layer() -> CatchPanicLayer<AfterPanic> {
+    CatchPanicLayer::custom(after_panic as AfterPanic)
 }
 
 async fn handle(State(api): State<Arc<Api>>, request: Request) -> Response {
@@ -52,7 +59,7 @@ async fn handle(State(api): State<Arc<Api>>, request: Request) -> Response {
 }
 
 /// Whatever went wrong inside stays inside; the log has it.
-fn after_panic(reason: Box<dyn Any + Send>) -> HttpResponse<Body> {
+fn after_panic(reason: Box<dyn Any + Send>) -> Response {
     let reason = reason.downcast_ref::<&str>().copied().map(str::to_owned);
     tracing::error!(
         reason = reason.as_deref().unwrap_or("unknown"),
@@ -125,7 +132,7 @@ async fn of_tasks(api: &Api, route: Route, call: Call, body: Body) -> Result<Res
 async fn of_cluster(api: &Arc<Api>, route: Route, call: Call) -> Result<Response, Failure> {
     match (call.method.as_str(), route) {
         ("GET", Route::Ping) => Ok(info::ping(&call)),
-        ("GET", Route::Metrics) => Ok(metrics::show(api)),
+        ("GET", Route::Metrics) => Ok(metrics::show(api, &call)),
         ("GET", Route::Info) => Ok(info::info(api)),
         ("GET", Route::Leader) => info::leader(api),
         ("DELETE", Route::Leader) => info::abdicate(api),

@@ -48,7 +48,7 @@ pub(super) fn stream(api: &Arc<Api>, call: &Call) -> Result<Response, Failure> {
     }
     let leadership = api.cluster.leadership().borrow().clone();
     if let (false, Some(leader)) = (leadership.leading, &leadership.leader_http) {
-        let target = format!("http://{leader}{}", call.path);
+        let target = format!("http://{leader}{}", call.target);
         return Ok(answer::with(
             answer::plain(StatusCode::FOUND, ""),
             header::LOCATION,

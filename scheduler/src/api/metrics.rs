@@ -1,8 +1,7 @@
-//! `/metrics`: Prometheus text. Marathon's names in the form its Prometheus reporter gives them, and our
-//! own under `gantry_`.
+//! `/metrics`: Marathon's names, and our own under `gantry_`. Prometheus text, or Marathon's JSON for who
+//! asks for `application/json` (its Python client, the Datadog check).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use axum::http::{StatusCode, header};
@@ -11,36 +10,25 @@ use spec::protocol::Measured;
 use spec::resources::Resources;
 
 use super::answer;
+use super::call::Call;
 use super::context::{Api, now};
 use super::lookup;
+use super::shapes::metrics::Samples;
 use super::shapes::task::condition_name;
 use super::tally::{METHODS, STATES, Tally};
 use crate::state::{Condition, Presence, State};
 
 /// `GET /metrics` and `/metrics/prometheus`.
-pub(super) fn show(api: &Api) -> Response {
-    let state = api.cluster.state();
-    let mut page = Page::default();
-    let uptime = now().millis_since(api.tally.since) as f64 / 1000.0;
-    page.gauge("marathon_uptime_gauge_seconds", uptime);
-    page.gauge(
-        "gantry_leading",
-        f64::from(u8::from(api.cluster.leadership().borrow().leading)),
-    );
-    page.gauge("gantry_raft_applied_index", state.index as f64);
-    let overdue = overdue(api, &state);
-    page.gauge("marathon_instances_launch_overdue_gauge", overdue as f64);
-    of_apps(&mut page, &state);
-    of_tasks(&mut page, &state);
-    let measured = api
-        .cluster
-        .usage()
-        .values()
-        .map(|usage| usage.machine)
-        .fold(Measured::default(), plus);
-    of_agents(&mut page, &state, measured);
-    of_requests(&mut page, &api.tally);
-    let response = answer::plain(StatusCode::OK, page.text);
+pub(super) fn show(api: &Api, call: &Call) -> Response {
+    let samples = collect(api);
+    let accepts_json = call
+        .headers
+        .get(header::ACCEPT)
+        .is_some_and(|kind| kind == "application/json");
+    if accepts_json && !call.path.contains("prometheus") {
+        return answer::ok(&samples.json());
+    }
+    let response = answer::plain(StatusCode::OK, samples.prometheus());
     answer::with(
         response,
         header::CONTENT_TYPE,
@@ -48,7 +36,33 @@ pub(super) fn show(api: &Api) -> Response {
     )
 }
 
-fn of_apps(page: &mut Page, state: &State) {
+fn collect(api: &Api) -> Samples {
+    let state = api.cluster.state();
+    let mut samples = Samples::default();
+    let uptime = now().millis_since(api.tally.since) as f64 / 1000.0;
+    let leading = api.cluster.leadership().borrow().leading;
+    samples.gauge("marathon.uptime.gauge.seconds", uptime);
+    samples.gauge(
+        "marathon.instances.launch-overdue.gauge",
+        overdue(api, &state) as f64,
+    );
+    samples.gauge("gantry_leading", f64::from(u8::from(leading)));
+    samples.gauge("gantry_raft_applied_index", state.index as f64);
+    of_apps(&mut samples, &state);
+    of_tasks(&mut samples, &state);
+    let measured = api
+        .cluster
+        .usage()
+        .values()
+        .map(|usage| usage.machine)
+        .fold(Measured::default(), plus);
+    of_agents(&mut samples, &state, measured);
+    of_log(&mut samples, &api.tally);
+    of_requests(&mut samples, &api.tally);
+    samples
+}
+
+fn of_apps(samples: &mut Samples, state: &State) {
     let mut groups = BTreeSet::from(["/"]);
     let (mut apps, mut queued, mut waiting) = (0_u32, 0_u32, 0_usize);
     for entry in lookup::apps(state) {
@@ -59,36 +73,33 @@ fn of_apps(page: &mut Page, state: &State) {
         queued += u32::from(count > 0);
         waiting += count;
     }
-    page.gauge("marathon_apps_active_gauge", f64::from(apps));
-    page.gauge("marathon_pods_active_gauge", 0.0);
-    page.gauge("marathon_groups_active_gauge", groups.len() as f64);
-    page.gauge(
-        "marathon_deployments_active_gauge",
+    samples.gauge("marathon.apps.active.gauge", f64::from(apps));
+    samples.gauge("marathon.pods.active.gauge", 0.0);
+    samples.gauge("marathon.groups.active.gauge", groups.len() as f64);
+    samples.gauge(
+        "marathon.deployments.active.gauge",
         state.deployments.len() as f64,
     );
-    page.gauge("gantry_queue_apps", f64::from(queued));
-    page.gauge("gantry_queue_instances", waiting as f64);
+    samples.gauge("gantry_queue_apps", f64::from(queued));
+    samples.gauge("gantry_queue_instances", waiting as f64);
 }
 
-fn of_tasks(page: &mut Page, state: &State) {
+fn of_tasks(samples: &mut Samples, state: &State) {
     let mut by_condition: BTreeMap<Condition, u64> = BTreeMap::new();
     for task in state.tasks.values() {
         *by_condition.entry(task.condition).or_default() += 1;
     }
     let count = |condition| by_condition.get(&condition).copied().unwrap_or(0) as f64;
-    page.gauge(
-        "marathon_instances_running_gauge",
+    let staged = count(Condition::Provisioned) + count(Condition::Staging);
+    samples.gauge(
+        "marathon.instances.running.gauge",
         count(Condition::Running),
     );
-    page.gauge(
-        "marathon_instances_staged_gauge",
-        count(Condition::Provisioned) + count(Condition::Staging),
-    );
-    page.gauge(
-        "marathon_instances_inflight_kills_gauge",
+    samples.gauge("marathon.instances.staged.gauge", staged);
+    samples.gauge(
+        "marathon.instances.inflight-kills.gauge",
         count(Condition::Killing),
     );
-    page.kind("gantry_tasks", "gauge");
     for condition in [
         Condition::Provisioned,
         Condition::Staging,
@@ -98,16 +109,12 @@ fn of_tasks(page: &mut Page, state: &State) {
         Condition::Unreachable,
         Condition::UnreachableInactive,
     ] {
-        page.labelled(
-            "gantry_tasks",
-            "condition",
-            condition_name(condition),
-            count(condition),
-        );
+        let label = ("condition", condition_name(condition));
+        samples.labelled_gauge("gantry_tasks", label, count(condition));
     }
 }
 
-fn of_agents(page: &mut Page, state: &State, measured: Measured) {
+fn of_agents(samples: &mut Samples, state: &State, measured: Measured) {
     let (mut connected, mut capacity, mut reserved) =
         (0_u32, Resources::default(), Resources::default());
     for agent in state.agents.values() {
@@ -118,148 +125,105 @@ fn of_agents(page: &mut Page, state: &State, measured: Measured) {
         }
     }
     let lost = state.agents.len() as f64 - f64::from(connected);
-    page.kind("gantry_agents", "gauge");
-    page.labelled(
+    samples.labelled_gauge(
         "gantry_agents",
-        "presence",
-        "connected",
+        ("presence", "connected"),
         f64::from(connected),
     );
-    page.labelled("gantry_agents", "presence", "lost", lost);
-    page.kind("gantry_cpus", "gauge");
-    page.labelled(
+    samples.labelled_gauge("gantry_agents", ("presence", "lost"), lost);
+    let cores = |milli: u64| milli as f64 / 1000.0;
+    samples.labelled_gauge(
         "gantry_cpus",
-        "kind",
-        "capacity",
-        capacity.cpus_milli as f64 / 1000.0,
+        ("kind", "capacity"),
+        cores(capacity.cpus_milli),
     );
-    page.labelled(
+    samples.labelled_gauge(
         "gantry_cpus",
-        "kind",
-        "reserved",
-        reserved.cpus_milli as f64 / 1000.0,
+        ("kind", "reserved"),
+        cores(reserved.cpus_milli),
     );
-    page.labelled(
-        "gantry_cpus",
-        "kind",
-        "used",
-        measured.cpus_milli as f64 / 1000.0,
-    );
+    samples.labelled_gauge("gantry_cpus", ("kind", "used"), cores(measured.cpus_milli));
     let bytes = |mib: u64| mib as f64 * 1024.0 * 1024.0;
-    page.kind("gantry_memory_bytes", "gauge");
-    page.labelled(
+    samples.labelled_gauge(
         "gantry_memory_bytes",
-        "kind",
-        "capacity",
+        ("kind", "capacity"),
         bytes(capacity.mem_mib),
     );
-    page.labelled(
+    samples.labelled_gauge(
         "gantry_memory_bytes",
-        "kind",
-        "reserved",
+        ("kind", "reserved"),
         bytes(reserved.mem_mib),
     );
-    page.labelled(
+    samples.labelled_gauge(
         "gantry_memory_bytes",
-        "kind",
-        "used",
+        ("kind", "used"),
         measured.mem_bytes as f64,
     );
 }
 
-fn of_requests(page: &mut Page, tally: &Tally) {
-    page.counter("marathon_deployments_counter", &tally.deployments);
-    page.counter(
-        "marathon_deployments_dismissed_counter",
-        &tally.deployments_dismissed,
+fn of_log(samples: &mut Samples, tally: &Tally) {
+    let read = |counter: &AtomicU64| counter.load(Relaxed);
+    samples.counter("marathon.deployments.counter", read(&tally.deployments));
+    samples.counter(
+        "marathon.deployments.dismissed.counter",
+        read(&tally.deployments_dismissed),
     );
-    page.counter("marathon_tasks_launched_counter", &tally.tasks_launched);
+    samples.counter(
+        "marathon.tasks.launched.counter",
+        read(&tally.tasks_launched),
+    );
     for (state, counter) in STATES.iter().zip(&tally.task_updates) {
-        let name = state.to_ascii_lowercase();
-        page.counter(
-            &format!("marathon_mesos_task_updates_{name}_counter"),
-            counter,
-        );
-    }
-    // The request that asks is one of them.
-    page.gauge(
-        "marathon_http_requests_active_gauge",
-        tally.requests_active.load(Relaxed) as f64,
-    );
-    page.kind("gantry_http_requests_total", "counter");
-    for (method, counter) in METHODS.iter().zip(&tally.requests) {
-        page.labelled(
-            "gantry_http_requests_total",
-            "method",
-            method,
-            counter.load(Relaxed) as f64,
-        );
-    }
-    page.kind("gantry_http_request_seconds_total", "counter");
-    for (method, millis) in METHODS.iter().zip(&tally.request_millis) {
-        let seconds = millis.load(Relaxed) as f64 / 1000.0;
-        page.labelled(
-            "gantry_http_request_seconds_total",
-            "method",
-            method,
-            seconds,
-        );
-    }
-    page.kind("gantry_http_responses_total", "counter");
-    for (class, counter) in ["1xx", "2xx", "3xx", "4xx", "5xx"]
-        .iter()
-        .zip(&tally.responses)
-    {
-        page.labelled(
-            "gantry_http_responses_total",
-            "status",
-            class,
-            counter.load(Relaxed) as f64,
+        let name = state.to_ascii_lowercase().replace('_', "-");
+        samples.counter(
+            &format!("marathon.mesos.task-updates.{name}.counter"),
+            read(counter),
         );
     }
 }
 
-/// Instances that could start by their delay and have waited for longer than a launch may take.
+fn of_requests(samples: &mut Samples, tally: &Tally) {
+    let read = |counter: &AtomicU64| counter.load(Relaxed) as f64;
+    // The request that asks is one of them.
+    samples.gauge(
+        "marathon.http.requests.active.gauge",
+        read(&tally.requests_active),
+    );
+    for (method, counter) in METHODS.into_iter().zip(&tally.requests) {
+        samples.labelled_counter(
+            "gantry_http_requests_total",
+            ("method", method),
+            read(counter),
+        );
+    }
+    for (method, millis) in METHODS.into_iter().zip(&tally.request_millis) {
+        let name = "gantry_http_request_seconds_total";
+        samples.labelled_counter(name, ("method", method), read(millis) / 1000.0);
+    }
+    for (class, counter) in ["1xx", "2xx", "3xx", "4xx", "5xx"]
+        .into_iter()
+        .zip(&tally.responses)
+    {
+        samples.labelled_counter(
+            "gantry_http_responses_total",
+            ("status", class),
+            read(counter),
+        );
+    }
+}
+
+/// Instances of apps that have waited for longer than a launch may take.
 fn overdue(api: &Api, state: &State) -> usize {
     let (waiting, now) = (api.cluster.waiting.load(), now());
     let limit = api.cluster.options.launch_timeout_millis;
     let late = waiting
         .iter()
         .filter(|(_, waiting)| now.millis_since(waiting.since) > limit);
-    late.filter_map(|(id, _)| lookup::app(state, id.as_str()))
-        .map(|entry| state.queue_count(&entry.app.id))
-        .sum()
+    late.map(|(id, _)| state.queue_count(id)).sum()
 }
 
 fn plus(left: Measured, right: Measured) -> Measured {
     Measured {
         cpus_milli: left.cpus_milli.saturating_add(right.cpus_milli),
         mem_bytes: left.mem_bytes.saturating_add(right.mem_bytes),
-    }
-}
-
-/// Lines of the text format. Writing to a `String` cannot fail.
-#[derive(Default)]
-struct Page {
-    text: String,
-}
-
-impl Page {
-    fn kind(&mut self, name: &str, kind: &str) {
-        let _ = writeln!(self.text, "# TYPE {name} {kind}");
-    }
-
-    fn gauge(&mut self, name: &str, value: f64) {
-        self.kind(name, "gauge");
-        let _ = writeln!(self.text, "{name} {value}");
-    }
-
-    fn counter(&mut self, name: &str, counter: &AtomicU64) {
-        self.kind(name, "counter");
-        let _ = writeln!(self.text, "{name} {}", counter.load(Relaxed));
-    }
-
-    fn labelled(&mut self, name: &str, label: &str, text: &str, value: f64) {
-        let _ = writeln!(self.text, "{name}{{{label}=\"{text}\"}} {value}");
     }
 }

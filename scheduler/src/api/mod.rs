@@ -2,7 +2,7 @@
 //! `/v2/agents`, `/v1/logs` and `/metrics`. A shell: it reads the published state, turns requests into
 //! commands, and says outcomes in Marathon's words. It decides nothing about the cluster.
 //!
-//! The way of a request: [`server`] accepts the connection, `guard` refuses cross-site writes and puts
+//! The way of a request: `server` accepts the connection, `guard` refuses cross-site writes and puts
 //! the headers on, `route` (pure) reads the path, `dispatch` picks the handler, and the handler answers
 //! with a shape from `shapes` (pure) or a `failure` (section 3's table). Changes of apps go through
 //! `change`: it builds the whole new definition, proposes it with what it was computed from, and looks
@@ -41,6 +41,8 @@ mod server;
 mod shapes;
 mod tally;
 mod tasks;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

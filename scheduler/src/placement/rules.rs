@@ -71,8 +71,8 @@ impl Rule {
                 Some(groups) => Test::Groups { groups, instances },
                 None => Test::Spread,
             },
-            Operator::Like => Test::Like(value.and_then(whole_match)),
-            Operator::Unlike => Test::Unlike(value.and_then(whole_match)),
+            Operator::Like => Test::Like(value.and_then(spec::app::pattern::compile)),
+            Operator::Unlike => Test::Unlike(value.and_then(spec::app::pattern::compile)),
             Operator::MaxPer => Test::MaxPer(number.unwrap_or(0)),
             Operator::Is => Test::Is(canonical(value.unwrap_or_default())),
         };
@@ -246,8 +246,4 @@ fn scalar(text: &str) -> Cow<'_, str> {
 
 fn canonical(text: &str) -> String {
     scalar(text).into_owned()
-}
-
-fn whole_match(expression: &str) -> Option<Regex> {
-    Regex::new(&format!("^(?:{expression})$")).ok()
 }

@@ -71,7 +71,7 @@ pub(super) async fn find(
         }
     };
     let config: Config = serde_json::from_slice(&text)
-        .inspect_err(|error| tracing::warn!(path = %path.display(), %error, "registry credentials are no JSON"))
+        .inspect_err(|error| tracing::warn!(%error, "registry credentials are no JSON"))
         .ok()?;
     let server = registry.unwrap_or(HUB);
     match config.helper(server) {

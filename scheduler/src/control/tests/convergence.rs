@@ -275,7 +275,7 @@ fn unhealthy_tasks_are_replaced() {
     let (mut it, id) = settled(json!({"healthChecks": check("MESOS_TCP")}));
     let before = it.ids(&id);
     it.sick.insert(id.clone());
-    it.run(200);
+    it.rounds(20);
     it.sick.clear();
     it.run(6 * MINUTE);
     it.assert_settled(&id, 4);

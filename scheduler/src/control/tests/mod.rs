@@ -128,6 +128,14 @@ impl Loop {
         panic!("still busy: {:?}", self.step());
     }
 
+    /// Goes on for so many rounds, whether or not anything is left to do.
+    pub(super) fn rounds(&mut self, count: usize) {
+        for _ in 0..count {
+            self.round();
+            self.now = self.now.plus_millis(ROUND_MILLIS);
+        }
+    }
+
     fn step(&mut self) -> Step {
         let seed = self.seed ^ self.state.index;
         step(

@@ -18,11 +18,21 @@ impl Change<'_> {
         self.run_from_current(deployment);
     }
 
+    /// `StartApplication` has nothing to do, and `StopApplication` nothing when there are no tasks: who
+    /// removes such an app may put it again at once, without meeting a lock that nothing waits for.
+    fn is_instant(&self, step: &Step) -> bool {
+        step.actions.iter().all(|action| match action.kind {
+            ActionKind::StartApplication => true,
+            ActionKind::StopApplication => self.state.tasks_of(&action.app).next().is_none(),
+            ActionKind::ScaleApplication | ActionKind::RestartApplication => false,
+        })
+    }
+
     /// Begins the current step. A step that is complete at once is passed over, its events included.
     fn run_from_current(&mut self, mut deployment: Deployment) {
         while let Some(step) = deployment.steps.get(deployment.current) {
             let actions = step.actions.clone();
-            let instant = is_instant(step);
+            let instant = self.is_instant(step);
             let begun = Arc::new(deployment.clone());
             self.event(Event::StepStarted {
                 deployment: begun.clone(),
@@ -95,13 +105,6 @@ impl Change<'_> {
         self.cancel(id, Some(by));
         Ok(self.accept(draft))
     }
-}
-
-/// Only `StartApplication`, which has nothing to do.
-fn is_instant(step: &Step) -> bool {
-    step.actions
-        .iter()
-        .all(|action| action.kind == ActionKind::StartApplication)
 }
 
 /// The change that puts the originals back into the state as it is now.

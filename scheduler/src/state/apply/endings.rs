@@ -81,20 +81,18 @@ impl Change<'_> {
     }
 
     /// An ending that nobody asked for: does it count as a failure (reference section 5.5)? A kill for a
-    /// failed health check does, whoever carried it out.
+    /// failed health check is shown as one, but Killed is no reason for a delay: the replacement starts
+    /// right away (section 5.4; Marathon's documents say otherwise, its code does this).
     fn judge_ending(&mut self, task: &Task, ending: &Ending) {
-        let failed = match ending.state {
-            TaskState::Failed | TaskState::Error | TaskState::Dropped | TaskState::Gone => true,
-            _ => ending.unhealthy,
-        };
         if ending.unhealthy {
-            self.note_failure(
-                task,
-                TaskState::Killed,
-                unhealthy_message(task, &ending.message),
-                ending.at,
-            );
-        } else if failed {
+            let message = unhealthy_message(task, &ending.message);
+            return self.note_failure(task, TaskState::Killed, message, ending.at);
+        }
+        let failed = matches!(
+            ending.state,
+            TaskState::Failed | TaskState::Error | TaskState::Dropped | TaskState::Gone
+        );
+        if failed {
             self.note_failure(task, ending.state, ending.message.clone(), ending.at);
         }
         if failed || ending.state == TaskState::Finished {
@@ -102,15 +100,9 @@ impl Change<'_> {
         }
     }
 
-    /// A kill for a failed health check, decided here: it fails when it is told to end.
+    /// A kill for a failed health check, decided here: shown when it is told to end.
     pub(super) fn fail_unhealthy(&mut self, task: &Task) {
-        self.note_failure(
-            task,
-            TaskState::Killed,
-            unhealthy_message(task, ""),
-            self.state.now,
-        );
-        self.grow_delay(task);
+        self.note_failure(task, TaskState::Killed, unhealthy_message(task, ""), self.state.now);
     }
 
     fn note_failure(&mut self, task: &Task, state: TaskState, message: String, at: Timestamp) {

@@ -148,8 +148,7 @@ fn a_revert_puts_the_originals_back_and_leaves_later_changes() {
 
 #[test]
 fn a_revert_that_is_not_possible_changes_nothing() {
-    let mut bench = Bench::new(0);
-    bench.settle(vec![app("/a", json!({}))]);
+    let (mut bench, _) = Bench::with_running(app("/a", json!({"instances": 1})));
     let remove = Deploy {
         remove: vec![id("/a")],
         ..bench.change(vec![])

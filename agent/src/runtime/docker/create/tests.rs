@@ -143,7 +143,10 @@ fn resources() {
         ),
         (
             json!({"resourceLimits": {"cpus": 1.5, "mem": 256}}),
-            json!({"CpuShares": 512, "NanoCpus": 1_500_000_000, "Memory": 256 * mib, "MemoryReservation": 128 * mib}),
+            json!({
+                "CpuShares": 512, "NanoCpus": 1_500_000_000,
+                "Memory": 256 * mib, "MemoryReservation": 128 * mib
+            }),
         ),
         (
             json!({"resourceLimits": {"cpus": "unlimited", "mem": "unlimited"}}),
@@ -207,7 +210,8 @@ fn volumes() {
     let body = body(with(json!([
         {"containerPath": "/etc/a", "hostPath": "/srv/a", "mode": "RO"},
         {"containerPath": "data", "hostPath": "d", "mode": "RW"},
-        {"containerPath": "/v", "mode": "RW", "external": {"name": "n", "provider": "dvdi", "options": {"dvdi/driver": "rexray"}}},
+        {"containerPath": "/v", "mode": "RW",
+            "external": {"name": "n", "provider": "dvdi", "options": {"dvdi/driver": "rexray"}}},
     ])));
     assert_eq!(
         body["HostConfig"]["Binds"],
@@ -234,7 +238,8 @@ fn volumes() {
         ),
         (json!({"containerPath": "p", "secret": "s"}), "secret"),
         (
-            json!({"containerPath": "/p", "mode": "RW", "external": {"name": "n", "provider": "csi", "options": {}}}),
+            json!({"containerPath": "/p", "mode": "RW",
+                "external": {"name": "n", "provider": "csi", "options": {}}}),
             "dvdi",
         ),
     ] {

@@ -1,134 +1,24 @@
 //! The process runtime with real processes, control groups and mount namespaces of this machine. Run as
 //! root: without it these tests fail, since what they prove cannot be seen.
 
+#[path = "../common/mod.rs"]
 mod common;
+mod fixture;
 
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use common::{SHIM, eventually, launch, silent, task, text};
+use common::{eventually, silent, text};
+use fixture::{Fixture, is_alive, open, pid_in};
 use futures_util::StreamExt;
 use gantry_agent::runtime::process::files::{self, STARTED, Started};
-use gantry_agent::runtime::process::{Process, ShimCommand, group_name};
+use gantry_agent::runtime::process::group_name;
 use gantry_agent::runtime::{Exit, Launch, Runtime, RuntimeError, Signal, Status, cgroup::Group};
-use gantry_agent::sandbox::Sandboxes;
-use serde_json::{Value, json};
-use spec::ids::TaskId;
+use serde_json::json;
 use spec::protocol::LogFile;
-
-/// One test's agent. Its tasks go with it.
-struct Fixture {
-    process: Process,
-    sandboxes: Sandboxes,
-    data: tempfile::TempDir,
-    tasks: std::sync::Mutex<Vec<TaskId>>,
-}
-
-impl Fixture {
-    fn new() -> Self {
-        assert!(
-            rustix::process::geteuid().is_root(),
-            "run these tests as root"
-        );
-        let data = tempfile::tempdir().unwrap();
-        // As a data directory that tasks of other users can pass.
-        std::os::unix::fs::chown(data.path(), Some(0), Some(0)).unwrap();
-        std::fs::set_permissions(
-            data.path(),
-            std::os::unix::fs::PermissionsExt::from_mode(0o711),
-        )
-        .unwrap();
-        let sandboxes = Sandboxes::open(data.path()).unwrap();
-        Self {
-            process: open(data.path()),
-            sandboxes,
-            data,
-            tasks: std::sync::Mutex::default(),
-        }
-    }
-
-    fn prepare(&self, name: &str, fields: Value) -> Launch {
-        let task = task(name);
-        self.tasks.lock().unwrap().push(task.clone());
-        let user = fields
-            .get("user")
-            .and_then(Value::as_str)
-            .map(str::to_owned);
-        let sandbox = self.sandboxes.create(&task, user.as_deref()).unwrap();
-        launch(&task, sandbox, fields)
-    }
-
-    async fn run(&self, name: &str, fields: Value) -> TaskId {
-        let launch = self.prepare(name, fields);
-        let found = self
-            .process
-            .launch(&launch, silent())
-            .await
-            .expect("it starts");
-        assert!(
-            found.started_at.is_some() && found.handle.contains('@'),
-            "{found:?}"
-        );
-        launch.task
-    }
-
-    async fn shell(&self, name: &str, cmd: &str) -> TaskId {
-        self.run(name, json!({ "cmd": cmd })).await
-    }
-
-    async fn output(&self, task: &TaskId) -> String {
-        text(
-            self.process
-                .log(task, LogFile::Stdout, None, true)
-                .await
-                .unwrap(),
-        )
-        .await
-    }
-
-    fn started(&self, task: &TaskId) -> Started {
-        let directory = self.data.path().join("process").join(task.to_string());
-        files::read(&directory, STARTED)
-            .unwrap()
-            .expect("a started task")
-    }
-
-    fn sandbox(&self, task: &TaskId) -> PathBuf {
-        self.sandboxes.path(task)
-    }
-}
-
-impl Drop for Fixture {
-    /// Without the runtime's own `remove`: that is what is tested.
-    fn drop(&mut self) {
-        for task in self.tasks.lock().unwrap().iter() {
-            let group = Group::new(group_name(task));
-            group.kill_all();
-            group.remove();
-        }
-    }
-}
-
-fn open(data: &Path) -> Process {
-    let shim = ShimCommand {
-        program: common::this_program(),
-        args: Vec::new(),
-        env: vec![(SHIM.into(), "1".into())],
-    };
-    Process::open(data, shim).unwrap()
-}
-
-fn is_alive(pid: i32) -> bool {
-    std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
-}
-
-/// The number that a task wrote into a file of its sandbox.
-async fn pid_in(path: PathBuf) -> i32 {
-    eventually("a pid is written", async || {
-        std::fs::read_to_string(&path).ok()?.trim().parse().ok()
-    })
-    .await
-}
 
 #[tokio::test]
 async fn runs_to_its_end_and_says_how() {
@@ -218,7 +108,7 @@ async fn what_cannot_start_says_why_and_leaves_nothing() {
         assert!(!Group::new(group_name(&launch.task)).exists());
     }
     let mut stranger = fixture.prepare("wrong", json!({"cmd": "true"}));
-    std::sync::Arc::make_mut(&mut stranger.app).user = Some("no-such-user".to_owned());
+    Arc::make_mut(&mut stranger.app).user = Some("no-such-user".to_owned());
     let error = process.launch(&stranger, silent()).await.unwrap_err();
     assert!(
         matches!(&error, RuntimeError::Failed(text) if text.contains("no-such-user")),
@@ -273,7 +163,10 @@ async fn term_reaches_the_whole_process_group() {
 async fn no_grandchild_outlives_its_task() {
     let fixture = Fixture::new();
     // In a session of its own, ignoring SIGTERM, its parent gone.
-    let escape = "setsid sh -c 'trap \"\" TERM; echo $$ > child; sleep 600' & while ! [ -s child ]; do sleep 0.01; done";
+    let escape = concat!(
+        "setsid sh -c 'trap \"\" TERM; echo $$ > child; sleep 600' & ",
+        "while ! [ -s child ]; do sleep 0.01; done"
+    );
     let ended = fixture.shell("ended", &format!("{escape}; exit 0")).await;
     assert_eq!(fixture.process.wait(&ended).await.unwrap().code, Some(0));
     assert!(!is_alive(
@@ -615,4 +508,78 @@ async fn fifty_at_once() {
         fixture.process.remove(&launch.task).await.unwrap();
     }
     assert_eq!(fixture.process.list().await.unwrap(), []);
+}
+
+/// Runs itself again as a user without rights: no control groups, no mounts, no other users.
+#[test]
+fn without_rights() {
+    const INNER: &str = "GANTRY_TEST_WITHOUT_RIGHTS";
+    if std::env::var_os(INNER).is_some() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        return runtime.block_on(agent_without_rights());
+    }
+    let place = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(place.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
+    let program = place.path().join("test");
+    std::fs::copy(common::this_program(), &program).unwrap();
+    let output = std::process::Command::new(program)
+        .args(["without_rights", "--exact", "--nocapture"])
+        .env(INNER, "1")
+        .env("TMPDIR", place.path())
+        .current_dir(place.path())
+        .uid(65_534)
+        .gid(65_534)
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success() && text.contains("1 passed"),
+        "{text}"
+    );
+}
+
+async fn agent_without_rights() {
+    let fixture = Fixture::unprivileged();
+    let process = &fixture.process;
+    let said = Arc::new(Mutex::new(Vec::<String>::new()));
+    let progress: gantry_agent::runtime::Progress = {
+        let said = Arc::clone(&said);
+        Arc::new(move |text: &str| said.lock().unwrap().push(text.to_owned()))
+    };
+    let escape = "setsid sh -c 'echo $$ > child; exec sleep 600' & while :; do :; done";
+    let mut launch = fixture.prepare("plain", json!({ "cmd": escape }));
+    launch.resolvers.host = "127.0.0.77".parse().ok();
+    process
+        .launch(&launch, Arc::clone(&progress))
+        .await
+        .unwrap();
+    assert!(said.lock().unwrap()[0].contains("without CPU and memory limits"));
+    let child = pid_in(fixture.sandbox(&launch.task).join("child")).await;
+
+    let tasks = [launch.task.clone()];
+    process.usage(&tasks).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let measured = process.usage(&tasks).await[0].1;
+    assert!(
+        measured.cpus_milli > 20 && measured.mem_bytes > 10_000,
+        "{measured:?}"
+    );
+    assert_eq!(process.exec(&launch.task, "exit 3").await.unwrap(), 3);
+
+    process.signal(&launch.task, Signal::Kill).await.unwrap();
+    assert_eq!(process.wait(&launch.task).await.unwrap().code, Some(137));
+    assert!(
+        !is_alive(child),
+        "what left the group is killed by the shim"
+    );
+    process.remove(&launch.task).await.unwrap();
+
+    let mut root = fixture.prepare("root", json!({"cmd": "true"}));
+    Arc::make_mut(&mut root.app).user = Some("root".to_owned());
+    let error = process.launch(&root, progress).await.unwrap_err();
+    assert!(error.to_string().contains("root"), "{error}");
+    assert_eq!(said.lock().unwrap().len(), 1, "said once");
 }

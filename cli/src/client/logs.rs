@@ -1,0 +1,122 @@
+//! `clusterctl logs`: what tasks wrote, of one task or of all tasks of an app.
+
+use std::io::Write;
+
+use anyhow::{Context, bail};
+use futures_util::StreamExt;
+use futures_util::future::join_all;
+use serde_json::Value;
+
+use super::http::{Master, app_path};
+use crate::args::{LogFile, LogsArgs};
+
+/// One output of one task.
+struct Source {
+    task: String,
+    agent: Option<String>,
+    file: LogFile,
+    /// Printed before each line when there are several tasks.
+    prefix: String,
+}
+
+/// Prints logs until they end, or until interrupted with `--follow`.
+pub async fn run(master: &Master, args: LogsArgs) -> anyhow::Result<()> {
+    let tasks = tasks(master, &args.id).await?;
+    let several = tasks.len() > 1;
+    let files = args.file.map_or(vec![LogFile::Stdout, LogFile::Stderr], |file| vec![file]);
+    let sources = tasks.iter().flat_map(|(task, agent)| {
+        files.iter().map(move |file| Source {
+            task: task.clone(),
+            agent: agent.clone(),
+            file: *file,
+            prefix: if several { format!("{} | ", short(task)) } else { String::new() },
+        })
+    });
+    let done = join_all(sources.map(|source| print(master, source, &args))).await;
+    done.into_iter().collect()
+}
+
+/// The tasks that an id names, with their agents where known: a task, or every task of an app, or the one
+/// that failed last when none is left.
+async fn tasks(master: &Master, id: &str) -> anyhow::Result<Vec<(String, Option<String>)>> {
+    if id.contains("._app.") || id.contains(".instance-") {
+        return Ok(vec![(id.to_owned(), None)]);
+    }
+    let app = master.get(&app_path(id)).await?;
+    let app = &app["app"];
+    let running: Vec<_> = app["tasks"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|task| Some((task["id"].as_str()?.to_owned(), None)))
+        .collect();
+    if !running.is_empty() {
+        return Ok(running);
+    }
+    match failed(app) {
+        Some(task) => Ok(vec![task]),
+        None => bail!("app {id} has no tasks and none has failed yet; `clusterctl queue` says what it waits for"),
+    }
+}
+
+/// The task that failed last and its agent.
+pub fn failed(app: &Value) -> Option<(String, Option<String>)> {
+    let failure = &app["lastTaskFailure"];
+    Some((failure["taskId"].as_str()?.to_owned(), failure["slaveId"].as_str().map(str::to_owned)))
+}
+
+/// The last lines of a task that has ended; empty when its agent has them no more.
+pub async fn last_lines(master: &Master, (task, agent): &(String, Option<String>), lines: u32) -> Vec<String> {
+    let mut last = Vec::new();
+    for file in [LogFile::Stdout, LogFile::Stderr] {
+        let path = path(task, agent.as_deref(), file, Some(lines), false);
+        let Ok(answer) = master.stream(&path, "text/plain").await else { continue };
+        let text = answer.text().await.unwrap_or_default();
+        last.extend(text.lines().map(|line| format!("{}: {line}", file.name())));
+    }
+    last
+}
+
+fn path(task: &str, agent: Option<&str>, file: LogFile, tail: Option<u32>, follow: bool) -> String {
+    let mut path = format!("/v1/logs/{task}?file={}&follow={follow}", file.name());
+    if let Some(tail) = tail {
+        path.push_str(&format!("&tail={tail}"));
+    }
+    if let Some(agent) = agent {
+        path.push_str(&format!("&agent={agent}"));
+    }
+    path
+}
+
+/// The part of a task id that tells the tasks of an app apart.
+fn short(task: &str) -> &str {
+    let uuid = task.split_once(".instance-").map_or(task, |(_, uuid)| uuid);
+    uuid.get(..8).unwrap_or(uuid)
+}
+
+async fn print(master: &Master, source: Source, args: &LogsArgs) -> anyhow::Result<()> {
+    let path = path(&source.task, source.agent.as_deref(), source.file, args.tail, args.follow);
+    let answer = master.stream(&path, "text/plain").await?;
+    let mut chunks = answer.bytes_stream();
+    let mut pending: Vec<u8> = Vec::new();
+    while let Some(chunk) = chunks.next().await {
+        pending.extend_from_slice(&chunk.with_context(|| format!("the log of {} broke off", source.task))?);
+        let whole = pending.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        let lines: Vec<u8> = pending.drain(..whole).collect();
+        write(&source, &lines)?;
+    }
+    write(&source, &pending)
+}
+
+fn write(source: &Source, lines: &[u8]) -> anyhow::Result<()> {
+    let mut out: Box<dyn Write> = match source.file {
+        LogFile::Stdout => Box::new(std::io::stdout().lock()),
+        LogFile::Stderr => Box::new(std::io::stderr().lock()),
+    };
+    for line in lines.split_inclusive(|byte| *byte == b'\n') {
+        out.write_all(source.prefix.as_bytes())?;
+        out.write_all(line)?;
+    }
+    out.flush()?;
+    Ok(())
+}

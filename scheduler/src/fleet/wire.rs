@@ -1,0 +1,55 @@
+//! Framing of an agent's stream: magic bytes, then length-delimited `postcard` messages. The one place
+//! where the connection is set up, so that TLS has a place to go.
+
+use std::io;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::{SinkExt, StreamExt};
+use spec::protocol::{AgentMessage, FRAME_BYTES_MAX, MAGIC, MasterMessage};
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+use tokio_util::codec::{Framed, LengthDelimitedCodec};
+
+/// Time for the peer to show who it is.
+pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+
+type Stream = Framed<TcpStream, LengthDelimitedCodec>;
+
+/// The writing half.
+pub(super) struct Writer(SplitSink<Stream, Bytes>);
+/// The reading half.
+pub(super) struct Reader(SplitStream<Stream>);
+
+/// Checks the magic bytes and splits the stream.
+pub(super) async fn open(mut stream: TcpStream) -> io::Result<(Reader, Writer)> {
+    stream.set_nodelay(true)?;
+    let mut magic = [0; MAGIC.len()];
+    stream.read_exact(&mut magic).await?;
+    if magic != MAGIC {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "not a Gantry agent"));
+    }
+    let codec = LengthDelimitedCodec::builder().max_frame_length(FRAME_BYTES_MAX).new_codec();
+    let (sink, stream) = Framed::new(stream, codec).split();
+    Ok((Reader(stream), Writer(sink)))
+}
+
+impl Reader {
+    /// The next message; `None` when the agent has closed the stream.
+    pub(super) async fn read(&mut self) -> io::Result<Option<AgentMessage>> {
+        let Some(frame) = self.0.next().await.transpose()? else { return Ok(None) };
+        postcard::from_bytes(&frame)
+            .map(Some)
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, format!("unreadable message: {error}")))
+    }
+}
+
+impl Writer {
+    /// Sends one message.
+    pub(super) async fn write(&mut self, message: &MasterMessage) -> io::Result<()> {
+        let frame = postcard::to_allocvec(message)
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))?;
+        self.0.send(Bytes::from(frame)).await
+    }
+}

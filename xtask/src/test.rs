@@ -1,0 +1,55 @@
+//! `cargo xtask test`: every test, with the Docker Engine that they need.
+
+use std::process::{Command, ExitCode};
+
+use crate::cargo::{self, Profile, cargo, must};
+use crate::docker::Engine;
+use crate::examples;
+
+/// What to run.
+#[derive(clap::Args)]
+pub struct Test {
+    /// Only this part; everything when not given.
+    #[arg(value_enum)]
+    part: Option<Part>,
+    /// Passed on to `cargo nextest run` (or `cargo test`).
+    #[arg(last = true)]
+    rest: Vec<String>,
+}
+
+/// Parts that can be run alone.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    /// The Rust tests.
+    Rust,
+    /// The examples, run for real.
+    Examples,
+}
+
+/// Runs the tests.
+pub fn run(test: &Test) -> anyhow::Result<ExitCode> {
+    let _engine = Engine::ensure()?;
+    // The tests of whole clusters run these programs.
+    cargo::build(&["clusterctl", "search-engine", "hello"], Profile::Dev)?;
+    if test.part != Some(Part::Rust) {
+        examples::run()?;
+    }
+    if test.part != Some(Part::Examples) {
+        rust(&test.rest)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// With nextest where it is there: it runs each test in a process of its own.
+fn rust(rest: &[String]) -> anyhow::Result<()> {
+    let mut probe = Command::new("cargo-nextest");
+    let nextest = probe.args(["nextest", "--version"]).output().is_ok_and(|found| found.status.success());
+    let mut command = cargo();
+    if nextest {
+        command.args(["nextest", "run", "--workspace", "--no-fail-fast"]).args(rest);
+    } else {
+        // Tests that share one Docker Engine and fixed addresses run one after another.
+        command.args(["test", "--workspace", "--no-fail-fast"]).args(rest).args(["--", "--test-threads=2"]);
+    }
+    must(&mut command)
+}
