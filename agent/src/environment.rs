@@ -40,26 +40,13 @@ pub struct EnvInput<'a> {
 pub fn environment(input: &EnvInput<'_>) -> BTreeMap<String, String> {
     let mut env = context(input);
     env.extend(labels(&input.app.labels));
-    let mut prefixed = ports(
-        input.app,
-        &task_ports(input.task, input.app, input.host_ports),
-    );
+    let mut prefixed = ports(input.app, &task_ports(input.task, input.app, input.host_ports));
     prefixed.insert("HOST".to_owned(), input.hostname.to_owned());
-    env.extend(
-        prefixed
-            .into_iter()
-            .map(|(name, value)| (format!("{}{name}", input.prefix), value)),
-    );
-    env.extend(
-        input
-            .app
-            .env
-            .iter()
-            .filter_map(|(name, value)| match value {
-                EnvValue::Plain(text) => Some((name.clone(), text.clone())),
-                EnvValue::Secret { .. } => None,
-            }),
-    );
+    env.extend(prefixed.into_iter().map(|(name, value)| (format!("{}{name}", input.prefix), value)));
+    env.extend(input.app.env.iter().filter_map(|(name, value)| match value {
+        EnvValue::Plain(text) => Some((name.clone(), text.clone())),
+        EnvValue::Secret { .. } => None,
+    }));
     env
 }
 
@@ -82,21 +69,13 @@ fn context(input: &EnvInput<'_>) -> BTreeMap<String, String> {
         ("MARATHON_APP_ENFORCE_GROUP_ROLE", "FALSE".to_owned()),
     ];
     env.extend(docker_image(app).map(|image| ("MARATHON_APP_DOCKER_IMAGE", image.to_owned())));
-    env.into_iter()
-        .map(|(name, value)| (name.to_owned(), value))
-        .collect()
+    env.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 /// Only of DOCKER containers, not of images run by Mesos' own containerizer.
 fn docker_image(app: &App) -> Option<&str> {
-    let container = app
-        .container
-        .as_ref()
-        .filter(|container| container.kind == ContainerType::Docker)?;
-    container
-        .docker
-        .as_ref()
-        .map(|docker| docker.image.as_str())
+    let container = app.container.as_ref().filter(|container| container.kind == ContainerType::Docker)?;
+    container.docker.as_ref().map(|docker| docker.image.as_str())
 }
 
 fn labels(labels: &BTreeMap<String, String>) -> BTreeMap<String, String> {
@@ -108,15 +87,9 @@ fn labels(labels: &BTreeMap<String, String>) -> BTreeMap<String, String> {
         })
         .map(|(key, value)| (variable_of_label(key), value))
         .collect();
-    let names = valid
-        .keys()
-        .map(String::as_str)
-        .collect::<Vec<_>>()
-        .join(" ");
-    let mut env: BTreeMap<String, String> = valid
-        .iter()
-        .map(|(key, value)| (format!("MARATHON_APP_LABEL_{key}"), (*value).clone()))
-        .collect();
+    let names = valid.keys().map(String::as_str).collect::<Vec<_>>().join(" ");
+    let mut env: BTreeMap<String, String> =
+        valid.iter().map(|(key, value)| (format!("MARATHON_APP_LABEL_{key}"), (*value).clone())).collect();
     env.insert("MARATHON_APP_LABELS".to_owned(), names);
     env
 }
@@ -163,23 +136,12 @@ pub fn task_ports(task: &TaskId, app: &App, host_ports: &[u16]) -> Vec<TaskPort>
     let mut ports: Vec<TaskPort> = declared
         .iter()
         .map(|port| {
-            let host = if port.host == spec::app::HostPort::None {
-                None
-            } else {
-                allocated.next()
-            };
+            let host = if port.host == spec::app::HostPort::None { None } else { allocated.next() };
             let declared = port.container_port.unwrap_or(port.service_port);
-            TaskPort {
-                declared,
-                host,
-                effective: host.unwrap_or(declared),
-            }
+            TaskPort { declared, host, effective: host.unwrap_or(declared) }
         })
         .collect();
-    let mut used: BTreeSet<u16> = ports
-        .iter()
-        .flat_map(|port| [port.declared, port.effective])
-        .collect();
+    let mut used: BTreeSet<u16> = ports.iter().flat_map(|port| [port.declared, port.effective]).collect();
     let mut seed = seed_of(task);
     for port in ports.iter_mut().filter(|port| port.is_generated()) {
         port.effective = generate(&mut seed, &mut used);
@@ -197,12 +159,8 @@ fn seed_of(task: &TaskId) -> u64 {
 fn generate(seed: &mut u64, used: &mut BTreeSet<u16>) -> u16 {
     let span = u64::from(u16::MAX - GENERATED_PORT_MIN) + 1;
     let first = splitmix(seed) % span;
-    let port_at =
-        |step: u64| GENERATED_PORT_MIN + u16::try_from((first + step) % span).unwrap_or(0);
-    let port = (0..span)
-        .map(port_at)
-        .find(|port| !used.contains(port))
-        .unwrap_or_else(|| port_at(0));
+    let port_at = |step: u64| GENERATED_PORT_MIN + u16::try_from((first + step) % span).unwrap_or(0);
+    let port = (0..span).map(port_at).find(|port| !used.contains(port)).unwrap_or_else(|| port_at(0));
     used.insert(port);
     port
 }
@@ -223,29 +181,15 @@ fn ports(app: &App, ports: &[TaskPort]) -> BTreeMap<String, String> {
     }
     for (index, (port, declared)) in ports.iter().zip(app.ports()).enumerate() {
         let value = port.effective.to_string();
-        let number = if port.declared == 0 {
-            port.effective
-        } else {
-            port.declared
-        };
+        let number = if port.declared == 0 { port.effective } else { port.declared };
         env.insert(format!("PORT{index}"), value.clone());
         env.insert(format!("PORT_{number}"), value.clone());
         // Upper-cased only, hyphens stay: as Marathon.
-        env.extend(
-            declared
-                .name
-                .map(|name| (format!("PORT_{}", name.to_uppercase()), value)),
-        );
+        env.extend(declared.name.map(|name| (format!("PORT_{}", name.to_uppercase()), value)));
     }
     let assigned = ports.iter().filter_map(|port| port.host);
-    let generated = ports
-        .iter()
-        .filter(|port| port.is_generated())
-        .map(|port| port.effective);
-    let all: Vec<String> = assigned
-        .chain(generated)
-        .map(|port| port.to_string())
-        .collect();
+    let generated = ports.iter().filter(|port| port.is_generated()).map(|port| port.effective);
+    let all: Vec<String> = assigned.chain(generated).map(|port| port.to_string()).collect();
     env.extend(all.first().map(|port| ("PORT".to_owned(), port.clone())));
     env.insert("PORTS".to_owned(), all.join(","));
     env

@@ -39,10 +39,7 @@ fn env_of(app: &App, host_ports: &[u16], prefix: &str) -> BTreeMap<String, Strin
 }
 
 fn ports_of(env: &BTreeMap<String, String>) -> Vec<(&str, &str)> {
-    env.iter()
-        .filter(|(k, _)| k.starts_with("PORT"))
-        .map(|(k, v)| (k.as_str(), v.as_str()))
-        .collect()
+    env.iter().filter(|(k, _)| k.starts_with("PORT")).map(|(k, v)| (k.as_str(), v.as_str())).collect()
 }
 
 fn definition(port: u16, name: Value) -> Value {
@@ -72,33 +69,19 @@ fn context_of_an_app_without_ports() {
         ("MARATHON_APP_RESOURCE_GPUS", "0"),
         ("MARATHON_APP_RESOURCE_MEM", "128.0"),
         ("MARATHON_APP_VERSION", "2020-01-01T00:00:00.000Z"),
-        (
-            "MESOS_EXECUTOR_ID",
-            "shop_web.instance-67e55044-10b1-11ea-9a9f-362b9e155667._app.2",
-        ),
+        ("MESOS_EXECUTOR_ID", "shop_web.instance-67e55044-10b1-11ea-9a9f-362b9e155667._app.2"),
         ("MESOS_FRAMEWORK_ID", "c"),
         ("MESOS_SANDBOX", "/mnt/mesos/sandbox"),
         ("MESOS_SLAVE_ID", "c-S1"),
-        (
-            "MESOS_TASK_ID",
-            "shop_web.instance-67e55044-10b1-11ea-9a9f-362b9e155667._app.2",
-        ),
+        ("MESOS_TASK_ID", "shop_web.instance-67e55044-10b1-11ea-9a9f-362b9e155667._app.2"),
     ];
-    assert_eq!(
-        env.iter()
-            .map(|(k, v)| (k.as_str(), v.as_str()))
-            .collect::<Vec<_>>(),
-        expected
-    );
+    assert_eq!(env.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect::<Vec<_>>(), expected);
 }
 
 #[test]
 fn the_image_of_docker_containers_only() {
     let docker = mapped("container/bridge", json!([]));
-    assert_eq!(
-        env_of(&docker, &[], "")["MARATHON_APP_DOCKER_IMAGE"],
-        "nginx:1"
-    );
+    assert_eq!(env_of(&docker, &[], "")["MARATHON_APP_DOCKER_IMAGE"], "nginx:1");
     let mut mesos = docker;
     mesos.container.as_mut().unwrap().kind = ContainerType::Mesos;
     assert!(!env_of(&mesos, &[], "").contains_key("MARATHON_APP_DOCKER_IMAGE"));
@@ -106,9 +89,8 @@ fn the_image_of_docker_containers_only() {
 
 #[test]
 fn host_mode_ports() {
-    let named = app(
-        json!({"portDefinitions": [definition(10000, json!("http-api")), definition(0, Value::Null)]}),
-    );
+    let named =
+        app(json!({"portDefinitions": [definition(10000, json!("http-api")), definition(0, Value::Null)]}));
     assert_eq!(
         ports_of(&env_of(&named, &[31005, 31006], "")),
         [
@@ -121,10 +103,7 @@ fn host_mode_ports() {
             ("PORT_HTTP-API", "31005"),
         ]
     );
-    assert_eq!(
-        ports_of(&env_of(&app(json!({"portDefinitions": []})), &[], "")),
-        []
-    );
+    assert_eq!(ports_of(&env_of(&app(json!({"portDefinitions": []})), &[], "")), []);
 }
 
 #[test]
@@ -156,12 +135,7 @@ fn a_fixed_container_port_without_a_host_port_is_no_port() {
     );
     assert_eq!(
         ports_of(&env_of(&container, &[], "")),
-        [
-            ("PORT0", "80"),
-            ("PORTS", ""),
-            ("PORT_80", "80"),
-            ("PORT_WEB", "80")
-        ]
+        [("PORT0", "80"), ("PORTS", ""), ("PORT_80", "80"), ("PORT_WEB", "80")]
     );
 }
 
@@ -179,13 +153,7 @@ fn a_port_that_nobody_gave_is_made_up_and_stays() {
     assert!(first.parse::<u16>().unwrap() >= 1025 && second.parse::<u16>().unwrap() >= 1025);
     assert_eq!(env["PORT"], "31000");
     assert_eq!(env["PORTS"], format!("31000,{first},{second}"));
-    assert_eq!(
-        (
-            env[&format!("PORT_{first}")].as_str(),
-            env["PORT_9000"].as_str()
-        ),
-        (first, "31000")
-    );
+    assert_eq!((env[&format!("PORT_{first}")].as_str(), env["PORT_9000"].as_str()), (first, "31000"));
     assert_eq!(env, env_of(&container, &[31000], ""));
 }
 
@@ -202,25 +170,17 @@ fn fewer_host_ports_than_declared_do_no_harm() {
 fn labels_become_variables() {
     let long_key = "k".repeat(493);
     let long_value = "v".repeat(512);
-    let labelled = app(
-        json!({"labels": {"a.b--c": "1", "HAPROXY_0_VHOST": "x y", "Ünï": "u", "z": long_value,
-        "a b": "first", "a-b": "last", long_key: "gone", "k".repeat(492): "kept", "empty": ""}}),
-    );
+    let labelled =
+        app(json!({"labels": {"a.b--c": "1", "HAPROXY_0_VHOST": "x y", "Ünï": "u", "z": long_value,
+        "a b": "first", "a-b": "last", long_key: "gone", "k".repeat(492): "kept", "empty": ""}}));
     let env = env_of(&labelled, &[], "");
-    for (key, value) in [
-        ("A_B_C", "1"),
-        ("HAPROXY_0_VHOST", "x y"),
-        ("_N_", "u"),
-        ("A_B", "last"),
-        ("EMPTY", ""),
-    ] {
+    for (key, value) in
+        [("A_B_C", "1"), ("HAPROXY_0_VHOST", "x y"), ("_N_", "u"), ("A_B", "last"), ("EMPTY", "")]
+    {
         assert_eq!(env[&format!("MARATHON_APP_LABEL_{key}")], value, "{key}");
     }
     let kept = "K".repeat(492);
-    assert_eq!(
-        env["MARATHON_APP_LABELS"],
-        format!("A_B A_B_C EMPTY HAPROXY_0_VHOST {kept} _N_")
-    );
+    assert_eq!(env["MARATHON_APP_LABELS"], format!("A_B A_B_C EMPTY HAPROXY_0_VHOST {kept} _N_"));
     assert!(!env.contains_key("MARATHON_APP_LABEL_Z"));
 }
 
@@ -230,11 +190,7 @@ fn the_users_variables_win_and_secrets_are_left_out() {
         "env": {"PORT": "80", "MARATHON_APP_ID": "mine", "PASSWORD": {"secret": "s"}, "A": ""}}));
     let env = env_of(&own, &[31000], "");
     assert_eq!(
-        (
-            env["PORT"].as_str(),
-            env["MARATHON_APP_ID"].as_str(),
-            env["A"].as_str()
-        ),
+        (env["PORT"].as_str(), env["MARATHON_APP_ID"].as_str(), env["A"].as_str()),
         ("80", "mine", "")
     );
     assert_eq!(env["PORT0"], "31000");
@@ -243,20 +199,9 @@ fn the_users_variables_win_and_secrets_are_left_out() {
 
 #[test]
 fn the_prefix_is_for_ports_and_host() {
-    let env = env_of(
-        &app(json!({"portDefinitions": [definition(1, Value::Null)]})),
-        &[31000],
-        "X_",
-    );
-    assert_eq!(
-        (env["X_PORT"].as_str(), env["X_HOST"].as_str()),
-        ("31000", "node-1")
-    );
-    assert!(
-        !env.contains_key("PORT")
-            && !env.contains_key("HOST")
-            && env.contains_key("MARATHON_APP_ID")
-    );
+    let env = env_of(&app(json!({"portDefinitions": [definition(1, Value::Null)]})), &[31000], "X_");
+    assert_eq!((env["X_PORT"].as_str(), env["X_HOST"].as_str()), ("31000", "node-1"));
+    assert!(!env.contains_key("PORT") && !env.contains_key("HOST") && env.contains_key("MARATHON_APP_ID"));
 }
 
 #[test]

@@ -29,9 +29,7 @@ pub enum DiskError {
     #[error("another agent uses {0}: stop it, or give this one a --data-dir of its own")]
     InUse(PathBuf),
     /// A damaged file is no reason to begin anew without being told.
-    #[error(
-        "{path} is damaged ({why}): restore it from a copy, or remove {dir} to join as a new agent"
-    )]
+    #[error("{path} is damaged ({why}): restore it from a copy, or remove {dir} to join as a new agent")]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -72,14 +70,7 @@ pub struct Identity {
 impl Identity {
     /// An agent that never joined a cluster.
     fn new(owner: Uuid) -> Self {
-        Self {
-            owner,
-            agent_id: None,
-            cluster_id: None,
-            kept: Kept::default(),
-            dns: None,
-            resolver: None,
-        }
+        Self { owner, agent_id: None, cluster_id: None, kept: Kept::default(), dns: None, resolver: None }
     }
 }
 
@@ -97,17 +88,9 @@ impl DataDir {
     pub fn open(root: &Path, sync: bool) -> Result<(Self, Identity), DiskError> {
         let tasks = root.join("tasks");
         // Environments of tasks are in there: nobody else's business.
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&tasks)
-            .map_err(at(&tasks))?;
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&tasks).map_err(at(&tasks))?;
         let path = root.join("lock");
-        let lock = File::options()
-            .create(true)
-            .append(true)
-            .open(&path)
-            .map_err(at(&path))?;
+        let lock = File::options().create(true).append(true).open(&path).map_err(at(&path))?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(DiskError::InUse(root.to_owned())),
@@ -191,9 +174,7 @@ impl DataDir {
     }
 
     fn record_path(&self, task: &TaskId) -> PathBuf {
-        self.root
-            .join("tasks")
-            .join(format!("{}.json", task_key(task)))
+        self.root.join("tasks").join(format!("{}.json", task_key(task)))
     }
 
     /// Beside, then renamed: a crash leaves the old or the new content, never half of one.
@@ -216,10 +197,7 @@ impl DataDir {
 }
 
 fn at(path: &Path) -> impl FnOnce(io::Error) -> DiskError + '_ {
-    |source| DiskError::Io {
-        path: path.to_owned(),
-        source,
-    }
+    |source| DiskError::Io { path: path.to_owned(), source }
 }
 
 #[cfg(test)]
@@ -235,16 +213,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (disk, mut identity) = DataDir::open(dir.path(), true).unwrap();
         identity.agent_id = Some(AgentId::new("c-S1"));
-        identity.kept = Kept {
-            fence: Fence { term: 3, index: 9 },
-            seq_ceiling: 7,
-        };
+        identity.kept = Kept { fence: Fence { term: 3, index: 9 }, seq_ceiling: 7 };
         disk.save_identity(&identity).unwrap();
         let error = DataDir::open(dir.path(), true).unwrap_err();
-        assert!(
-            error.to_string().starts_with("another agent uses"),
-            "{error}"
-        );
+        assert!(error.to_string().starts_with("another agent uses"), "{error}");
         drop(disk);
         assert_eq!(DataDir::open(dir.path(), true).unwrap().1, identity);
     }
@@ -255,10 +227,7 @@ mod tests {
         drop(DataDir::open(dir.path(), true).unwrap());
         fs::write(dir.path().join("identity.json"), b"{\"owner\":").unwrap();
         let error = DataDir::open(dir.path(), true).unwrap_err().to_string();
-        assert!(
-            error.contains("is damaged") && error.contains("join as a new agent"),
-            "{error}"
-        );
+        assert!(error.contains("is damaged") && error.contains("join as a new agent"), "{error}");
     }
 
     #[test]

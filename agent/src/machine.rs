@@ -17,19 +17,15 @@ pub fn capacity(given: &CapacityOptions, data_dir: &Path) -> io::Result<Resource
     };
     let mem_mib = match given.mem_mib {
         Some(mem_mib) => mem_mib,
-        None => memory(&std::fs::read_to_string("/proc/meminfo")?)
-            .map_or(0, |memory| memory.total_bytes / MIB),
+        None => {
+            memory(&std::fs::read_to_string("/proc/meminfo")?).map_or(0, |memory| memory.total_bytes / MIB)
+        }
     };
     let disk_mib = match given.disk_mib {
         Some(disk_mib) => disk_mib,
         None => disk_mib(data_dir)?,
     };
-    Ok(Resources {
-        cpus_milli,
-        mem_mib,
-        disk_mib,
-        gpus: u64::from(given.gpus.unwrap_or(0)),
-    })
+    Ok(Resources { cpus_milli, mem_mib, disk_mib, gpus: u64::from(given.gpus.unwrap_or(0)) })
 }
 
 /// Cores that this program may use.
@@ -54,19 +50,10 @@ pub struct Memory {
 /// Reads the text of `/proc/meminfo`.
 pub fn memory(meminfo: &str) -> Option<Memory> {
     let bytes = |name: &str| {
-        let line = meminfo
-            .lines()
-            .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
-        line.split_whitespace()
-            .next()?
-            .parse::<u64>()
-            .ok()?
-            .checked_mul(1024)
+        let line = meminfo.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+        line.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
     };
-    Some(Memory {
-        total_bytes: bytes("MemTotal")?,
-        available_bytes: bytes("MemAvailable")?,
-    })
+    Some(Memory { total_bytes: bytes("MemTotal")?, available_bytes: bytes("MemAvailable")? })
 }
 
 #[cfg(test)]
@@ -76,41 +63,20 @@ mod tests {
     #[test]
     fn meminfo() {
         let text = "MemTotal:       2048 kB\nMemFree:  1 kB\nMemAvailable:    1024 kB\n";
-        assert_eq!(
-            memory(text),
-            Some(Memory {
-                total_bytes: 2048 * 1024,
-                available_bytes: MIB
-            })
-        );
+        assert_eq!(memory(text), Some(Memory { total_bytes: 2048 * 1024, available_bytes: MIB }));
         assert_eq!(memory("MemTotal: x kB"), None);
     }
 
     #[test]
     fn this_machine_has_something_to_offer() {
         let found = capacity(&CapacityOptions::default(), Path::new("/")).unwrap();
-        assert!(
-            found.cpus_milli >= 1000 && found.mem_mib > 0 && found.disk_mib > 0 && found.gpus == 0
-        );
+        assert!(found.cpus_milli >= 1000 && found.mem_mib > 0 && found.disk_mib > 0 && found.gpus == 0);
     }
 
     #[test]
     fn what_is_given_is_taken() {
-        let given = CapacityOptions {
-            cpus: Some(1.5),
-            mem_mib: Some(7),
-            disk_mib: Some(8),
-            gpus: Some(2),
-        };
+        let given = CapacityOptions { cpus: Some(1.5), mem_mib: Some(7), disk_mib: Some(8), gpus: Some(2) };
         let found = capacity(&given, Path::new("/")).unwrap();
-        assert_eq!(
-            found,
-            Resources {
-                cpus_milli: 1500,
-                mem_mib: 7,
-                disk_mib: 8,
-                gpus: 2
-            }
-        );
+        assert_eq!(found, Resources { cpus_milli: 1500, mem_mib: 7, disk_mib: 8, gpus: 2 });
     }
 }

@@ -105,9 +105,7 @@ impl std::str::FromStr for RuntimeChoice {
             "process" => Self::Process,
             "hollow" => Self::Hollow,
             _ => {
-                return Err(OptionError(format!(
-                    "'{text}' is no runtime: auto, docker, process or hollow"
-                )));
+                return Err(OptionError(format!("'{text}' is no runtime: auto, docker, process or hollow")));
             }
         })
     }
@@ -146,24 +144,13 @@ pub struct OptionError(String);
 /// Reads `rack:r1;zone:z1`, Mesos' form of attributes.
 pub fn parse_attributes(text: &str) -> Result<BTreeMap<String, String>, OptionError> {
     let mut attributes = BTreeMap::new();
-    for part in text
-        .split(';')
-        .map(str::trim)
-        .filter(|part| !part.is_empty())
-    {
+    for part in text.split(';').map(str::trim).filter(|part| !part.is_empty()) {
         let (name, value) = part
             .split_once(':')
             .map(|(name, value)| (name.trim(), value.trim()))
             .filter(|(name, value)| !name.is_empty() && !value.is_empty())
-            .ok_or_else(|| {
-                OptionError(format!(
-                    "'{part}' is no attribute: write name:value;name:value"
-                ))
-            })?;
-        if attributes
-            .insert(name.to_owned(), value.to_owned())
-            .is_some()
-        {
+            .ok_or_else(|| OptionError(format!("'{part}' is no attribute: write name:value;name:value")))?;
+        if attributes.insert(name.to_owned(), value.to_owned()).is_some() {
             return Err(OptionError(format!("attribute '{name}' is given twice")));
         }
     }
@@ -172,17 +159,9 @@ pub fn parse_attributes(text: &str) -> Result<BTreeMap<String, String>, OptionEr
 
 /// Reads `31000-32000,33000`: inclusive ranges, brought into order, overlaps and neighbours joined.
 pub fn parse_ports(text: &str) -> Result<Vec<(u16, u16)>, OptionError> {
-    let wrong = |part: &str| {
-        OptionError(format!(
-            "'{part}' is no range of ports: write 31000-32000,33000"
-        ))
-    };
+    let wrong = |part: &str| OptionError(format!("'{part}' is no range of ports: write 31000-32000,33000"));
     let mut ranges = Vec::new();
-    for part in text
-        .split(',')
-        .map(str::trim)
-        .filter(|part| !part.is_empty())
-    {
+    for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
         let port = |text: &str| text.trim().parse::<u16>().ok().filter(|port| *port != 0);
         match (port(first), port(last)) {
@@ -211,15 +190,9 @@ mod tests {
 
     #[test]
     fn attributes() {
-        let read = |text| {
-            parse_attributes(text)
-                .map(|map| format!("{map:?}"))
-                .map_err(|error| error.to_string())
-        };
-        assert_eq!(
-            read("rack:r1; zone : z:1;").unwrap(),
-            r#"{"rack": "r1", "zone": "z:1"}"#
-        );
+        let read =
+            |text| parse_attributes(text).map(|map| format!("{map:?}")).map_err(|error| error.to_string());
+        assert_eq!(read("rack:r1; zone : z:1;").unwrap(), r#"{"rack": "r1", "zone": "z:1"}"#);
         assert_eq!(read("").unwrap(), "{}");
         for wrong in ["rack", "rack:", ":r1", "a:1;a:2"] {
             assert!(read(wrong).is_err(), "{wrong}");

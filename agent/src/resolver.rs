@@ -60,12 +60,7 @@ pub async fn start(
         let serving = serve(sockets, masters.subscribe(), domain.subscribe(), shutdown);
         AbortOnDropHandle::new(tokio::spawn(serving))
     });
-    Resolver {
-        addresses,
-        masters,
-        domain,
-        _serving: serving,
-    }
+    Resolver { addresses, masters, domain, _serving: serving }
 }
 
 impl Resolver {
@@ -91,19 +86,12 @@ async fn serve(
     mut domain: watch::Receiver<Option<String>>,
     shutdown: CancellationToken,
 ) {
-    let own = sockets
-        .iter()
-        .filter_map(|(udp, _)| udp.local_addr().ok())
-        .collect();
-    let Ok(domain) = domain
-        .wait_for(Option::is_some)
-        .await
-        .map(|domain| domain.clone().unwrap_or_default())
+    let own = sockets.iter().filter_map(|(udp, _)| udp.local_addr().ok()).collect();
+    let Ok(domain) = domain.wait_for(Option::is_some).await.map(|domain| domain.clone().unwrap_or_default())
     else {
         return;
     };
-    let served =
-        dns::resolver::serve(sockets, masters, &domain, Upstream::system(own), shutdown).await;
+    let served = dns::resolver::serve(sockets, masters, &domain, Upstream::system(own), shutdown).await;
     if let Err(error) = served {
         warn!(%error, "the name server for tasks has stopped");
     }
@@ -116,11 +104,7 @@ async fn on(ip: IpAddr, bridge: Option<IpAddr>, sockets: &mut Vec<Sockets>) -> R
         complain(ip, error);
     }
     let host = bound.ok().map(|pair| sockets.push(pair)).map(|()| ip);
-    let bridge = if ip.is_loopback() {
-        on_bridge(bridge, sockets).await
-    } else {
-        host
-    };
+    let bridge = if ip.is_loopback() { on_bridge(bridge, sockets).await } else { host };
     Resolvers { host, bridge }
 }
 
@@ -158,10 +142,7 @@ async fn on_bridge(bridge: Option<IpAddr>, sockets: &mut Vec<Sockets>) -> Option
 }
 
 async fn bind(ip: IpAddr) -> io::Result<Sockets> {
-    Ok((
-        UdpSocket::bind((ip, PORT)).await?,
-        TcpListener::bind((ip, PORT)).await?,
-    ))
+    Ok((UdpSocket::bind((ip, PORT)).await?, TcpListener::bind((ip, PORT)).await?))
 }
 
 const REMEDY: &str = "tasks get the machine's own resolvers and do not see names of the cluster. To mend it: run \
@@ -187,13 +168,7 @@ mod tests {
     #[tokio::test]
     async fn an_address_that_cannot_be_had_is_no_failure() {
         let elsewhere: IpAddr = "192.0.2.1".parse().unwrap();
-        let resolver = start(
-            ResolverChoice::On(elsewhere),
-            None,
-            None,
-            CancellationToken::new(),
-        )
-        .await;
+        let resolver = start(ResolverChoice::On(elsewhere), None, None, CancellationToken::new()).await;
         assert_eq!(resolver.addresses, Resolvers::default());
     }
 }

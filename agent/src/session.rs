@@ -8,8 +8,7 @@ use bytes::Bytes;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use spec::protocol::{
-    AgentMessage, FRAME_BYTES_MAX, HEARTBEAT_MILLIS, Hello, MAGIC, MasterMessage,
-    SILENCE_MILLIS_MAX,
+    AgentMessage, FRAME_BYTES_MAX, HEARTBEAT_MILLIS, Hello, MAGIC, MasterMessage, SILENCE_MILLIS_MAX,
 };
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -81,11 +80,7 @@ impl Session {
         let (into_node, incoming) = mpsc::channel(INCOMING_MAX);
         let (outgoing, from_node) = mpsc::channel(OUTGOING_MAX);
         let pump = AbortOnDropHandle::new(tokio::spawn(pump(stream, hello, into_node, from_node)));
-        Self {
-            incoming,
-            outgoing,
-            pump,
-        }
+        Self { incoming, outgoing, pump }
     }
 
     /// Why it ended; to be asked once `incoming` is closed.
@@ -94,9 +89,7 @@ impl Session {
         drop(self.outgoing);
         // It ends at once, unless it is just now writing to somebody who does not read.
         let ended = timeout(END_TIMEOUT, self.pump).await;
-        ended
-            .unwrap_or(Ok(SessionError::Closed))
-            .unwrap_or(SessionError::Closed)
+        ended.unwrap_or(Ok(SessionError::Closed)).unwrap_or(SessionError::Closed)
     }
 }
 
@@ -109,9 +102,7 @@ async fn pump(
     if let Err(error) = stream.write_all(&MAGIC).await {
         return error.into();
     }
-    let codec = LengthDelimitedCodec::builder()
-        .max_frame_length(FRAME_BYTES_MAX)
-        .new_codec();
+    let codec = LengthDelimitedCodec::builder().max_frame_length(FRAME_BYTES_MAX).new_codec();
     let (sink, source) = Framed::new(stream, codec).split();
     tokio::select! {
         ended = listen(source, into_node) => ended,
@@ -125,9 +116,7 @@ type Ended = Result<SessionError, SessionError>;
 async fn listen(mut source: SplitStream<Frames>, into_node: mpsc::Sender<MasterMessage>) -> Ended {
     let mut patience = WELCOME_TIMEOUT;
     loop {
-        let frame = timeout(patience, source.next())
-            .await
-            .map_err(|_| SessionError::Silent(patience))?;
+        let frame = timeout(patience, source.next()).await.map_err(|_| SessionError::Silent(patience))?;
         let Some(frame) = frame.transpose()? else {
             return Ok(SessionError::Closed);
         };
@@ -144,7 +133,7 @@ async fn speak(
     hello: Hello,
     mut from_node: mpsc::Receiver<AgentMessage>,
 ) -> Ended {
-    let mut message = AgentMessage::Hello(fitting(hello));
+    let mut message = AgentMessage::Hello(Box::new(fitting(hello)));
     loop {
         send(&mut sink, &message).await?;
         message = match timeout(Duration::from_millis(HEARTBEAT_MILLIS), from_node.recv()).await {
@@ -155,25 +144,17 @@ async fn speak(
     }
 }
 
-async fn send(
-    sink: &mut SplitSink<Frames, Bytes>,
-    message: &AgentMessage,
-) -> Result<(), SessionError> {
+async fn send(sink: &mut SplitSink<Frames, Bytes>, message: &AgentMessage) -> Result<(), SessionError> {
     let frame = Bytes::from(postcard::to_allocvec(message)?);
     let patience = Duration::from_millis(SILENCE_MILLIS_MAX);
-    Ok(timeout(patience, sink.send(frame))
-        .await
-        .map_err(|_| SessionError::Silent(patience))??)
+    Ok(timeout(patience, sink.send(frame)).await.map_err(|_| SessionError::Silent(patience))??)
 }
 
 /// An opening that would be too large for a frame goes without the bodies of readiness responses.
 fn fitting(mut hello: Hello) -> Hello {
     let size = postcard::experimental::serialized_size(&hello).unwrap_or(usize::MAX);
     if size > FRAME_BYTES_MAX - 1024 {
-        let readiness = hello
-            .tasks
-            .iter_mut()
-            .flat_map(|report| &mut report.readiness);
+        let readiness = hello.tasks.iter_mut().flat_map(|report| &mut report.readiness);
         readiness.for_each(|report| report.last_response = None);
     }
     hello
@@ -207,11 +188,7 @@ mod tests {
             (u32::MAX, 1, 0.0, 2500),
             (1, 0, 1.0, 100),
         ] {
-            assert_eq!(
-                pause(attempt, masters, random),
-                Duration::from_millis(millis),
-                "{attempt}/{masters}"
-            );
+            assert_eq!(pause(attempt, masters, random), Duration::from_millis(millis), "{attempt}/{masters}");
         }
     }
 }

@@ -35,9 +35,7 @@ fn prepare(mut args: impl Iterator<Item = OsString>) -> Result<(PathBuf, Spec), 
         return Err("usage: shim --spec FILE (started by the agent, for one task)".to_owned());
     };
     let path = PathBuf::from(path);
-    let directory = path
-        .parent()
-        .filter(|_| option == "--spec" && path.ends_with(SPEC));
+    let directory = path.parent().filter(|_| option == "--spec" && path.ends_with(SPEC));
     let directory = directory.ok_or_else(|| format!("expected --spec DIRECTORY/{SPEC}"))?;
     match files::read(directory, SPEC) {
         Ok(Some(spec)) => Ok((directory.to_owned(), spec)),
@@ -48,9 +46,7 @@ fn prepare(mut args: impl Iterator<Item = OsString>) -> Result<(PathBuf, Spec), 
 
 /// Forks, so that the task's parent is a child of init from the start and the agent has nothing to reap.
 fn leave(directory: &Path, spec: &Spec) -> Result<(), String> {
-    let threads = fs::read_dir("/proc/self/task")
-        .map_err(|error| error.to_string())?
-        .count();
+    let threads = fs::read_dir("/proc/self/task").map_err(|error| error.to_string())?.count();
     if threads != 1 {
         return Err(format!("the shim was started with {threads} threads"));
     }

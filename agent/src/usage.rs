@@ -33,13 +33,8 @@ impl Meter {
         };
         self.last = now;
         let memory = machine::memory(meminfo);
-        let mem_bytes = memory.map_or(0, |memory| {
-            memory.total_bytes.saturating_sub(memory.available_bytes)
-        });
-        Measured {
-            cpus_milli,
-            mem_bytes,
-        }
+        let mem_bytes = memory.map_or(0, |memory| memory.total_bytes.saturating_sub(memory.available_bytes));
+        Measured { cpus_milli, mem_bytes }
     }
 }
 
@@ -52,17 +47,10 @@ fn share(last: Ticks, now: Ticks, cores: u64) -> u64 {
 /// The first line: user nice system idle iowait irq softirq steal; guest time is part of user time.
 fn ticks(stat: &str) -> Option<Ticks> {
     let line = stat.lines().next()?.strip_prefix("cpu ")?;
-    let fields: Vec<u64> = line
-        .split_whitespace()
-        .take(8)
-        .map_while(|field| field.parse().ok())
-        .collect();
+    let fields: Vec<u64> = line.split_whitespace().take(8).map_while(|field| field.parse().ok()).collect();
     let idle = fields.get(3)? + fields.get(4)?;
     let all: u64 = fields.iter().sum();
-    Some(Ticks {
-        busy: all.saturating_sub(idle),
-        all,
-    })
+    Some(Ticks { busy: all.saturating_sub(idle), all })
 }
 
 #[cfg(test)]
@@ -74,13 +62,7 @@ mod tests {
         let meminfo = "MemTotal: 100 kB\nMemAvailable: 40 kB\n";
         let mut meter = Meter::default();
         let first = meter.take("cpu  10 0 10 60 20 0 0 0 5 0\ncpu0 1", meminfo, 2);
-        assert_eq!(
-            first,
-            Measured {
-                cpus_milli: 0,
-                mem_bytes: 60 * 1024
-            }
-        );
+        assert_eq!(first, Measured { cpus_milli: 0, mem_bytes: 60 * 1024 });
         let second = meter.take("cpu  30 0 40 100 30 0 0 0 9 0", meminfo, 2);
         assert_eq!(second.cpus_milli, 1000, "half of two cores");
         assert_eq!(meter.take("nonsense", "", 2), Measured::default());

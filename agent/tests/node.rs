@@ -20,27 +20,18 @@ use master::{Master, Peer};
 use serde_json::{Value, json};
 use spec::app::AppDocument;
 use spec::ids::TaskId;
-use spec::protocol::{
-    Fence, KillTask, LogFile, MasterMessage, OpenLog, RunTask, TaskState, Wanted,
-};
+use spec::protocol::{Fence, KillTask, LogFile, MasterMessage, OpenLog, RunTask, TaskState, Wanted};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 fn options(master: &Master, dir: &Path, runtime: RuntimeChoice) -> Options {
-    let shim = ShimCommand {
-        program: this_program(),
-        args: Vec::new(),
-        env: vec![(SHIM.into(), "1".into())],
-    };
+    let shim =
+        ShimCommand { program: this_program(), args: Vec::new(), env: vec![(SHIM.into(), "1".into())] };
     Options {
         runtime,
         shim,
         resolver: ResolverChoice::Off,
-        ..Options::new(
-            vec![master.address()],
-            dir.to_owned(),
-            "127.0.0.1".parse().unwrap(),
-        )
+        ..Options::new(vec![master.address()], dir.to_owned(), "127.0.0.1".parse().unwrap())
     }
 }
 
@@ -67,17 +58,9 @@ fn wanted(index: u64, fields: Value, run: &[&TaskId], kill: &[&TaskId]) -> Maste
     let launch = common::launch(&task("any"), "/".into(), fields);
     let mut app = Arc::unwrap_or_clone(launch.app);
     app.port_definitions =
-        serde_json::from_value(json!([{"port": 10000, "protocol": "tcp", "name": "http"}]))
-            .unwrap();
-    let run_task = |task: &&TaskId| RunTask {
-        task: (*task).clone(),
-        app: 0,
-        host_ports: vec![31007],
-    };
-    let kill_task = |task: &&TaskId| KillTask {
-        task: (*task).clone(),
-        grace_millis: 5_000,
-    };
+        serde_json::from_value(json!([{"port": 10000, "protocol": "tcp", "name": "http"}])).unwrap();
+    let run_task = |task: &&TaskId| RunTask { task: (*task).clone(), app: 0, host_ports: vec![31007] };
+    let kill_task = |task: &&TaskId| KillTask { task: (*task).clone(), grace_millis: 5_000 };
     MasterMessage::Wanted(Wanted {
         fence: Fence { term: 1, index },
         complete: true,
@@ -89,14 +72,7 @@ fn wanted(index: u64, fields: Value, run: &[&TaskId], kill: &[&TaskId]) -> Maste
 
 async fn log(peer: &mut Peer, stream: u64, task: &TaskId) -> String {
     let (task, file) = (task.clone(), LogFile::Stdout);
-    peer.send(MasterMessage::OpenLog(OpenLog {
-        stream,
-        task,
-        file,
-        tail_lines: None,
-        follow: false,
-    }))
-    .await;
+    peer.send(MasterMessage::OpenLog(OpenLog { stream, task, file, tail_lines: None, follow: false })).await;
     let (text, error) = peer.log(stream).await;
     assert_eq!(error, None);
     text
@@ -115,8 +91,7 @@ async fn processes_outlive_the_agent_and_their_endings_are_known() {
 
     let first = agent(options(&master, dir.path(), RuntimeChoice::Process));
     let mut peer = welcomed(&master, 1).await;
-    peer.send(wanted(2, fields.clone(), &[&one, &two], &[]))
-        .await;
+    peer.send(wanted(2, fields.clone(), &[&one, &two], &[])).await;
     peer.until(&one, TaskState::Running).await;
     peer.until(&two, TaskState::Running).await;
     let expected = format!("31007 127.0.0.1 {one}\n");
@@ -128,12 +103,7 @@ async fn processes_outlive_the_agent_and_their_endings_are_known() {
 
     let second = agent(options(&master, dir.path(), RuntimeChoice::Process));
     let mut peer = welcomed(&master, 3).await;
-    assert!(
-        peer.hello
-            .tasks
-            .iter()
-            .all(|report| report.state == TaskState::Running)
-    );
+    assert!(peer.hello.tasks.iter().all(|report| report.state == TaskState::Running));
     assert_eq!(peer.hello.tasks.len(), 2);
     peer.send(wanted(4, fields.clone(), &[&one], &[&two])).await;
     peer.until(&two, TaskState::Killed).await;
@@ -144,25 +114,15 @@ async fn processes_outlive_the_agent_and_their_endings_are_known() {
     let mut peer = welcomed(&master, 5).await;
     let ending = peer.until(&one, TaskState::Failed).await;
     assert_eq!(ending.message, "Command exited with status 7");
-    assert!(
-        peer.hello
-            .tasks
-            .iter()
-            .any(|report| report.task == two && report.state == TaskState::Killed)
-    );
-    peer.send(MasterMessage::Acknowledged { seq: peer.seq })
-        .await;
+    assert!(peer.hello.tasks.iter().any(|report| report.task == two && report.state == TaskState::Killed));
+    peer.send(MasterMessage::Acknowledged { seq: peer.seq }).await;
     peer.send(wanted(6, fields, &[], &[])).await;
     eventually("everything but the sandbox is removed", async || {
         let left = |name| std::fs::read_dir(dir.path().join(name)).unwrap().count();
         (left("process") == 0 && left("tasks") == 0).then_some(())
     })
     .await;
-    assert_eq!(
-        log(&mut peer, 2, &one).await,
-        expected,
-        "the log stays with the sandbox"
-    );
+    assert_eq!(log(&mut peer, 2, &one).await, expected, "the log stays with the sandbox");
 }
 
 struct Image(String);
@@ -176,11 +136,7 @@ impl Image {
         let tar = tar.into_inner().unwrap();
         let name = format!("agentcore-test:{}", std::process::id());
         let (repo, tag) = name.split_once(':').unwrap();
-        let options = CreateImageOptionsBuilder::default()
-            .from_src("-")
-            .repo(repo)
-            .tag(tag)
-            .build();
+        let options = CreateImageOptionsBuilder::default().from_src("-").repo(repo).tag(tag).build();
         docker()
             .create_image(Some(options), Some(bollard::body_full(tar.into())), None)
             .try_for_each(|_| async { Ok(()) })
@@ -191,24 +147,16 @@ impl Image {
 
     async fn remove(self) {
         let force = RemoveImageOptionsBuilder::default().force(true).build();
-        docker()
-            .remove_image(&self.0, Some(force), None)
-            .await
-            .unwrap();
+        docker().remove_image(&self.0, Some(force), None).await.unwrap();
     }
 }
 
 fn docker() -> bollard::Docker {
-    bollard::Docker::connect_with_socket_defaults()
-        .expect("a Docker Engine at /var/run/docker.sock")
+    bollard::Docker::connect_with_socket_defaults().expect("a Docker Engine at /var/run/docker.sock")
 }
 
 async fn container_id(task: &TaskId) -> Option<String> {
-    docker()
-        .inspect_container(&container_name(task), None)
-        .await
-        .ok()?
-        .id
+    docker().inspect_container(&container_name(task), None).await.ok()?.id
 }
 
 /// Whatever fails, nothing is left behind.
@@ -236,8 +184,7 @@ async fn containers_stay_the_same(image: String, dir: PathBuf) {
     let first = agent(options(&master, &dir, RuntimeChoice::Docker));
     let mut peer = welcomed(&master, 1).await;
     assert_eq!(peer.hello.info.runtimes.docker, None);
-    peer.send(wanted(2, app("env PORT0 sleep 600"), &[&stays], &[]))
-        .await;
+    peer.send(wanted(2, app("env PORT0 sleep 600"), &[&stays], &[])).await;
     peer.until(&stays, TaskState::Running).await;
     let id = container_id(&stays).await.unwrap();
     crash(first).await;
@@ -252,26 +199,13 @@ async fn containers_stay_the_same(image: String, dir: PathBuf) {
     peer.send(both).await;
     let ending = peer.until(&ends, TaskState::Failed).await;
     assert_eq!(ending.message, "Container exited with status 3");
-    assert!(
-        container_id(&ends).await.is_some(),
-        "not removed before it is acknowledged"
-    );
-    peer.send(MasterMessage::Acknowledged { seq: peer.seq })
-        .await;
-    eventually("the ended one goes", async || {
-        container_id(&ends).await.is_none().then_some(())
-    })
-    .await;
-    assert_eq!(
-        log(&mut peer, 1, &ends).await,
-        "bye\n",
-        "its last lines are kept"
-    );
+    assert!(container_id(&ends).await.is_some(), "not removed before it is acknowledged");
+    peer.send(MasterMessage::Acknowledged { seq: peer.seq }).await;
+    eventually("the ended one goes", async || container_id(&ends).await.is_none().then_some(())).await;
+    assert_eq!(log(&mut peer, 1, &ends).await, "bye\n", "its last lines are kept");
     assert_eq!(log(&mut peer, 2, &stays).await, "31007\n");
     assert_eq!(container_id(&stays).await, Some(id));
     crash(second).await;
-    node::remove_everything(options(&master, &dir, RuntimeChoice::Docker))
-        .await
-        .unwrap();
+    node::remove_everything(options(&master, &dir, RuntimeChoice::Docker)).await.unwrap();
     assert_eq!(container_id(&stays).await, None);
 }

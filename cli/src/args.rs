@@ -335,7 +335,8 @@ impl LogFile {
 /// `90`, `90s`, `500ms`, `5m`, `1h`.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let number: u64 = text[..digits].parse().map_err(|_| format!("`{text}` is not a time such as 90s or 5m"))?;
+    let number: u64 =
+        text[..digits].parse().map_err(|_| format!("`{text}` is not a time such as 90s or 5m"))?;
     let millis = match &text[digits..] {
         "ms" => Some(number),
         "" | "s" => number.checked_mul(1000),

@@ -31,19 +31,11 @@ pub struct Answer {
 
 impl Answer {
     pub(crate) fn code(code: ResponseCode) -> Self {
-        Self {
-            code,
-            answers: Vec::new(),
-            authority: Vec::new(),
-            additional: Vec::new(),
-        }
+        Self { code, answers: Vec::new(), authority: Vec::new(), additional: Vec::new() }
     }
 
     pub(crate) fn of(answers: Vec<Record>) -> Self {
-        Self {
-            answers,
-            ..Self::code(ResponseCode::NoError)
-        }
+        Self { answers, ..Self::code(ResponseCode::NoError) }
     }
 }
 
@@ -68,10 +60,7 @@ impl Data {
         let mut addresses: Vec<IpAddr> = addresses.into_iter().collect();
         addresses.sort_unstable();
         addresses.dedup();
-        Self {
-            addresses,
-            services: Vec::new(),
-        }
+        Self { addresses, services: Vec::new() }
     }
 
     /// Equal targets count once: a port published as `tcp` twice, say.
@@ -79,10 +68,7 @@ impl Data {
         let mut services: Vec<Target> = services.into_iter().collect();
         services.sort_by(|a, b| (a.port, &a.name).cmp(&(b.port, &b.name)));
         services.dedup_by(|a, b| (a.port, &a.name) == (b.port, &b.name));
-        Self {
-            addresses: Vec::new(),
-            services,
-        }
+        Self { addresses: Vec::new(), services }
     }
 
     /// The records of one kind in the order of `seed`. `ANY` gets the least that RFC 8482 allows: one HINFO
@@ -93,28 +79,17 @@ impl Data {
             RecordType::A | RecordType::AAAA => {
                 shuffle(&mut self.addresses, seed);
                 let data = self.addresses.into_iter().map(address);
-                Answer::of(
-                    data.filter(|data| data.record_type() == kind)
-                        .map(record)
-                        .collect(),
-                )
+                Answer::of(data.filter(|data| data.record_type() == kind).map(record).collect())
             }
             RecordType::SRV => {
                 shuffle(&mut self.services, seed);
-                let service = |t: &Target| {
-                    RData::SRV(SRV::new(SRV_PRIORITY, SRV_WEIGHT, t.port, t.name.clone()))
-                };
+                let service =
+                    |t: &Target| RData::SRV(SRV::new(SRV_PRIORITY, SRV_WEIGHT, t.port, t.name.clone()));
                 let answers = self.services.iter().map(service).map(record).collect();
-                Answer {
-                    additional: addresses_of(&self.services, ttl),
-                    ..Answer::of(answers)
-                }
+                Answer { additional: addresses_of(&self.services, ttl), ..Answer::of(answers) }
             }
             RecordType::ANY if !(self.addresses.is_empty() && self.services.is_empty()) => {
-                Answer::of(vec![record(RData::HINFO(HINFO::new(
-                    "RFC8482".to_owned(),
-                    String::new(),
-                )))])
+                Answer::of(vec![record(RData::HINFO(HINFO::new("RFC8482".to_owned(), String::new())))])
             }
             _ => Answer::of(Vec::new()),
         }
@@ -125,14 +100,7 @@ fn addresses_of(targets: &[Target], ttl: u32) -> Vec<Record> {
     let mut seen = std::collections::HashSet::new();
     let fresh = targets.iter().filter(|target| seen.insert(&target.name));
     let record = |name: &Name, ip: &IpAddr| Record::from_rdata(name.clone(), ttl, address(*ip));
-    fresh
-        .flat_map(|target| {
-            target
-                .addresses
-                .iter()
-                .map(move |ip| record(&target.name, ip))
-        })
-        .collect()
+    fresh.flat_map(|target| target.addresses.iter().map(move |ip| record(&target.name, ip))).collect()
 }
 
 fn address(ip: IpAddr) -> RData {
@@ -154,15 +122,10 @@ pub(crate) fn soa(apex: &Name, serial: u32, ttl: u32, negative_ttl: u32) -> Reco
 /// The one name of all name servers, and their addresses.
 pub(crate) fn name_servers(apex: &Name, addresses: Vec<IpAddr>, ttl: u32) -> Answer {
     let name = below(apex, &["ns1"]);
-    let additional = addresses
-        .into_iter()
-        .map(|ip| Record::from_rdata(name.clone(), ttl, address(ip)))
-        .collect();
+    let additional =
+        addresses.into_iter().map(|ip| Record::from_rdata(name.clone(), ttl, address(ip))).collect();
     let answers = vec![Record::from_rdata(apex.clone(), ttl, RData::NS(NS(name)))];
-    Answer {
-        additional,
-        ..Answer::of(answers)
-    }
+    Answer { additional, ..Answer::of(answers) }
 }
 
 /// A name of ours below the apex; the apex itself where the domain is so long that it would not fit.
@@ -205,14 +168,9 @@ pub fn encode(query: &Query, answer: Answer, limit: usize) -> Option<Vec<u8>> {
 
 fn fit(mut message: Message, limit: usize) -> Option<Vec<u8>> {
     // The encoder cuts at 64 KiB by itself, without the OPT at the end: that is not "short enough" either.
-    let uncut = |message: &Message, bytes: &[u8]| {
-        message.metadata.truncation || !packet::is_truncated(bytes)
-    };
+    let uncut = |message: &Message, bytes: &[u8]| message.metadata.truncation || !packet::is_truncated(bytes);
     let short_enough = |message: &Message| {
-        message
-            .to_vec()
-            .ok()
-            .filter(|bytes| bytes.len() <= limit && uncut(message, bytes))
+        message.to_vec().ok().filter(|bytes| bytes.len() <= limit && uncut(message, bytes))
     };
     if let Some(bytes) = short_enough(&message) {
         return Some(bytes);

@@ -40,11 +40,7 @@ impl Cache {
             return;
         };
         let ttl = Duration::from_secs(ttl.min(TTL_MAX).into());
-        let kept = Kept {
-            reply: reply.to_vec(),
-            at: now,
-            ttl,
-        };
+        let kept = Kept { reply: reply.to_vec(), at: now, ttl };
         if self.answers.insert(key.clone(), kept).is_none() {
             self.order.push_back(key);
         }
@@ -94,11 +90,7 @@ mod tests {
     fn answers_age_and_go() {
         let (start, second) = (Instant::now(), Duration::from_secs(1));
         let mut cache = Cache::default();
-        cache.put(
-            &ask("web.example."),
-            &reply(&ask("web.example."), "10.0.0.1", 30),
-            start,
-        );
+        cache.put(&ask("web.example."), &reply(&ask("web.example."), "10.0.0.1", 30), start);
         let mut other = ask("WEB.example.");
         packet::set_id(&mut other, 9);
         let later = Message::from_vec(&cache.fresh(&other, start + 10 * second).unwrap()).unwrap();
@@ -107,11 +99,7 @@ mod tests {
         assert!(cache.fresh(&other, start + 30 * second).is_none());
         let stale = Message::from_vec(&cache.stale(&other).unwrap()).unwrap();
         assert_eq!((stale.answers[0].ttl, stale.answers.len()), (1, 1));
-        assert!(
-            cache
-                .fresh(&query("web.example.", RecordType::AAAA, None), start)
-                .is_none()
-        );
+        assert!(cache.fresh(&query("web.example.", RecordType::AAAA, None), start).is_none());
     }
 
     #[test]
@@ -119,11 +107,7 @@ mod tests {
         let (mut cache, now) = (Cache::default(), Instant::now());
         let query = ask("web.example.");
         cache.put(&query, &packet::truncated(&query), now);
-        cache.put(
-            &query,
-            &packet::error(&query, hickory_proto::op::ResponseCode::NXDomain),
-            now,
-        );
+        cache.put(&query, &packet::error(&query, hickory_proto::op::ResponseCode::NXDomain), now);
         cache.put(&query, b"nonsense", now);
         let mut cut = reply(&query, "10.0.0.1", 30);
         cut[2] |= 2;
@@ -139,15 +123,8 @@ mod tests {
             cache.put(&query, &reply(&query, "10.0.0.1", 30), now);
             cache.put(&query, &reply(&query, "10.0.0.2", 30), now);
         }
-        assert_eq!(
-            (cache.answers.len(), cache.order.len()),
-            (ENTRIES_MAX, ENTRIES_MAX)
-        );
+        assert_eq!((cache.answers.len(), cache.order.len()), (ENTRIES_MAX, ENTRIES_MAX));
         assert!(cache.fresh(&ask("n0.example."), now).is_none());
-        assert!(
-            cache
-                .fresh(&ask(&format!("n{}.example.", ENTRIES_MAX + 9)), now)
-                .is_some()
-        );
+        assert!(cache.fresh(&ask(&format!("n{}.example.", ENTRIES_MAX + 9)), now).is_some());
     }
 }

@@ -46,9 +46,7 @@ pub(crate) async fn ask(
             Via::Tcp => ask_tcp(server, &own).await,
         }
     };
-    let mut reply = timeout(patience.limit, asked)
-        .await
-        .map_err(|_| io::ErrorKind::TimedOut)??;
+    let mut reply = timeout(patience.limit, asked).await.map_err(|_| io::ErrorKind::TimedOut)??;
     packet::set_id(&mut reply, packet::id(query).unwrap_or_default());
     Ok(reply)
 }
@@ -80,10 +78,7 @@ async fn ask_tcp(server: SocketAddr, query: &[u8]) -> io::Result<Vec<u8>> {
     stream.write_all(&frame(query)).await?;
     match read_frame(&mut stream).await? {
         Some(reply) if packet::answers(&reply, query) => Ok(reply),
-        Some(_) => Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            "the answer is to another question",
-        )),
+        Some(_) => Err(io::Error::new(io::ErrorKind::InvalidData, "the answer is to another question")),
         None => Err(io::ErrorKind::UnexpectedEof.into()),
     }
 }
@@ -98,9 +93,7 @@ pub(crate) fn frame(message: &[u8]) -> Vec<u8> {
 }
 
 /// The next message of a connection; `None` when it ends between two.
-pub(crate) async fn read_frame(
-    stream: &mut (impl AsyncRead + Unpin),
-) -> io::Result<Option<Vec<u8>>> {
+pub(crate) async fn read_frame(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Vec<u8>>> {
     let length = match stream.read_u16().await {
         Ok(length) => length,
         Err(end) if end.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),

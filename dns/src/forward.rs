@@ -15,10 +15,7 @@ use crate::exchange::{self, Patience};
 use crate::packet::{self, Via};
 
 /// glibc asks again after five seconds: two resolvers can be tried before that.
-const PATIENCE: Patience = Patience {
-    resend: Duration::from_millis(900),
-    limit: Duration::from_secs(2),
-};
+const PATIENCE: Patience = Patience { resend: Duration::from_millis(900), limit: Duration::from_secs(2) };
 
 /// Resolvers that are tried; the rest of a longer list would only be reached after the asker has given up.
 const RESOLVERS_MAX: usize = 3;
@@ -62,11 +59,7 @@ impl Upstream {
 
     /// The resolvers of another file in the format of `resolv.conf(5)`.
     pub fn file(path: impl Into<PathBuf>, own: Vec<SocketAddr>) -> Self {
-        Self(Source::File(Arc::new(File {
-            path: path.into(),
-            own,
-            read: Mutex::new(None),
-        })))
+        Self(Source::File(Arc::new(File { path: path.into(), own, read: Mutex::new(None) })))
     }
 
     /// These resolvers and no others.
@@ -108,10 +101,7 @@ impl Upstream {
 
 /// Does the answer only say that this server has none?
 pub(crate) fn is_failure(reply: &[u8]) -> bool {
-    matches!(
-        packet::code(reply),
-        ResponseCode::ServFail | ResponseCode::Refused | ResponseCode::NotImp
-    )
+    matches!(packet::code(reply), ResponseCode::ServFail | ResponseCode::Refused | ResponseCode::NotImp)
 }
 
 /// UDP stays UDP, where a cut answer sends the asker itself to TCP; TCP asks by UDP first, as every stub
@@ -135,22 +125,12 @@ impl File {
         if let Some(read) = read.as_ref().filter(|read| now < read.looked + LOOK_AGAIN) {
             return read.resolvers.clone();
         }
-        let changed = tokio::fs::metadata(&self.path)
-            .await
-            .and_then(|about| about.modified())
-            .ok();
-        let resolvers = match read
-            .as_ref()
-            .filter(|read| changed.is_some() && read.changed == changed)
-        {
+        let changed = tokio::fs::metadata(&self.path).await.and_then(|about| about.modified()).ok();
+        let resolvers = match read.as_ref().filter(|read| changed.is_some() && read.changed == changed) {
             Some(read) => read.resolvers.clone(),
             None => self.read_again().await,
         };
-        *read = Some(Read {
-            looked: now,
-            changed,
-            resolvers: resolvers.clone(),
-        });
+        *read = Some(Read { looked: now, changed, resolvers: resolvers.clone() });
         resolvers
     }
 
@@ -160,9 +140,8 @@ impl File {
             Vec::new()
         });
         let text = String::from_utf8_lossy(&text[..text.len().min(FILE_MAX)]);
-        let resolvers: Arc<[SocketAddr]> = name_servers(&text)
-            .filter(|resolver| !is_own(*resolver, &self.own))
-            .collect();
+        let resolvers: Arc<[SocketAddr]> =
+            name_servers(&text).filter(|resolver| !is_own(*resolver, &self.own)).collect();
         if resolvers.is_empty() {
             let path = self.path.display();
             tracing::warn!(%path, "no resolver: names outside of the cluster are refused");
@@ -175,15 +154,9 @@ impl File {
 fn name_servers(text: &str) -> impl Iterator<Item = SocketAddr> {
     text.lines().filter_map(|line| {
         let mut words = line.split_whitespace();
-        let address = words
-            .next()
-            .filter(|word| *word == "nameserver")
-            .and(words.next())?;
+        let address = words.next().filter(|word| *word == "nameserver").and(words.next())?;
         // A zone (`fe80::1%eth0`) is not in the type of std; such resolvers are rare enough to leave out.
-        address
-            .parse()
-            .ok()
-            .map(|ip: IpAddr| SocketAddr::new(ip, 53))
+        address.parse().ok().map(|ip: IpAddr| SocketAddr::new(ip, 53))
     })
 }
 
@@ -213,10 +186,7 @@ mod tests {
     fn resolv_conf_is_read_as_the_manual_says() {
         let text = "# nameserver 1.1.1.1\nsearch a b\nnameserver 10.0.0.1\n nameserver\t::1 # x\n;x\n\
                     nameserver\nnameserver x\nnameservers 9.9.9.9";
-        assert_eq!(
-            name_servers(text).collect::<Vec<_>>(),
-            [at("10.0.0.1:53"), at("[::1]:53")]
-        );
+        assert_eq!(name_servers(text).collect::<Vec<_>>(), [at("10.0.0.1:53"), at("[::1]:53")]);
     }
 
     #[test]
@@ -237,28 +207,18 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("resolv.conf");
         std::fs::write(&path, "nameserver 10.0.0.1\nnameserver 127.0.0.9\n").unwrap();
-        let file = File {
-            path: path.clone(),
-            own: vec![at("127.0.0.9:53")],
-            read: Mutex::new(None),
-        };
+        let file = File { path: path.clone(), own: vec![at("127.0.0.9:53")], read: Mutex::new(None) };
         let start = Instant::now();
         assert_eq!(*file.resolvers(start).await, [at("10.0.0.1:53")]);
         std::fs::write(&path, "nameserver 10.0.0.2\n").unwrap();
         let later = SystemTime::now() + Duration::from_secs(3);
-        std::fs::File::open(&path)
-            .unwrap()
-            .set_modified(later)
-            .unwrap();
+        std::fs::File::open(&path).unwrap().set_modified(later).unwrap();
         assert_eq!(
             *file.resolvers(start + LOOK_AGAIN / 2).await,
             [at("10.0.0.1:53")],
             "not looked at again yet"
         );
-        assert_eq!(
-            *file.resolvers(start + LOOK_AGAIN).await,
-            [at("10.0.0.2:53")]
-        );
+        assert_eq!(*file.resolvers(start + LOOK_AGAIN).await, [at("10.0.0.2:53")]);
         std::fs::remove_file(&path).unwrap();
         assert!(file.resolvers(start + 2 * LOOK_AGAIN).await.is_empty());
     }

@@ -45,12 +45,7 @@ pub(crate) trait Handler: Send + Sync + 'static {
     fn at_once(&self, query: &packet::Query, packet: &[u8], via: Via) -> Option<Vec<u8>>;
 
     /// The answer after asking others.
-    fn later(
-        &self,
-        query: packet::Query,
-        packet: Vec<u8>,
-        via: Via,
-    ) -> impl Future<Output = Vec<u8>> + Send;
+    fn later(&self, query: packet::Query, packet: Vec<u8>, via: Via) -> impl Future<Output = Vec<u8>> + Send;
 }
 
 /// What is to be done with a packet.
@@ -110,12 +105,7 @@ async fn datagrams(socket: Arc<UdpSocket>, handler: Arc<impl Handler>) {
             Step::Ask(query) => {
                 let (socket, handler, packet) = (socket.clone(), handler.clone(), packet.to_vec());
                 waiting.spawn(async move {
-                    send(
-                        &socket,
-                        &handler.later(query, packet, Via::Udp).await,
-                        asker,
-                    )
-                    .await;
+                    send(&socket, &handler.later(query, packet, Via::Udp).await, asker).await;
                 });
             }
         }
@@ -170,10 +160,7 @@ async fn questions(
     replies: mpsc::Sender<Vec<u8>>,
 ) -> io::Result<()> {
     let mut waiting = JoinSet::new();
-    while let Ok(Some(packet)) = timeout(IDLE, read_frame(&mut stream))
-        .await
-        .unwrap_or(Ok(None))
-    {
+    while let Ok(Some(packet)) = timeout(IDLE, read_frame(&mut stream)).await.unwrap_or(Ok(None)) {
         match step(&*handler, &packet, Via::Tcp) {
             Step::Ignore => {}
             Step::Reply(reply) => {
@@ -200,14 +187,9 @@ async fn questions(
     Ok(())
 }
 
-async fn answers(
-    mut stream: OwnedWriteHalf,
-    mut replies: mpsc::Receiver<Vec<u8>>,
-) -> io::Result<()> {
+async fn answers(mut stream: OwnedWriteHalf, mut replies: mpsc::Receiver<Vec<u8>>) -> io::Result<()> {
     while let Some(reply) = replies.recv().await {
-        timeout(IDLE, stream.write_all(&frame(&reply)))
-            .await
-            .map_err(|_| io::ErrorKind::TimedOut)??;
+        timeout(IDLE, stream.write_all(&frame(&reply))).await.map_err(|_| io::ErrorKind::TimedOut)??;
     }
     stream.shutdown().await
 }

@@ -51,10 +51,7 @@ fn cut(text: &str, max: usize) -> String {
 pub fn hosts(app: &AppId) -> impl Iterator<Item = String> {
     let dotted = app.mesos_name();
     let dashed = label(&dotted);
-    let speakable = dotted != dashed
-        && dotted
-            .split('.')
-            .all(|part| (1..=LABEL_MAX).contains(&part.len()));
+    let speakable = dotted != dashed && dotted.split('.').all(|part| (1..=LABEL_MAX).contains(&part.len()));
     std::iter::once(dashed).chain(speakable.then_some(dotted))
 }
 
@@ -129,11 +126,7 @@ mod tests {
         let cases = file["labels"].as_array().unwrap();
         assert!(cases.len() > 20);
         for case in cases {
-            assert_eq!(
-                label(case[0].as_str().unwrap()),
-                case[1].as_str().unwrap(),
-                "{case}"
-            );
+            assert_eq!(label(case[0].as_str().unwrap()), case[1].as_str().unwrap(), "{case}");
         }
     }
 
@@ -144,10 +137,7 @@ mod tests {
             ("toy-store.b8db9f73-562f-11e4-a088-c20493233aa5", "go588"),
             ("liquor-store.b8db9f73-562f-11e4-a088-c20493233aa5", "4dfjd"),
             ("car-store.43758382-562f-11e4-a088-c20493233aa5", "zinaz"),
-            (
-                "shop_prod_api.instance-11111111-2222-3333-4444-555555555555._app.1",
-                "h53w7",
-            ),
+            ("shop_prod_api.instance-11111111-2222-3333-4444-555555555555._app.1", "h53w7"),
         ] {
             assert_eq!(hash_text(&hash_of(id)), hash, "{id}");
         }
@@ -170,16 +160,10 @@ mod tests {
     fn shapes_of_a_name() {
         assert_eq!(service("api.prod.shop"), "_api.prod.shop");
         assert_eq!(service("web"), "_web");
-        assert_eq!(
-            canonical("api.prod.shop", b"h53w7", "s0"),
-            "api.prod.shop-h53w7-s0"
-        );
+        assert_eq!(canonical("api.prod.shop", b"h53w7", "s0"), "api.prod.shop-h53w7-s0");
         assert_eq!(hash_in("api.prod.shop-h53w7-s0"), Some(*b"h53w7"));
         assert_eq!((hash_in("web"), hash_in("a-b-c")), (None, None));
-        assert_eq!(
-            agent_tail(&AgentId::new("0a1b2c3d-0000-4000-8000-000000000001-S12")),
-            "s12"
-        );
+        assert_eq!(agent_tail(&AgentId::new("0a1b2c3d-0000-4000-8000-000000000001-S12")), "s12");
         assert_eq!(agent_tail(&AgentId::new("Laptop")), "laptop");
     }
 
@@ -190,9 +174,6 @@ mod tests {
         assert_eq!(canonical(&long, b"h53w7", "s123456").len(), 63);
         assert!(canonical(&long, b"h53w7", "s123456").ends_with("y-h53w7-s123456"));
         let dashes = format!("{}--------z", "y".repeat(50));
-        assert_eq!(
-            canonical(&dashes, b"h53w7", "s0"),
-            format!("{}z-h53w7-s0", "y".repeat(50))
-        );
+        assert_eq!(canonical(&dashes, b"h53w7", "s0"), format!("{}z-h53w7-s0", "y".repeat(50)));
     }
 }

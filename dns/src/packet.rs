@@ -103,25 +103,11 @@ pub fn read(packet: &[u8]) -> Result<Query, Refusal> {
 /// The answer to a packet that has none of its own: its id and question, and a code.
 pub fn error(packet: &[u8], code: ResponseCode) -> Vec<u8> {
     let mut reply = echo(packet, code);
-    let offered = records(packet)
-        .and_then(|records| edns(packet, &records))
-        .flatten();
+    let offered = records(packet).and_then(|records| edns(packet, &records)).flatten();
     if offered.is_some() || code.high() > 0 {
         let [size_high, size_low] = UDP_SIZE_MAX.to_be_bytes();
         let [kind_high, kind_low] = OPT.to_be_bytes();
-        reply.extend([
-            0,
-            kind_high,
-            kind_low,
-            size_high,
-            size_low,
-            code.high(),
-            0,
-            0,
-            0,
-            0,
-            0,
-        ]);
+        reply.extend([0, kind_high, kind_low, size_high, size_low, code.high(), 0, 0, 0, 0, 0]);
         set_u16(&mut reply, 10, 1);
     }
     reply
@@ -184,9 +170,7 @@ pub fn cache_key(packet: &[u8]) -> Option<Vec<u8>> {
     key[tail..tail + 2].copy_from_slice(&question.kind.to_be_bytes());
     key[tail + 2..].copy_from_slice(&question.class.to_be_bytes());
     key.push(
-        packet[3] & 0x10
-            | u8::from(offer.is_some())
-            | u8::from(offer.is_some_and(|o| o.dnssec_ok)) << 1,
+        packet[3] & 0x10 | u8::from(offer.is_some()) | u8::from(offer.is_some_and(|o| o.dnssec_ok)) << 1,
     );
     Some(key)
 }
@@ -216,20 +200,12 @@ pub fn readdress(reply: &mut [u8], query: &[u8]) {
 /// The least time to live of all records; `None` without records, or if the answer makes no sense.
 pub fn ttl_min(packet: &[u8]) -> Option<u32> {
     let records = records(packet)?;
-    records
-        .iter()
-        .filter(|record| record.kind != OPT)
-        .map(|record| record.ttl(packet))
-        .min()
+    records.iter().filter(|record| record.kind != OPT).map(|record| record.ttl(packet)).min()
 }
 
 /// Rewrites the time to live of every record.
 pub fn map_ttls(packet: &mut [u8], change: impl Fn(u32) -> u32) {
-    for record in records(packet)
-        .unwrap_or_default()
-        .iter()
-        .filter(|record| record.kind != OPT)
-    {
+    for record in records(packet).unwrap_or_default().iter().filter(|record| record.kind != OPT) {
         let ttl = change(record.ttl(packet));
         packet[record.ttl_at..record.ttl_at + 4].copy_from_slice(&ttl.to_be_bytes());
     }
@@ -238,15 +214,9 @@ pub fn map_ttls(packet: &mut [u8], change: impl Fn(u32) -> u32) {
 /// An answer that another server made, if the asker can take it; else the one that sends it over to TCP. Here
 /// the whole offer counts: how much of it is wise was that server's choice.
 pub fn fitting(reply: Vec<u8>, query: &[u8], via: Via) -> Vec<u8> {
-    let offer = records(query)
-        .and_then(|records| edns(query, &records))
-        .flatten();
+    let offer = records(query).and_then(|records| edns(query, &records)).flatten();
     let most = offer.map_or(UDP_SIZE_MIN, |offer| offer.size.max(UDP_SIZE_MIN));
-    if via == Via::Tcp || reply.len() <= most.into() {
-        reply
-    } else {
-        truncated(query)
-    }
+    if via == Via::Tcp || reply.len() <= most.into() { reply } else { truncated(query) }
 }
 
 struct Question {
@@ -277,12 +247,7 @@ fn question(packet: &[u8]) -> Option<Question> {
         at += length;
     }
     let (kind, class) = (u16_at(packet, at)?, u16_at(packet, at + 2)?);
-    Some(Question {
-        bytes: HEADER..at + 4,
-        name: Name::from_labels(labels).ok(),
-        kind,
-        class,
-    })
+    Some(Question { bytes: HEADER..at + 4, name: Name::from_labels(labels).ok(), kind, class })
 }
 
 struct Found {
@@ -293,28 +258,18 @@ struct Found {
 
 impl Found {
     fn ttl(&self, packet: &[u8]) -> u32 {
-        packet[self.ttl_at..]
-            .iter()
-            .take(4)
-            .fold(0, |sum, byte| sum << 8 | u32::from(*byte))
+        packet[self.ttl_at..].iter().take(4).fold(0, |sum, byte| sum << 8 | u32::from(*byte))
     }
 }
 
 /// Every record after the question, in order; `None` if the packet ends too early.
 fn records(packet: &[u8]) -> Option<Vec<Found>> {
     let mut at = question(packet)?.bytes.end;
-    let count: usize = [6, 8, 10]
-        .into_iter()
-        .map(|at| u16_at(packet, at).map_or(0, usize::from))
-        .sum();
+    let count: usize = [6, 8, 10].into_iter().map(|at| u16_at(packet, at).map_or(0, usize::from)).sum();
     let mut found = Vec::new();
     for _ in 0..count {
         at = after_name(packet, at)?;
-        found.push(Found {
-            kind: u16_at(packet, at)?,
-            class: u16_at(packet, at + 2)?,
-            ttl_at: at + 4,
-        });
+        found.push(Found { kind: u16_at(packet, at)?, class: u16_at(packet, at + 2)?, ttl_at: at + 4 });
         at += 10 + usize::from(u16_at(packet, at + 8)?);
         if at > packet.len() {
             return None;
@@ -328,11 +283,7 @@ fn edns(packet: &[u8], records: &[Found]) -> Option<Option<EdnsOffer>> {
     let mut all = records.iter().filter(|record| record.kind == OPT);
     let offer = all.next().map(|opt| {
         let [_, version, flags, _] = opt.ttl(packet).to_be_bytes();
-        EdnsOffer {
-            size: opt.class,
-            version,
-            dnssec_ok: flags & 0x80 != 0,
-        }
+        EdnsOffer { size: opt.class, version, dnssec_ok: flags & 0x80 != 0 }
     });
     all.next().is_none().then_some(offer)
 }
@@ -369,17 +320,9 @@ mod tests {
     fn reads_what_hickory_writes() {
         let packet = query("Web.marathon.mesos.", RecordType::SRV, Some(4096));
         let read = read(&packet).unwrap();
-        assert_eq!(
-            (read.name.to_string().as_str(), read.kind),
-            ("Web.marathon.mesos.", RecordType::SRV)
-        );
+        assert_eq!((read.name.to_string().as_str(), read.kind), ("Web.marathon.mesos.", RecordType::SRV));
         assert_eq!((read.limit(Via::Udp), read.limit(Via::Tcp)), (1232, 65_535));
-        assert_eq!(
-            super::read(&query("a.", RecordType::A, None))
-                .unwrap()
-                .limit(Via::Udp),
-            512
-        );
+        assert_eq!(super::read(&query("a.", RecordType::A, None)).unwrap().limit(Via::Udp), 512);
     }
 
     #[test]
@@ -400,10 +343,7 @@ mod tests {
         let version = good.len() - 5;
         assert_eq!(changed(version, 1), Refusal::Code(ResponseCode::BADVERS));
         assert!(matches!(read(&good[..11]), Err(Refusal::Silence)));
-        assert!(matches!(
-            read(&good[..20]),
-            Err(Refusal::Code(ResponseCode::FormErr))
-        ));
+        assert!(matches!(read(&good[..20]), Err(Refusal::Code(ResponseCode::FormErr))));
     }
 
     #[test]
@@ -417,17 +357,10 @@ mod tests {
         );
         assert!(reply.metadata.recursion_desired && reply.edns.is_some());
         assert_eq!(reply.queries[0].name().to_string(), "web.mesos.");
-        let plain = error(
-            &query("web.mesos.", RecordType::A, None),
-            ResponseCode::Refused,
-        );
+        let plain = error(&query("web.mesos.", RecordType::A, None), ResponseCode::Refused);
         assert!(Message::from_vec(&plain).unwrap().edns.is_none());
         assert_eq!(
-            Message::from_vec(&error(&packet, ResponseCode::BADVERS))
-                .unwrap()
-                .edns
-                .unwrap()
-                .rcode_high(),
+            Message::from_vec(&error(&packet, ResponseCode::BADVERS)).unwrap().edns.unwrap().rcode_high(),
             1
         );
         assert!(is_truncated(&truncated(&packet)));
@@ -472,19 +405,10 @@ mod tests {
     fn all_functions(bytes: &[u8]) {
         let mut copy = bytes.to_vec();
         let good = query("web.mesos.", RecordType::A, Some(1232));
-        let _ = (
-            read(bytes).is_ok(),
-            cache_key(bytes),
-            ttl_min(bytes),
-            code(bytes),
-        );
+        let _ = (read(bytes).is_ok(), cache_key(bytes), ttl_min(bytes), code(bytes));
         let _ = fitting(vec![0; 2000], bytes, Via::Udp);
         assert!(is_reply(&error(bytes, ResponseCode::ServFail)));
-        let _ = (
-            answers(bytes, &good),
-            answers(&good, bytes),
-            is_truncated(bytes),
-        );
+        let _ = (answers(bytes, &good), answers(&good, bytes), is_truncated(bytes));
         map_ttls(&mut copy, |ttl| ttl / 2);
         set_id(&mut copy, 7);
         readdress(&mut copy, &good);

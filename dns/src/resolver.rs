@@ -24,10 +24,7 @@ use crate::zone::{fqdn, is_domain};
 
 /// Masters answer from memory, in the same data centre. Five of them can be tried before a stub that waits
 /// its usual five seconds asks again.
-const PATIENCE: Patience = Patience {
-    resend: Duration::from_millis(150),
-    limit: Duration::from_millis(500),
-};
+const PATIENCE: Patience = Patience { resend: Duration::from_millis(150), limit: Duration::from_millis(500) };
 
 /// Masters that are tried for one question.
 const MASTERS_MAX: usize = 5;
@@ -44,17 +41,10 @@ pub async fn serve(
     upstream: Upstream,
     shutdown: CancellationToken,
 ) -> io::Result<()> {
-    let no_name = || {
-        io::Error::new(
-            io::ErrorKind::InvalidInput,
-            format!("`{domain}` is no DNS domain"),
-        )
-    };
+    let no_name = || io::Error::new(io::ErrorKind::InvalidInput, format!("`{domain}` is no DNS domain"));
     let resolver = Arc::new(Resolver {
         masters,
-        apex: fqdn(domain)
-            .filter(|_| is_domain(domain))
-            .ok_or_else(no_name)?,
+        apex: fqdn(domain).filter(|_| is_domain(domain)).ok_or_else(no_name)?,
         upstream,
         cluster: Mutex::default(),
         world: Mutex::default(),
@@ -149,8 +139,7 @@ impl Resolver {
     }
 
     fn all_silent(&self, now: Instant) -> bool {
-        lock(&self.silent_since)
-            .is_some_and(|since| now.saturating_duration_since(since) < SILENT_FOR)
+        lock(&self.silent_since).is_some_and(|since| now.saturating_duration_since(since) < SILENT_FOR)
     }
 }
 

@@ -1,13 +1,7 @@
 //! SHA-1 (FIPS 180-4), only because Mesos-DNS puts it into names. Nothing here is a matter of security, and
 //! forty lines weigh less than a crate with six of its own.
 
-const INITIAL: [u32; 5] = [
-    0x6745_2301,
-    0xEFCD_AB89,
-    0x98BA_DCFE,
-    0x1032_5476,
-    0xC3D2_E1F0,
-];
+const INITIAL: [u32; 5] = [0x6745_2301, 0xEFCD_AB89, 0x98BA_DCFE, 0x1032_5476, 0xC3D2_E1F0];
 
 /// The digest of `data`.
 pub(crate) fn sha1(data: &[u8]) -> [u8; 20] {
@@ -39,12 +33,8 @@ fn block(state: [u32; 5], chunk: &[u8]) -> [u32; 5] {
             40..60 => ((b & c) | (b & d) | (c & d), 0x8F1B_BCDC),
             _ => (b ^ c ^ d, 0xCA62_C1D6_u32),
         };
-        let next = a
-            .rotate_left(5)
-            .wrapping_add(mix)
-            .wrapping_add(e)
-            .wrapping_add(constant)
-            .wrapping_add(*word);
+        let next =
+            a.rotate_left(5).wrapping_add(mix).wrapping_add(e).wrapping_add(constant).wrapping_add(*word);
         (e, d, c, b, a) = (d, c, b.rotate_left(30), a, next);
     }
     let mut sum = state;
@@ -59,10 +49,7 @@ mod tests {
     use super::sha1;
 
     fn hex(data: &[u8]) -> String {
-        sha1(data)
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
+        sha1(data).iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     #[test]
@@ -71,9 +58,6 @@ mod tests {
         assert_eq!(hex(b"abc"), "a9993e364706816aba3e25717850c26c9cd0d89d");
         let two_blocks = b"abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq";
         assert_eq!(hex(two_blocks), "84983e441c3bd26ebaae4aa1f95129e5e54670f1");
-        assert_eq!(
-            hex(&[b'a'; 1_000_000]),
-            "34aa973cd4c4daa4f61eeb2bdbad27316534016f"
-        );
+        assert_eq!(hex(&[b'a'; 1_000_000]), "34aa973cd4c4daa4f61eeb2bdbad27316534016f");
     }
 }

@@ -46,12 +46,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self {
-            domain: "mesos".to_owned(),
-            framework: "marathon".to_owned(),
-            ttl: 5,
-            negative_ttl: 1,
-        }
+        Self { domain: "mesos".to_owned(), framework: "marathon".to_owned(), ttl: 5, negative_ttl: 1 }
     }
 }
 
@@ -98,8 +93,7 @@ impl ZoneTask {
     /// its most reported fault. Here the agent's address goes with the agent's ports, and the task's own
     /// addresses are given when at least one port is its own, or when it publishes none.
     fn reached_at(&self) -> &[IpAddr] {
-        let by_agent =
-            !self.ports.is_empty() && self.ports.iter().all(|port| self.is_host_port(port));
+        let by_agent = !self.ports.is_empty() && self.ports.iter().all(|port| self.is_host_port(port));
         if self.addresses.is_empty() || by_agent {
             std::slice::from_ref(&self.agent_ip)
         } else {
@@ -122,11 +116,7 @@ impl ZoneTask {
     /// agent has the latter at the agent's address.
     fn place_of(&self, port: &ZonePort) -> Place {
         let own = self.reached_at() != std::slice::from_ref(&self.agent_ip);
-        if own && self.is_host_port(port) {
-            Place::Agent
-        } else {
-            Place::Task
-        }
+        if own && self.is_host_port(port) { Place::Agent } else { Place::Task }
     }
 }
 
@@ -267,23 +257,14 @@ impl Zone {
             |host| Data::services(self.leader.map(|leader| self.leader_target(leader, host)));
         let found = match *asked {
             Asked::Apex | Asked::Branch => Data::default(),
-            Asked::Leader | Asked::Framework => {
-                Data::addresses(self.leader.map(|leader| leader.ip()))
-            }
-            Asked::Masters | Asked::NameServer => {
-                Data::addresses(self.all_masters().map(|m| m.ip()))
-            }
+            Asked::Leader | Asked::Framework => Data::addresses(self.leader.map(|leader| leader.ip())),
+            Asked::Masters | Asked::NameServer => Data::addresses(self.all_masters().map(|m| m.ip())),
             Asked::Master(number) => Data::addresses([self.all_masters().nth(number)?.ip()]),
             Asked::Agents => Data::addresses(self.agents.iter().copied().take(TASKS_MAX)),
             Asked::LeaderService => leader_service("leader"),
             Asked::FrameworkService => leader_service(&self.settings.framework),
             Asked::Host(place, host) => return self.host(place, host, seed),
-            Asked::Service {
-                place,
-                protocol,
-                port,
-                label,
-            } => {
+            Asked::Service { place, protocol, port, label } => {
                 return self.service(place, protocol, port, label, seed);
             }
             Asked::AboveServices(name) => return self.is_above(name).then(Data::default),
@@ -298,9 +279,7 @@ impl Zone {
         if tasks.is_empty() {
             return (self.is_above(host) || self.is_above_canonical(host)).then(Data::default);
         }
-        Some(Data::addresses(
-            tasks.iter().flat_map(|entry| entry.task.at(place)).copied(),
-        ))
+        Some(Data::addresses(tasks.iter().flat_map(|entry| entry.task.at(place)).copied()))
     }
 
     fn service(
@@ -335,27 +314,17 @@ impl Zone {
         label: &str,
     ) -> Vec<Target> {
         let called = |candidate: &ZonePort| match port {
-            Some(name) => candidate
-                .name
-                .as_deref()
-                .is_some_and(|own| names::label(own) == name),
+            Some(name) => candidate.name.as_deref().is_some_and(|own| names::label(own) == name),
             None => true,
         };
-        let ports = task
-            .ports
-            .iter()
-            .filter(|p| p.protocol == protocol && called(p));
-        ports
-            .filter_map(|p| self.target(task, hash, task.place_of(p), p.number, label))
-            .collect()
+        let ports = task.ports.iter().filter(|p| p.protocol == protocol && called(p));
+        ports.filter_map(|p| self.target(task, hash, task.place_of(p), p.number, label)).collect()
     }
 
     /// The ports of the agent that a task holds: under `.slave`, for both protocols whatever they are.
     fn held(&self, task: &ZoneTask, hash: TaskHash, label: &str) -> Vec<Target> {
         let ports = task.host_ports.iter();
-        ports
-            .filter_map(|port| self.target(task, hash, Place::Agent, *port, label))
-            .collect()
+        ports.filter_map(|port| self.target(task, hash, Place::Agent, *port, label)).collect()
     }
 
     fn target(
@@ -369,82 +338,43 @@ impl Zone {
         let host = names::hosts(task.task.app()).find(|host| names::service(host) == label)?;
         let canonical = names::canonical(&host, &hash, &names::agent_tail(&task.agent));
         let twin = if place == Place::Agent { ".slave" } else { "" };
-        let Settings {
-            framework, domain, ..
-        } = &*self.settings;
+        let Settings { framework, domain, .. } = &*self.settings;
         let name = fqdn(&format!("{canonical}.{framework}{twin}.{domain}"))?;
-        Some(Target {
-            port,
-            name,
-            addresses: task.at(place).to_vec(),
-        })
+        Some(Target { port, name, addresses: task.at(place).to_vec() })
     }
 
     fn leader_target(&self, leader: SocketAddr, host: &str) -> Target {
-        let name =
-            fqdn(&format!("{host}.{}", self.settings.domain)).unwrap_or_else(|| self.apex.clone());
-        Target {
-            port: leader.port(),
-            name,
-            addresses: vec![leader.ip()],
-        }
+        let name = fqdn(&format!("{host}.{}", self.settings.domain)).unwrap_or_else(|| self.apex.clone());
+        Target { port: leader.port(), name, addresses: vec![leader.ip()] }
     }
 
     /// The tasks of the apps with this host name or service label, beginning at a place that the seed
     /// chooses, going round once.
     fn tasks_under(&self, name: &str, seed: u64) -> Vec<&Arc<Entry>> {
-        let apps = self
-            .apps
-            .get(names::root_first(name).as_str())
-            .into_iter()
-            .flatten();
-        apps.flat_map(|app| self.tasks_of(app, seed))
-            .take(TASKS_MAX)
-            .collect()
+        let apps = self.apps.get(names::root_first(name).as_str()).into_iter().flatten();
+        apps.flat_map(|app| self.tasks_of(app, seed)).take(TASKS_MAX).collect()
     }
 
     fn tasks_of(&self, app: &AppId, seed: u64) -> impl Iterator<Item = &Arc<Entry>> {
-        let at = |uuid| TaskId {
-            instance: InstanceId {
-                app: app.clone(),
-                uuid,
-            },
-            incarnation: 0,
-        };
+        let at = |uuid| TaskId { instance: InstanceId { app: app.clone(), uuid }, incarnation: 0 };
         let (first, start) = (at(Uuid::nil()), at(Uuid::from_u64_pair(seed, 0)));
-        let last = TaskId {
-            incarnation: u32::MAX,
-            ..at(Uuid::max())
-        };
-        let after = self
-            .tasks
-            .range((Bound::Included(start.clone()), Bound::Included(last)));
-        let before = self
-            .tasks
-            .range((Bound::Included(first), Bound::Excluded(start)));
+        let last = TaskId { incarnation: u32::MAX, ..at(Uuid::max()) };
+        let after = self.tasks.range((Bound::Included(start.clone()), Bound::Included(last)));
+        let before = self.tasks.range((Bound::Included(first), Bound::Excluded(start)));
         after.chain(before).map(|(_, entry)| entry)
     }
 
     /// The task with this canonical name.
     fn tasks_called<'a>(&'a self, host: &'a str) -> impl Iterator<Item = &'a Arc<Entry>> {
-        self.tasks_hashed(host)
-            .filter(move |entry| canonical_names(entry).any(|name| name == host))
+        self.tasks_hashed(host).filter(move |entry| canonical_names(entry).any(|name| name == host))
     }
 
     fn tasks_hashed(&self, host: &str) -> impl Iterator<Item = &Arc<Entry>> {
         let hash = names::hash_in(host);
         let found = hash.into_iter().flat_map(|hash| {
-            let least = TaskId {
-                instance: InstanceId {
-                    app: least_app(),
-                    uuid: Uuid::nil(),
-                },
-                incarnation: 0,
-            };
-            self.hashes
-                .range((hash, least)..)
-                .take_while(move |(other, _)| *other == hash)
-                .take(TASKS_MAX)
+            let least =
+                TaskId { instance: InstanceId { app: least_app(), uuid: Uuid::nil() }, incarnation: 0 };
+            self.hashes.range((hash, least)..).take_while(move |(other, _)| *other == hash).take(TASKS_MAX)
         });
         found.filter_map(|(_, id)| self.tasks.get(id))
     }
@@ -452,17 +382,13 @@ impl Zone {
     /// Does a dotted name end with this one?
     fn is_above(&self, name: &str) -> bool {
         let prefix = format!("{}.", names::root_first(name));
-        let next = self
-            .apps
-            .range::<_, str>((Bound::Excluded(prefix.as_str()), Bound::Unbounded))
-            .next();
+        let next = self.apps.range::<_, str>((Bound::Excluded(prefix.as_str()), Bound::Unbounded)).next();
         next.is_some_and(|(key, _)| key.starts_with(&prefix))
     }
 
     fn is_above_canonical(&self, host: &str) -> bool {
         let end = format!(".{host}");
-        self.tasks_hashed(host)
-            .any(|entry| canonical_names(entry).any(|name| name.ends_with(&end)))
+        self.tasks_hashed(host).any(|entry| canonical_names(entry).any(|name| name.ends_with(&end)))
     }
 
     /// The masters in order; a leader that is not among them comes last.
@@ -490,9 +416,7 @@ impl Zone {
 pub fn is_domain(text: &str) -> bool {
     let label = |label: &str| {
         let inner = !label.starts_with('-') && !label.ends_with('-');
-        let plain = label
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        let plain = label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
         (1..=63).contains(&label.len()) && inner && plain
     };
     text.len() <= 100 && text.split('.').all(label)
@@ -500,18 +424,13 @@ pub fn is_domain(text: &str) -> bool {
 
 fn canonical_names(entry: &Entry) -> impl Iterator<Item = String> {
     let agent = names::agent_tail(&entry.task.agent);
-    names::hosts(entry.task.task.app())
-        .map(move |host| names::canonical(&host, &entry.hash, &agent))
+    names::hosts(entry.task.task.app()).map(move |host| names::canonical(&host, &entry.hash, &agent))
 }
 
 /// Under which keys an app is found: its host names and its service labels.
 fn index_keys(app: &AppId) -> impl Iterator<Item = Arc<str>> {
-    names::hosts(app).flat_map(|host| {
-        [
-            names::root_first(&host).into(),
-            names::root_first(&names::service(&host)).into(),
-        ]
-    })
+    names::hosts(app)
+        .flat_map(|host| [names::root_first(&host).into(), names::root_first(&names::service(&host)).into()])
 }
 
 /// No app id comes before this one: segments begin with a digit or a letter.

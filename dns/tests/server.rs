@@ -16,37 +16,18 @@ async fn names_begin_and_stop_with_their_tasks() {
     let zone = zone([]);
     let server = server(zone.clone(), Upstream::none()).await;
     let name = "web.marathon.mesos.";
-    assert_eq!(
-        ask(server.at, name, RecordType::A)
-            .await
-            .metadata
-            .response_code,
-        ResponseCode::NXDomain
-    );
+    assert_eq!(ask(server.at, name, RecordType::A).await.metadata.response_code, ResponseCode::NXDomain);
     let mut next = (**zone.load()).clone();
     next.put(task("web", 1));
     zone.store(Arc::new(next));
     let answer = ask(server.at, "WEB.Marathon.mesos.", RecordType::A).await;
-    assert!(
-        answer.metadata.authoritative
-            && answer.metadata.recursion_available
-            && answer.edns.is_some()
-    );
-    assert_eq!(
-        (first(&answer).as_str(), answer.answers[0].ttl),
-        ("10.0.0.1", 5)
-    );
+    assert!(answer.metadata.authoritative && answer.metadata.recursion_available && answer.edns.is_some());
+    assert_eq!((first(&answer).as_str(), answer.answers[0].ttl), ("10.0.0.1", 5));
     assert_eq!(answer.queries[0].name().to_string(), "WEB.Marathon.mesos.");
     let mut next = (**zone.load()).clone();
     next.remove(&task("web", 1).task);
     zone.store(Arc::new(next));
-    assert_eq!(
-        ask(server.at, name, RecordType::A)
-            .await
-            .metadata
-            .response_code,
-        ResponseCode::NXDomain
-    );
+    assert_eq!(ask(server.at, name, RecordType::A).await.metadata.response_code, ResponseCode::NXDomain);
     server.stop().await;
 }
 
@@ -54,22 +35,11 @@ async fn names_begin_and_stop_with_their_tasks() {
 async fn answers_have_the_size_that_the_asker_can_take() {
     let server = server(zone((1..=80).map(|n| task("web", n))), Upstream::none()).await;
     let name = "_web._tcp.marathon.mesos.";
-    for (offer, most) in [
-        (None, 512),
-        (Some(512), 512),
-        (Some(900), 900),
-        (Some(4096), 1232),
-    ] {
+    for (offer, most) in [(None, 512), (Some(512), 512), (Some(900), 900), (Some(4096), 1232)] {
         let bytes = udp_bytes(server.at, &query(name, RecordType::SRV, offer)).await;
-        assert!(
-            bytes.len() <= most && bytes.len() > most - 70,
-            "{} of {most}",
-            bytes.len()
-        );
+        assert!(bytes.len() <= most && bytes.len() > most - 70, "{} of {most}", bytes.len());
         let answer = Message::from_vec(&bytes).unwrap();
-        assert!(
-            answer.metadata.truncation && answer.answers.len() > 3 && answer.additionals.is_empty()
-        );
+        assert!(answer.metadata.truncation && answer.answers.len() > 3 && answer.additionals.is_empty());
         assert_eq!(answer.edns.is_some(), offer.is_some());
     }
     let mut stream = TcpStream::connect(server.at).await.unwrap();
@@ -83,20 +53,9 @@ async fn answers_have_the_size_that_the_asker_can_take() {
 #[tokio::test]
 async fn additional_records_go_before_answers_do() {
     let server = server(zone((1..=9).map(|n| task("web", n))), Upstream::none()).await;
-    let bytes = udp_bytes(
-        server.at,
-        &query("_web._tcp.marathon.mesos.", RecordType::SRV, None),
-    )
-    .await;
+    let bytes = udp_bytes(server.at, &query("_web._tcp.marathon.mesos.", RecordType::SRV, None)).await;
     let answer = Message::from_vec(&bytes).unwrap();
-    assert_eq!(
-        (
-            answer.answers.len(),
-            answer.additionals.len(),
-            answer.metadata.truncation
-        ),
-        (9, 0, false)
-    );
+    assert_eq!((answer.answers.len(), answer.additionals.len(), answer.metadata.truncation), (9, 0, false));
 }
 
 #[tokio::test]
@@ -116,10 +75,7 @@ async fn one_connection_takes_many_questions() {
             "not held up by a slow forward"
         );
     }
-    assert_eq!(
-        read(&mut stream).await.metadata.response_code,
-        ResponseCode::ServFail
-    );
+    assert_eq!(read(&mut stream).await.metadata.response_code, ResponseCode::ServFail);
 }
 
 #[tokio::test]
@@ -133,20 +89,11 @@ async fn what_is_no_question_for_us_is_told_so() {
     for (packet, code) in [
         (notify, ResponseCode::NotImp),
         (two, ResponseCode::FormErr),
-        (
-            query("example.org.", RecordType::A, None),
-            ResponseCode::Refused,
-        ),
-        (
-            query("mesos.", RecordType::AXFR, None),
-            ResponseCode::Refused,
-        ),
+        (query("example.org.", RecordType::A, None), ResponseCode::Refused),
+        (query("mesos.", RecordType::AXFR, None), ResponseCode::Refused),
     ] {
         let answer = Message::from_vec(&udp_bytes(server.at, &packet).await).unwrap();
-        assert_eq!(
-            (answer.metadata.response_code, answer.metadata.id),
-            (code, 0x4711)
-        );
+        assert_eq!((answer.metadata.response_code, answer.metadata.id), (code, 0x4711));
     }
 }
 
@@ -159,10 +106,7 @@ async fn other_names_are_forwarded_byte_for_byte() {
         packet::set_id(&mut other, packet::id(query).unwrap() ^ 1);
         Some(other)
     };
-    let (forger, good) = (
-        resolver(forged).await,
-        resolver(|query| Some(reply(query, 2, 60))).await,
-    );
+    let (forger, good) = (resolver(forged).await, resolver(|query| Some(reply(query, 2, 60))).await);
     let through = |resolvers: Vec<_>| async { server(zone([]), Upstream::fixed(resolvers)).await };
 
     let server = through(vec![failing.at, good.at]).await;
@@ -172,24 +116,12 @@ async fn other_names_are_forwarded_byte_for_byte() {
 
     let server = through(vec![dead.at, good.at]).await;
     let start = Instant::now();
-    assert_eq!(
-        ask(server.at, "example.org.", RecordType::A)
-            .await
-            .answers
-            .len(),
-        2
-    );
-    assert!(
-        start.elapsed().as_secs() < 4 && dead.asked() >= 2,
-        "asked again before it was given up"
-    );
+    assert_eq!(ask(server.at, "example.org.", RecordType::A).await.answers.len(), 2);
+    assert!(start.elapsed().as_secs() < 4 && dead.asked() >= 2, "asked again before it was given up");
 
     let server = through(vec![forger.at, failing.at]).await;
     let answer = ask(server.at, "example.org.", RecordType::A).await;
-    assert_eq!(
-        (answer.metadata.response_code, answer.answers.len()),
-        (ResponseCode::ServFail, 0)
-    );
+    assert_eq!((answer.metadata.response_code, answer.answers.len()), (ResponseCode::ServFail, 0));
 }
 
 #[tokio::test]
@@ -210,9 +142,7 @@ async fn big_resolver(udp: UdpSocket, tcp: TcpListener) {
     tokio::spawn(async move {
         let mut buffer = vec![0; 4096];
         while let Ok((length, from)) = udp.recv_from(&mut buffer).await {
-            udp.send_to(&packet::truncated(&buffer[..length]), from)
-                .await
-                .unwrap();
+            udp.send_to(&packet::truncated(&buffer[..length]), from).await.unwrap();
         }
     });
     while let Ok((mut stream, _)) = tcp.accept().await {
@@ -227,29 +157,21 @@ async fn ten_thousand_odd_packets_do_no_harm() {
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     socket.connect(server.at).await.unwrap();
     let mut random = fastrand::Rng::with_seed(53);
-    let good = query(
-        "_http._web._tcp.marathon.mesos.",
-        RecordType::SRV,
-        Some(4096),
-    );
+    let good = query("_http._web._tcp.marathon.mesos.", RecordType::SRV, Some(4096));
     let mut buffer = vec![0; 65_535];
     for round in 0..10_000 {
         let mut packet = good.clone();
         if round % 2 == 0 {
             packet = (0..random.usize(0..600)).map(|_| random.u8(..)).collect();
         } else {
-            (0..random.usize(1..6))
-                .for_each(|_| packet[random.usize(0..good.len())] = random.u8(..));
+            (0..random.usize(1..6)).for_each(|_| packet[random.usize(0..good.len())] = random.u8(..));
             packet.truncate(random.usize(0..=good.len()));
         }
         socket.send(&packet).await.unwrap();
         while socket.try_recv(&mut buffer).is_ok() {}
         if round % 100 == 0 {
             tokio::task::yield_now().await;
-            assert_eq!(
-                first(&ask(server.at, "web.marathon.mesos.", RecordType::A).await),
-                "10.0.0.1"
-            );
+            assert_eq!(first(&ask(server.at, "web.marathon.mesos.", RecordType::A).await), "10.0.0.1");
         }
     }
     for _ in 0..200 {
@@ -258,14 +180,7 @@ async fn ten_thousand_odd_packets_do_no_harm() {
         let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, &junk).await;
     }
     let mut stream = TcpStream::connect(server.at).await.unwrap();
-    write(
-        &mut stream,
-        &query("web.marathon.mesos.", RecordType::A, None),
-    )
-    .await;
-    assert_eq!(
-        first(&timeout(SOON, read(&mut stream)).await.unwrap()),
-        "10.0.0.1"
-    );
+    write(&mut stream, &query("web.marathon.mesos.", RecordType::A, None)).await;
+    assert_eq!(first(&timeout(SOON, read(&mut stream)).await.unwrap()), "10.0.0.1");
     server.stop().await;
 }

@@ -55,12 +55,16 @@ pub struct Leadership {
 /// Why a command got no outcome. Whether it took effect is then unknown, except for `NotLeader` and `Busy`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AskError {
+    /// Nothing was done: ask the leader.
     #[error("this master does not lead")]
     NotLeader,
+    /// Nothing was done: the queue is full.
     #[error("too many commands are waiting; try again")]
     Busy,
+    /// The outcome is unknown.
     #[error("the command was not confirmed in time; it may or may not have taken effect")]
     TimedOut,
+    /// The outcome is unknown; no more will come.
     #[error("this master is shutting down")]
     Closed,
 }

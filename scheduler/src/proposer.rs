@@ -29,7 +29,11 @@ const COMMIT_TIMEOUT: Duration = Duration::from_secs(10);
 type Done = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Takes commands until the channel or `shutdown` closes.
-pub async fn run(mut commands: mpsc::Receiver<Asked>, log: Handle<StateMachine>, shutdown: CancellationToken) {
+pub async fn run(
+    mut commands: mpsc::Receiver<Asked>,
+    log: Handle<StateMachine>,
+    shutdown: CancellationToken,
+) {
     let mut in_flight: FuturesUnordered<Done> = FuturesUnordered::new();
     // A command that did not fit the last entry opens the next.
     let mut held: Option<Asked> = None;
@@ -106,4 +110,3 @@ fn refuse(answers: Answers, error: &AskError) {
         let _ = answer.send(Err(error.clone()));
     }
 }
-

@@ -27,10 +27,7 @@ impl Machine for Numbers {
         if entry == b"list" {
             return Applied::List(self.0.clone());
         }
-        let number = entry[..8]
-            .try_into()
-            .map(u64::from_le_bytes)
-            .expect("the test's own entries");
+        let number = entry[..8].try_into().map(u64::from_le_bytes).expect("the test's own entries");
         assert!(self.0.insert(index, number).is_none(), "applied twice");
         Applied::At(index)
     }
@@ -42,12 +39,7 @@ impl Machine for Numbers {
     }
 
     fn restore(&mut self, _: u64, chunks: Vec<Vec<u8>>) -> Result<(), String> {
-        let number = |bytes: &[u8]| {
-            bytes
-                .try_into()
-                .map(u64::from_le_bytes)
-                .map_err(|_| "not a number")
-        };
+        let number = |bytes: &[u8]| bytes.try_into().map(u64::from_le_bytes).map_err(|_| "not a number");
         self.0.clear();
         for pair in chunks.iter().flat_map(|chunk| chunk.chunks(16)) {
             self.0.insert(number(&pair[..8])?, number(&pair[8..])?);
@@ -80,23 +72,12 @@ impl Frozen for Pairs {
 
 /// Opens the log and waits until it leads.
 async fn start(dir: &Path) -> Handle<Numbers> {
-    let snapshots = SnapshotPolicy {
-        entries: 200,
-        keep_entries: 50,
-        ..SnapshotPolicy::default()
-    };
-    let options = Options {
-        bootstrap: true,
-        snapshots,
-        ..Options::new(dir, "m1", 1, 1)
-    };
+    let snapshots = SnapshotPolicy { entries: 200, keep_entries: 50, ..SnapshotPolicy::default() };
+    let options = Options { bootstrap: true, snapshots, ..Options::new(dir, "m1", 1, 1) };
     let handle = open(options, Numbers::default()).unwrap_or_else(|error| panic!("{error}"));
     let mut status = handle.status();
     let leading = status.wait_for(|status| status.leading);
-    tokio::time::timeout(PATIENCE, leading)
-        .await
-        .expect("a single voter leads")
-        .expect("the log runs");
+    tokio::time::timeout(PATIENCE, leading).await.expect("a single voter leads").expect("the log runs");
     handle
 }
 
@@ -111,9 +92,7 @@ async fn append(dir: &Path, round: u64) {
                 let number = round << 40 | proposer << 32 | count;
                 let mut entry = number.to_le_bytes().to_vec();
                 entry.resize(8 + (count as usize * 37) % 900, 0);
-                let Ok(Applied::At(index)) = handle.propose(entry).await else {
-                    panic!("the log stopped")
-                };
+                let Ok(Applied::At(index)) = handle.propose(entry).await else { panic!("the log stopped") };
                 writeln!(std::io::stdout(), "\nack {index} {number}").expect("the parent listens");
             }
         })
@@ -127,11 +106,7 @@ fn spawn(dir: &Path, round: u32) -> Child {
     let mut command = Command::new(std::env::current_exe().expect("this test"));
     command.args(["--exact", "kills_lose_nothing_acknowledged", "--nocapture"]);
     command.env(DIRECTORY, dir).env(ROUND, round.to_string());
-    command
-        .stdout(Stdio::piped())
-        .stderr(Stdio::inherit())
-        .spawn()
-        .expect("a child")
+    command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().expect("a child")
 }
 
 fn acknowledged(line: &str) -> Option<(u64, u64)> {
@@ -187,18 +162,11 @@ fn kills_lose_nothing_acknowledged() {
         let wait_for_first = round % 2 == 1;
         let after = Duration::from_micros(source.u64(..120_000));
         let new = run_and_kill(dir.path(), round, wait_for_first, after);
-        assert!(
-            !wait_for_first || !new.is_empty(),
-            "round {round}: the child did nothing"
-        );
+        assert!(!wait_for_first || !new.is_empty(), "round {round}: the child did nothing");
         acks.extend(new);
         let found = list(dir.path());
         for (index, number) in &acks {
-            assert_eq!(
-                found.get(index),
-                Some(number),
-                "round {round}: entry {index} was acknowledged"
-            );
+            assert_eq!(found.get(index), Some(number), "round {round}: entry {index} was acknowledged");
         }
     }
     assert!(acks.len() > 500, "too little to lose: {}", acks.len());

@@ -150,10 +150,8 @@ impl FromStr for InstanceId {
 
     fn from_str(text: &str) -> Result<Self, IdError> {
         let wrong = || IdError::Instance(text.to_owned());
-        let (safe, uuid) = text
-            .rsplit_once(".instance-")
-            .or_else(|| text.rsplit_once(".marathon-"))
-            .ok_or_else(wrong)?;
+        let (safe, uuid) =
+            text.rsplit_once(".instance-").or_else(|| text.rsplit_once(".marathon-")).ok_or_else(wrong)?;
         Ok(Self { app: app_of_safe_path(safe).ok_or_else(wrong)?, uuid: uuid.parse().map_err(|_| wrong())? })
     }
 }
@@ -278,12 +276,9 @@ macro_rules! serde_as_text_or_parts {
     };
 }
 
-serde_as_text_or_parts!(
-    InstanceId,
-    (AppId, Uuid),
-    |id| (id.app.clone(), id.uuid),
-    |(app, uuid)| InstanceId { app, uuid }
-);
+serde_as_text_or_parts!(InstanceId, (AppId, Uuid), |id| (id.app.clone(), id.uuid), |(app, uuid)| {
+    InstanceId { app, uuid }
+});
 serde_as_text_or_parts!(
     TaskId,
     (AppId, Uuid, u32),
@@ -315,7 +310,12 @@ mod tests {
         let id = AppId::parse("/shop/prod/api").unwrap();
         assert_eq!(id.safe_path(), "shop_prod_api");
         assert_eq!(id.mesos_name(), "api.prod.shop");
-        assert!(id.is_below("/shop") && id.is_below("/") && !id.is_below("/sho") && !id.is_below("/shop/prod/api"));
+        assert!(
+            id.is_below("/shop")
+                && id.is_below("/")
+                && !id.is_below("/sho")
+                && !id.is_below("/shop/prod/api")
+        );
     }
 
     #[test]
@@ -323,7 +323,9 @@ mod tests {
         let text = format!("shop_api.instance-{UUID}._app.3");
         let id: TaskId = text.parse().unwrap();
         assert_eq!((id.app().as_str(), id.incarnation, id.to_string()), ("/shop/api", 3, text));
-        for old in [format!("shop_api.{UUID}"), format!("shop_api.marathon-{UUID}"), format!("shop_api.{UUID}.2")] {
+        for old in
+            [format!("shop_api.{UUID}"), format!("shop_api.marathon-{UUID}"), format!("shop_api.{UUID}.2")]
+        {
             assert_eq!(old.parse::<TaskId>().unwrap().app().as_str(), "/shop/api", "{old}");
         }
         for wrong in ["", "x", "a.b", "a.instance-x._app.1", &format!("A.instance-{UUID}._app.1")] {

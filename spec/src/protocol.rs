@@ -41,7 +41,7 @@ pub struct Fence {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum AgentMessage {
     /// Opens the session.
-    Hello(Hello),
+    Hello(Box<Hello>),
     /// News of tasks, in order of `seq`.
     Status(Vec<TaskReport>),
     /// Measured use, every few seconds; also serves as a beat.
@@ -49,9 +49,19 @@ pub enum AgentMessage {
     /// Nothing to say, still here.
     Beat,
     /// Part of a log asked for by [`MasterMessage::OpenLog`].
-    LogData { stream: u64, data: Vec<u8> },
+    LogData {
+        /// The stream of the request.
+        stream: u64,
+        /// Bytes as the task wrote them.
+        data: Vec<u8>,
+    },
     /// No more of that log; `error` when it could not be read.
-    LogEnd { stream: u64, error: Option<String> },
+    LogEnd {
+        /// The stream of the request.
+        stream: u64,
+        /// Why it could not be read.
+        error: Option<String>,
+    },
 }
 
 /// Who the agent is and what it has.
@@ -212,19 +222,33 @@ pub enum MasterMessage {
     /// The session stands.
     Welcome(Welcome),
     /// It does not, and will not until a person does something.
-    Refused { reason: String },
+    Refused {
+        /// What a person has to do about it.
+        reason: String,
+    },
     /// What should run.
     Wanted(Wanted),
     /// All reports up to this sequence number are in the replicated state.
-    Acknowledged { seq: u64 },
+    Acknowledged {
+        /// The last one.
+        seq: u64,
+    },
     /// Answer to a beat.
     Beat,
     /// Send a task's log.
     OpenLog(OpenLog),
     /// Nobody reads that log any more.
-    CloseLog { stream: u64 },
+    CloseLog {
+        /// Which.
+        stream: u64,
+    },
     /// That many more parts of the log may be sent: its reader has taken as many.
-    MoreLog { stream: u64, parts: u32 },
+    MoreLog {
+        /// Which.
+        stream: u64,
+        /// How many more.
+        parts: u32,
+    },
 }
 
 /// Answer to [`Hello`].
@@ -298,7 +322,9 @@ pub struct OpenLog {
 /// Standard output or standard error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LogFile {
+    /// Standard output.
     Stdout,
+    /// Standard error.
     Stderr,
 }
 

@@ -13,25 +13,16 @@ use serde_json::{Map, Value, json};
 /// Every document of the conformance suite, good and bad: the seeds of mutation.
 static DOCUMENTS: LazyLock<Vec<Value>> = LazyLock::new(|| {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/conformance/marathon");
-    let mut paths: Vec<_> = std::fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
+    let mut paths: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
-    let documents = paths
-        .iter()
-        .filter(|path| path.extension().is_some_and(|end| end == "json"));
-    documents
-        .map(|path| serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap())
-        .collect()
+    let documents = paths.iter().filter(|path| path.extension().is_some_and(|end| end == "json"));
+    documents.map(|path| serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()).collect()
 });
 
 /// The names of all fields anywhere in the documents, so that random objects look like apps.
 static FIELDS: LazyLock<Vec<String>> = LazyLock::new(|| {
     let mut names = Vec::new();
-    DOCUMENTS
-        .iter()
-        .for_each(|document| collect_names(document, &mut names));
+    DOCUMENTS.iter().for_each(|document| collect_names(document, &mut names));
     names.sort();
     names.dedup();
     names
@@ -127,18 +118,10 @@ fn mutate(value: &mut Value, turns: &[prop::sample::Index], with: Value) {
 /// A document out of the suite with fields of another one laid over it, then changed at some places.
 fn mutant() -> impl Strategy<Value = Value> {
     let document = || prop::sample::select(&**DOCUMENTS);
-    let change = (
-        prop::collection::vec(any::<prop::sample::Index>(), 1..5),
-        json_value(),
-    );
+    let change = (prop::collection::vec(any::<prop::sample::Index>(), 1..5), json_value());
     let borrowed = prop::collection::vec(any::<prop::sample::Index>(), 0..4);
-    (
-        document(),
-        document(),
-        borrowed,
-        prop::collection::vec(change, 0..3),
-    )
-        .prop_map(|(mut document, donor, borrowed, changes)| {
+    (document(), document(), borrowed, prop::collection::vec(change, 0..3)).prop_map(
+        |(mut document, donor, borrowed, changes)| {
             let fields: Vec<(&String, &Value)> = donor.as_object().unwrap().iter().collect();
             for index in borrowed {
                 let (name, field) = fields[index.index(fields.len())];
@@ -148,47 +131,25 @@ fn mutant() -> impl Strategy<Value = Value> {
                 mutate(&mut document, &turns, with);
             }
             document
-        })
+        },
+    )
 }
 
 fn assert_stable(app: &App, features: &Features) {
     let shown = serde_json::to_value(app).unwrap();
-    assert_eq!(
-        &serde_json::from_value::<App>(shown.clone()).unwrap(),
-        app,
-        "read back"
-    );
+    assert_eq!(&serde_json::from_value::<App>(shown.clone()).unwrap(), app, "read back");
     let document = AppDocument(app.clone().into());
     let bytes = postcard::to_stdvec(&document).unwrap();
-    assert_eq!(
-        postcard::from_bytes::<AppDocument>(&bytes).unwrap(),
-        document,
-        "stored"
-    );
-    let again =
-        create(&shown, features).unwrap_or_else(|error| panic!("posting again: {error}\n{shown}"));
+    assert_eq!(postcard::from_bytes::<AppDocument>(&bytes).unwrap(), document, "stored");
+    let again = create(&shown, features).unwrap_or_else(|error| panic!("posting again: {error}\n{shown}"));
     assert_eq!(&again, app, "posted again");
-    let kept = App {
-        executor_resources: None,
-        resource_limits: None,
-        ..app.clone()
-    };
-    assert_eq!(
-        update(app, &json!({}), features),
-        Ok(Update::Define(Box::new(kept))),
-        "nothing updated"
-    );
+    let kept = App { executor_resources: None, resource_limits: None, ..app.clone() };
+    assert_eq!(update(app, &json!({}), features), Ok(Update::Define(Box::new(kept))), "nothing updated");
 }
 
 fn assert_told(violations: &Violations) {
     assert!(!violations.list.is_empty(), "refused without a reason");
-    assert!(
-        violations
-            .list
-            .iter()
-            .all(|violation| violation.path.starts_with('/')),
-        "{violations}"
-    );
+    assert!(violations.list.iter().all(|violation| violation.path.starts_with('/')), "{violations}");
 }
 
 proptest! {

@@ -16,10 +16,7 @@ fn app(fields: Value) -> Value {
 }
 
 fn all_features() -> Features {
-    Features {
-        enabled: KNOWN.iter().map(|name| (*name).to_owned()).collect(),
-        ..Features::default()
-    }
+    Features { enabled: KNOWN.iter().map(|name| (*name).to_owned()).collect(), ..Features::default() }
 }
 
 fn refused(document: &Value) -> Violations {
@@ -32,23 +29,13 @@ fn refused(document: &Value) -> Violations {
 /// Each line: the fields that break a rule, the path and the whole text of the answer.
 #[test]
 fn every_rule_answers_with_its_path_and_text() {
-    let path = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../tests/conformance/app-rules.jsonl"
-    );
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/conformance/app-rules.jsonl");
     let text = std::fs::read_to_string(path).unwrap();
-    let rules: Vec<Value> = text
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
+    let rules: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert!(rules.len() >= 76, "{} rules", rules.len());
     for rule in rules {
         let violations = refused(&app(rule["fields"].clone()));
-        assert_eq!(
-            violations.malformed,
-            rule["malformed"] == true,
-            "{rule}: {violations}"
-        );
+        assert_eq!(violations.malformed, rule["malformed"] == true, "{rule}: {violations}");
         let mut list = violations.list.iter();
         let told = list.any(|told| rule["path"] == told.path && rule["message"] == told.message);
         assert!(told, "{rule}: {violations}");
@@ -57,10 +44,9 @@ fn every_rule_answers_with_its_path_and_text() {
 
 #[test]
 fn texts_have_ends() {
-    for fields in [
-        json!({"fetch": [{"uri": "x".repeat(1025)}]}),
-        json!({"networks": [{"name": "a".repeat(64)}]}),
-    ] {
+    for fields in
+        [json!({"fetch": [{"uri": "x".repeat(1025)}]}), json!({"networks": [{"name": "a".repeat(64)}]})]
+    {
         assert_eq!(refused(&app(fields)).list[0].message, "error.maxLength");
     }
     assert!(refused(&json!([])).malformed);
@@ -69,66 +55,35 @@ fn texts_have_ends() {
 #[test]
 fn features_that_are_off_are_named() {
     let off = create(&app(json!({"gpus": 1})), &Features::default()).unwrap_err();
-    let message =
-        "Feature gpu_resources is not enabled. Enable with --enable_features gpu_resources)";
+    let message = "Feature gpu_resources is not enabled. Enable with --enable_features gpu_resources)";
     assert_eq!(off.list[0].message, message);
     let secret = app(json!({"env": {"A": {"secret": "s"}}, "secrets": {"s": {"source": "x"}}}));
     let off = create(&secret, &Features::default()).unwrap_err();
-    assert!(
-        off.list.iter().any(|violation| violation.path == "/env"),
-        "{off}"
-    );
+    assert!(off.list.iter().any(|violation| violation.path == "/env"), "{off}");
 }
 
 #[test]
 fn all_wrong_fields_are_told_at_once() {
-    let violations =
-        refused(&json!({"cpus": "1", "mem": [], "ports": [true, "x"], "instances": 0.5}));
-    let paths: Vec<&str> = violations
-        .list
-        .iter()
-        .map(|violation| violation.path.as_str())
-        .collect();
-    assert_eq!(
-        paths,
-        [
-            "/id",
-            "/cpus",
-            "/instances",
-            "/mem",
-            "/ports(0)",
-            "/ports(1)"
-        ]
-    );
-    let answer = refused(&app(
-        json!({"cmd": "x", "constraints": [["a"], ["", "LIKE"]], "role": "b"}),
-    ));
-    assert_eq!(
-        answer.to_json()["details"].as_array().unwrap().len(),
-        4,
-        "{answer}"
-    );
+    let violations = refused(&json!({"cpus": "1", "mem": [], "ports": [true, "x"], "instances": 0.5}));
+    let paths: Vec<&str> = violations.list.iter().map(|violation| violation.path.as_str()).collect();
+    assert_eq!(paths, ["/id", "/cpus", "/instances", "/mem", "/ports(0)", "/ports(1)"]);
+    let answer = refused(&app(json!({"cmd": "x", "constraints": [["a"], ["", "LIKE"]], "role": "b"})));
+    assert_eq!(answer.to_json()["details"].as_array().unwrap().len(), 4, "{answer}");
 }
 
 #[test]
 fn what_is_wrong_a_thousand_times_is_told_briefly() {
     let ports: Vec<Value> = (0..100_000).map(|_| json!("x")).collect();
     assert_eq!(refused(&app(json!({"ports": ports}))).list.len(), 1000);
-    let mappings: Vec<Value> = (0..5_000)
-        .map(|_| json!({"networkNames": ["nope"]}))
-        .collect();
+    let mappings: Vec<Value> = (0..5_000).map(|_| json!({"networkNames": ["nope"]})).collect();
     let container = json!({"type": "MESOS", "portMappings": mappings});
-    let violations = refused(&app(
-        json!({"networks": [{"name": "a"}], "container": container}),
-    ));
+    let violations = refused(&app(json!({"networks": [{"name": "a"}], "container": container})));
     assert_eq!(violations.list.len(), 1000);
 }
 
 #[test]
 fn deprecated_fields_become_what_replaced_them() {
-    let shown = |fields: Value| {
-        serde_json::to_value(create(&app(fields), &all_features()).unwrap()).unwrap()
-    };
+    let shown = |fields: Value| serde_json::to_value(create(&app(fields), &all_features()).unwrap()).unwrap();
     let app = shown(json!({"ports": [8080, 0], "uris": ["http://h/a.tgz", "http://h/b"]}));
     assert_eq!(
         app["portDefinitions"],
@@ -138,10 +93,8 @@ fn deprecated_fields_become_what_replaced_them() {
     );
     assert_eq!(app["fetch"][0]["extract"], true);
     assert_eq!(app["fetch"][1]["extract"], false);
-    let app = shown(
-        json!({"container": {"docker": {"image": "i", "network": "bridge",
-        "portMappings": [{"containerPort": 80}]}}}),
-    );
+    let app = shown(json!({"container": {"docker": {"image": "i", "network": "bridge",
+        "portMappings": [{"containerPort": 80}]}}}));
     assert_eq!(app["networks"], json!([{"mode": "container/bridge"}]));
     assert_eq!(
         app["container"]["portMappings"],
@@ -149,14 +102,9 @@ fn deprecated_fields_become_what_replaced_them() {
             {"containerPort": 80, "hostPort": 0, "labels": {}, "protocol": "tcp", "servicePort": 0}
         ])
     );
-    let app = shown(
-        json!({"ipAddress": {"networkName": "net", "labels": {"a": "b"},
-        "discovery": {"ports": [{"number": 80, "name": "http", "protocol": "UDP"}]}}}),
-    );
-    assert_eq!(
-        app["networks"],
-        json!([{"mode": "container", "name": "net", "labels": {"a": "b"}}])
-    );
+    let app = shown(json!({"ipAddress": {"networkName": "net", "labels": {"a": "b"},
+        "discovery": {"ports": [{"number": 80, "name": "http", "protocol": "UDP"}]}}}));
+    assert_eq!(app["networks"], json!([{"mode": "container", "name": "net", "labels": {"a": "b"}}]));
     assert_eq!(
         app["container"],
         json!({"type": "MESOS", "volumes": [], "portMappings": [
@@ -169,15 +117,9 @@ fn deprecated_fields_become_what_replaced_them() {
 
 #[test]
 fn defaults_follow_the_network_mode_and_the_volumes() {
-    let shown = |fields: Value| {
-        serde_json::to_value(create(&app(fields), &all_features()).unwrap()).unwrap()
-    };
-    let host =
-        shown(json!({"healthChecks": [{}, {"protocol": "COMMAND", "command": {"value": "true"}}]}));
-    assert_eq!(
-        host["portDefinitions"],
-        json!([{"name": "default", "port": 0, "protocol": "tcp"}])
-    );
+    let shown = |fields: Value| serde_json::to_value(create(&app(fields), &all_features()).unwrap()).unwrap();
+    let host = shown(json!({"healthChecks": [{}, {"protocol": "COMMAND", "command": {"value": "true"}}]}));
+    assert_eq!(host["portDefinitions"], json!([{"name": "default", "port": 0, "protocol": "tcp"}]));
     assert_eq!(host["healthChecks"][0]["portIndex"], 0);
     assert_eq!(host["healthChecks"][0]["ignoreHttp1xx"], false);
     assert!(host["healthChecks"][1].get("portIndex").is_none());
@@ -192,16 +134,8 @@ fn defaults_follow_the_network_mode_and_the_volumes() {
                 "servicePort": 0}
         ])
     );
-    let padded = shown(
-        json!({"networks": [{"name": "n"}], "ports": [1, 2], "container": {"type": "MESOS"}}),
-    );
-    assert_eq!(
-        padded["container"]["portMappings"]
-            .as_array()
-            .unwrap()
-            .len(),
-        2
-    );
+    let padded = shown(json!({"networks": [{"name": "n"}], "ports": [1, 2], "container": {"type": "MESOS"}}));
+    assert_eq!(padded["container"]["portMappings"].as_array().unwrap().len(), 2);
     let none = shown(json!({"ports": []}));
     assert_eq!(none["portDefinitions"], json!([]));
     let volume = json!({"containerPath": "p", "mode": "RW", "persistent": {"size": 1}});
@@ -209,15 +143,9 @@ fn defaults_follow_the_network_mode_and_the_volumes() {
         "container": {"type": "MESOS", "volumes": [volume]}});
     let resident = shown(resident);
     assert_eq!(resident["unreachableStrategy"], "disabled");
-    assert_eq!(
-        resident["upgradeStrategy"],
-        json!({"maximumOverCapacity": 0, "minimumHealthCapacity": 0.5})
-    );
+    assert_eq!(resident["upgradeStrategy"], json!({"maximumOverCapacity": 0, "minimumHealthCapacity": 0.5}));
     assert_eq!(resident["residency"]["taskLostBehavior"], "WAIT_FOREVER");
-    assert_eq!(
-        resident["container"]["volumes"][0]["persistent"]["type"],
-        "root"
-    );
+    assert_eq!(resident["container"]["volumes"][0]["persistent"]["type"], "root");
 }
 
 #[test]
@@ -229,23 +157,14 @@ fn numbers_nulls_and_names_are_taken_as_clients_send_them() {
     let document: Value = serde_json::from_str(document).unwrap();
     let app = create(&document, &all_features()).unwrap();
     let shown = serde_json::to_string(&app).unwrap();
-    assert!(
-        shown.contains(r#""instances":3,"#) && shown.contains(r#""cpus":0,"#),
-        "{shown}"
-    );
-    assert!(
-        shown.contains(r#""mem":32.5,"#)
-            && shown.contains(r#""constraints":[["hostname","UNIQUE"]]"#)
-    );
+    assert!(shown.contains(r#""instances":3,"#) && shown.contains(r#""cpus":0,"#), "{shown}");
+    assert!(shown.contains(r#""mem":32.5,"#) && shown.contains(r#""constraints":[["hostname","UNIQUE"]]"#));
     assert_eq!(app.id.as_str(), "/foo/bar");
     assert_eq!(app.dependencies, ["/db", "/x"]);
     assert_eq!(app.version.millis(), 0);
-    let inside = create_in(
-        &json!({"id": "web", "cmd": "ab", "dependencies": ["db", "/c"]}),
-        "/shop",
-        &all_features(),
-    )
-    .unwrap();
+    let inside =
+        create_in(&json!({"id": "web", "cmd": "ab", "dependencies": ["db", "/c"]}), "/shop", &all_features())
+            .unwrap();
     assert_eq!(inside.id.as_str(), "/shop/web");
     assert_eq!(inside.dependencies, ["/shop/db", "/c"]);
 }
@@ -268,13 +187,7 @@ fn csi_volumes_keep_their_options() {
     );
     let violations = refused(&csi(json!({"pluginName": "nfs"})));
     let path = "/container/volumes(0)/external/options/capability";
-    assert!(
-        violations
-            .list
-            .iter()
-            .any(|violation| violation.path == path),
-        "{violations}"
-    );
+    assert!(violations.list.iter().any(|violation| violation.path == path), "{violations}");
 }
 
 /// Documents of a megabyte whose parts must not be compared each with each: quadratic work would take
@@ -298,8 +211,7 @@ fn large_documents_are_answered() {
             assert!(violations.list.len() <= 1000);
         }
     }
-    let patterns: Vec<Value> = (0..32)
-        .map(|n| json!([format!("f{n}"), "LIKE", r"\w{40}(a{30}){30}"]))
-        .collect();
+    let patterns: Vec<Value> =
+        (0..32).map(|n| json!([format!("f{n}"), "LIKE", r"\w{40}(a{30}){30}"])).collect();
     refused(&app(json!({"constraints": patterns})));
 }

@@ -12,23 +12,18 @@ use serde_json::{Value, json};
 const CASES: usize = 178;
 
 fn folder(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../tests")
-        .join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests").join(name)
 }
 
 fn read(path: &Path) -> Value {
-    let text =
-        std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 fn cases() -> Vec<(Value, Value)> {
     let folder = folder("conformance/marathon");
     let index = std::fs::read_to_string(folder.join("index.jsonl")).unwrap();
-    let cases = index
-        .lines()
-        .map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let cases = index.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     let with_document = |case: Value| {
         let document = read(&folder.join(case["file"].as_str().unwrap()));
         (case, document)
@@ -42,9 +37,7 @@ fn features(case: &Value) -> Features {
     let enabled = requires["enable_features"].as_array().into_iter().flatten();
     let defaults = Features::default();
     Features {
-        enabled: enabled
-            .map(|name| name.as_str().unwrap().to_owned())
-            .collect(),
+        enabled: enabled.map(|name| name.as_str().unwrap().to_owned()).collect(),
         default_role: text("mesos_role").unwrap_or(defaults.default_role.clone()),
         default_network_name: text("default_network_name"),
         ..defaults
@@ -55,9 +48,7 @@ fn features(case: &Value) -> Features {
 fn judge(case: &Value, outcome: &Result<App, Violations>) -> Option<String> {
     match (case["expect"].as_str(), outcome) {
         (Some("valid"), Ok(app)) => {
-            let wanted = case["result_id"]
-                .as_str()
-                .filter(|id| *id != app.id.as_str())?;
+            let wanted = case["result_id"].as_str().filter(|id| *id != app.id.as_str())?;
             Some(format!("the id is {}, wanted {wanted}", app.id))
         }
         (Some("valid"), Err(violations)) => Some(format!("refused: {violations}")),
@@ -71,10 +62,7 @@ fn refusal(case: &Value, violations: &Violations) -> Option<String> {
     if class != violations.headline() {
         return Some(format!("wanted {class}: {violations}"));
     }
-    let (path, message) = (
-        case["expect_path"].as_str(),
-        case["expect_message"].as_str(),
-    );
+    let (path, message) = (case["expect_path"].as_str(), case["expect_message"].as_str());
     let fits = violations.list.iter().any(|violation| {
         path.is_none_or(|path| violation.path == path)
             && message.is_none_or(|message| violation.message.contains(message))
@@ -93,12 +81,7 @@ fn every_case_ends_as_in_marathon() {
             judge(case, &outcome).map(|wrong| format!("{}: {wrong}", case["file"]))
         })
         .collect();
-    assert!(
-        wrong.is_empty(),
-        "{} cases differ:\n{}",
-        wrong.len(),
-        wrong.join("\n")
-    );
+    assert!(wrong.is_empty(), "{} cases differ:\n{}", wrong.len(), wrong.join("\n"));
 }
 
 #[test]
@@ -111,19 +94,13 @@ fn what_is_shown_can_be_posted_again_and_stays_the_same() {
             continue;
         };
         let shown = serde_json::to_value(&app).unwrap();
-        let again =
-            create(&shown, &features).unwrap_or_else(|error| panic!("{}: {error}", case["file"]));
+        let again = create(&shown, &features).unwrap_or_else(|error| panic!("{}: {error}", case["file"]));
         assert_eq!(app, again, "{}", case["file"]);
         let read: App = serde_json::from_value(shown).unwrap();
         assert_eq!(app, read, "{}", case["file"]);
         let document = AppDocument(app.into());
         let bytes = postcard::to_stdvec(&document).unwrap();
-        assert_eq!(
-            document,
-            postcard::from_bytes(&bytes).unwrap(),
-            "{}",
-            case["file"]
-        );
+        assert_eq!(document, postcard::from_bytes(&bytes).unwrap(), "{}", case["file"]);
     }
 }
 
@@ -140,11 +117,7 @@ fn nothing_shown_is_null_or_deprecated() {
         }
         let docker = &shown["container"]["docker"];
         for field in ["network", "portMappings", "credential"] {
-            assert!(
-                docker.get(field).is_none(),
-                "{}: docker.{field}",
-                case["file"]
-            );
+            assert!(docker.get(field).is_none(), "{}: docker.{field}", case["file"]);
         }
     }
 }
@@ -153,9 +126,7 @@ fn assert_no_null(value: &Value, file: &Value) {
     match value {
         Value::Null => panic!("{file}: null"),
         Value::Array(items) => items.iter().for_each(|item| assert_no_null(item, file)),
-        Value::Object(fields) => fields
-            .values()
-            .for_each(|field| assert_no_null(field, file)),
+        Value::Object(fields) => fields.values().for_each(|field| assert_no_null(field, file)),
         _ => {}
     }
 }

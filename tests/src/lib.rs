@@ -30,7 +30,9 @@ impl ProbeImage {
     /// Makes it; `name` keeps tests apart.
     pub fn new(name: &str) -> anyhow::Result<Self> {
         if let Err(why) = docker::answers() {
-            bail!("no Docker Engine answers ({why}): run the tests with `cargo xtask test`, which starts one");
+            bail!(
+                "no Docker Engine answers ({why}): run the tests with `cargo xtask test`, which starts one"
+            );
         }
         let image = format!("gantry-test/{name}:latest");
         docker::image(&image, &programs()?.join("probe"))?;
@@ -85,7 +87,8 @@ pub fn remove_all(cluster: &Cluster) -> anyhow::Result<()> {
     call(cluster, "DELETE", "/v2/groups?force=true", &Value::Null)?;
     wait_for("all tasks to end", || {
         let tasks = get(cluster, "/v2/agents")?;
-        let left: u64 = tasks["agents"].as_array().into_iter().flatten().filter_map(|a| a["taskCount"].as_u64()).sum();
+        let left: u64 =
+            tasks["agents"].as_array().into_iter().flatten().filter_map(|a| a["taskCount"].as_u64()).sum();
         Ok(left == 0)
     })
 }

@@ -20,7 +20,12 @@ fn last_failure(cluster: &Cluster, app: &str) -> anyhow::Result<(String, String)
 
 fn ids(cluster: &Cluster) -> anyhow::Result<Vec<String>> {
     let tasks = get(cluster, "/v2/apps/steady/tasks")?;
-    Ok(tasks["tasks"].as_array().into_iter().flatten().filter_map(|t| t["id"].as_str().map(str::to_owned)).collect())
+    Ok(tasks["tasks"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|t| t["id"].as_str().map(str::to_owned))
+        .collect())
 }
 
 #[test]
@@ -36,14 +41,16 @@ fn bad_documents_change_nothing() -> anyhow::Result<()> {
     assert_eq!((status, &answer["message"]), (400, &json!("Invalid JSON")), "truncated: {answer}");
     let (status, answer) = post(&cluster, b"")?;
     assert_eq!((status, &answer["message"]), (400, &json!("Please specify data in JSON format")), "{answer}");
-    let nested = format!("{{\"id\":\"/a\",\"cmd\":\"x x\",\"labels\":{}{}}}", "[".repeat(100), "]".repeat(100));
+    let nested =
+        format!("{{\"id\":\"/a\",\"cmd\":\"x x\",\"labels\":{}{}}}", "[".repeat(100), "]".repeat(100));
     let (status, answer) = post(&cluster, nested.as_bytes())?;
     assert_eq!(status, 422, "a hundred nested arrays: {answer}");
     let (status, answer) = post(&cluster, "[".repeat(100_000).as_bytes())?;
     assert_eq!(status, 400, "endless nesting: {answer}");
     let (status, answer) = post(&cluster, br#"{"id": 7, "cmd": [], "cpus": "many", "instances": -1}"#)?;
     assert_eq!((status, &answer["message"]), (422, &json!("Invalid JSON")), "{answer}");
-    let paths: Vec<_> = answer["details"].as_array().into_iter().flatten().map(|one| one["path"].clone()).collect();
+    let paths: Vec<_> =
+        answer["details"].as_array().into_iter().flatten().map(|one| one["path"].clone()).collect();
     for path in ["/id", "/cmd", "/cpus", "/instances"] {
         assert!(paths.contains(&json!(path)), "{path} is named: {answer}");
     }
@@ -98,7 +105,10 @@ fn what_cannot_run_says_why() -> anyhow::Result<()> {
         Ok(state == "TASK_FAILED" && message.contains('3'))
     })?;
     let output = cluster.clusterctl(&["logs", "/ends"]).output()?;
-    assert!(String::from_utf8_lossy(&output.stdout).contains("ending with 3"), "the log of a task that ended");
+    assert!(
+        String::from_utf8_lossy(&output.stdout).contains("ending with 3"),
+        "the log of a task that ended"
+    );
 
     let port = json!({"id": "/port", "cmd": "sleep 1000", "cpus": 0.01, "mem": 16, "requirePorts": true,
         "portDefinitions": [{"port": 9999}]});

@@ -18,7 +18,8 @@ fn folder() -> PathBuf {
 
 /// Cases by what they require.
 fn cases() -> anyhow::Result<BTreeMap<String, Vec<Value>>> {
-    let index = std::fs::read_to_string(folder().join("index.jsonl")).context("the index of the documents")?;
+    let index =
+        std::fs::read_to_string(folder().join("index.jsonl")).context("the index of the documents")?;
     let mut by_needs: BTreeMap<String, Vec<Value>> = BTreeMap::new();
     for line in index.lines() {
         let case: Value = serde_json::from_str(line)?;
@@ -71,7 +72,11 @@ fn judge(address: &str, case: &Value) -> anyhow::Result<Option<String>> {
         }
         let Some(id) = case["result_id"].as_str() else { return Ok(None) };
         let found = http::tcp(address, "GET", &format!("/v2/apps{id}"), &[])?;
-        return if found.status == 200 { Ok(None) } else { wrong(format!("GET {id} answers {}", found.status)) };
+        return if found.status == 200 {
+            Ok(None)
+        } else {
+            wrong(format!("GET {id} answers {}", found.status))
+        };
     }
     let status = case["http_status"].as_u64().unwrap_or(422);
     if u64::from(answer.status) != status {
@@ -81,7 +86,8 @@ fn judge(address: &str, case: &Value) -> anyhow::Result<Option<String>> {
         return wrong(format!("no message {message:?}"));
     }
     let details: Value = serde_json::from_str(&answer.body)?;
-    let paths: Vec<&Value> = details["details"].as_array().into_iter().flatten().map(|one| &one["path"]).collect();
+    let paths: Vec<&Value> =
+        details["details"].as_array().into_iter().flatten().map(|one| &one["path"]).collect();
     match &case["expect_path"] {
         Value::Null => Ok(None),
         path if paths.contains(&path) => Ok(None),
@@ -92,9 +98,10 @@ fn judge(address: &str, case: &Value) -> anyhow::Result<Option<String>> {
 fn said(body: &str, message: &str) -> bool {
     let details: Value = serde_json::from_str(body).unwrap_or(Value::Null);
     let errors = details["details"].as_array().into_iter().flatten();
-    errors.flat_map(|one| one["errors"].as_array().into_iter().flatten()).any(|error| {
-        error.as_str().is_some_and(|error| error.contains(message))
-    }) || body.contains(message)
+    errors
+        .flat_map(|one| one["errors"].as_array().into_iter().flatten())
+        .any(|error| error.as_str().is_some_and(|error| error.contains(message)))
+        || body.contains(message)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -15,7 +15,9 @@ fn names_follow_tasks() -> anyhow::Result<()> {
     wait_until_running(&cluster, "shop/prod/api", 1)?;
     let tasks = get(&cluster, "/v2/apps/shop/prod/api/tasks")?;
     let port = tasks["tasks"][0]["ports"][0].as_u64();
-    for owner in ["api-prod-shop.marathon.mesos", "api.prod.shop.marathon.mesos", "API-prod-shop.Marathon.mesos"] {
+    for owner in
+        ["api-prod-shop.marathon.mesos", "api.prod.shop.marathon.mesos", "API-prod-shop.Marathon.mesos"]
+    {
         assert_eq!(name::address(cluster.dns, owner)?.to_string(), "127.0.0.1", "{owner}");
     }
     for owner in ["_api-prod-shop._tcp.marathon.mesos", "_http._api-prod-shop._tcp.marathon.mesos"] {

@@ -45,8 +45,10 @@ impl Site {
 
     fn master(&self) -> anyhow::Result<Daemon> {
         let local = |port: u16| format!("127.0.0.1:{port}");
-        let (http, rpc, dns, data) = (local(self.http), local(self.rpc), local(self.dns), self.path("master"));
-        let args = ["master", "--name", "m1", "--data-dir", &data, "--bootstrap", "--http", &http, "--rpc", &rpc];
+        let (http, rpc, dns, data) =
+            (local(self.http), local(self.rpc), local(self.dns), self.path("master"));
+        let args =
+            ["master", "--name", "m1", "--data-dir", &data, "--bootstrap", "--http", &http, "--rpc", &rpc];
         self.daemon("master.log", &[&args[..], &["--dns", &dns]].concat())
     }
 
@@ -67,7 +69,8 @@ impl Site {
     /// Ids and start times of the running tasks.
     fn running(&self) -> anyhow::Result<BTreeSet<(String, String)>> {
         let tasks = self.call("GET", "/v2/tasks", &Value::Null)?;
-        let running = tasks["tasks"].as_array().into_iter().flatten().filter(|task| task["state"] == "TASK_RUNNING");
+        let running =
+            tasks["tasks"].as_array().into_iter().flatten().filter(|task| task["state"] == "TASK_RUNNING");
         Ok(running.map(|task| (task["id"].to_string(), task["startedAt"].to_string())).collect())
     }
 

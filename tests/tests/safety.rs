@@ -34,8 +34,19 @@ fn listening_beyond_loopback_takes_a_word() -> anyhow::Result<()> {
 fn an_empty_directory_is_no_cluster() -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
     let data = dir.path().join("m").display().to_string();
-    let output = clusterctl(&["master", "--name", "m", "--data-dir", &data, "--http", "127.0.0.1:0", "--rpc",
-        "127.0.0.1:0", "--dns", "127.0.0.1:0"])?;
+    let output = clusterctl(&[
+        "master",
+        "--name",
+        "m",
+        "--data-dir",
+        &data,
+        "--http",
+        "127.0.0.1:0",
+        "--rpc",
+        "127.0.0.1:0",
+        "--dns",
+        "127.0.0.1:0",
+    ])?;
     refused(&output, &["--bootstrap"]);
     Ok(())
 }

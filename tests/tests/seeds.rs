@@ -16,7 +16,8 @@ fn document(name: &str, image: &str, host_path: &Path) -> anyhow::Result<Value> 
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("seeds").join(format!("{name}.json"));
     let text = std::fs::read_to_string(&file).with_context(|| file.display().to_string())?;
     let text = text.replace("registry.aliyuncs.com/xlvector/sw2v", image);
-    let text = text.replace("\"hostPath\": \"/mnt/dcos\"", &format!("\"hostPath\": \"{}\"", host_path.display()));
+    let text =
+        text.replace("\"hostPath\": \"/mnt/dcos\"", &format!("\"hostPath\": \"{}\"", host_path.display()));
     Ok(serde_json::from_str(&text)?)
 }
 

@@ -22,7 +22,10 @@ pub fn must(command: &mut Command) -> anyhow::Result<()> {
     let name = command.get_program().to_string_lossy().into_owned();
     let status = command.status().with_context(|| format!("cannot run {name}"))?;
     if !status.success() {
-        bail!("{name} {} failed ({status})", command.get_args().map(|arg| arg.to_string_lossy()).collect::<Vec<_>>().join(" "));
+        bail!(
+            "{name} {} failed ({status})",
+            command.get_args().map(|arg| arg.to_string_lossy()).collect::<Vec<_>>().join(" ")
+        );
     }
     Ok(())
 }
@@ -52,7 +55,9 @@ pub fn build(packages: &[&str], profile: Profile) -> anyhow::Result<PathBuf> {
 
 /// Where programs of a profile are. This program lies in `<target>/<triple>/debug` itself.
 pub fn programs(profile: Profile) -> PathBuf {
-    let own = std::env::current_exe().ok().and_then(|exe| exe.parent().and_then(Path::parent).map(Path::to_path_buf));
+    let own = std::env::current_exe()
+        .ok()
+        .and_then(|exe| exe.parent().and_then(Path::parent).map(Path::to_path_buf));
     let folder = if profile == Profile::Release { "release" } else { "debug" };
     own.unwrap_or_else(|| root().join("target")).join(folder)
 }

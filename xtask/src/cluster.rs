@@ -47,7 +47,15 @@ impl Cluster {
         let log = scratch.join("clusterctl.log");
         let file = std::fs::File::options().create(true).append(true).open(&log)?;
         let mut command = Command::new(&clusterctl);
-        command.args(["dev", "--runtime", dev.runtime, "--http", &http.to_string(), "--dns", &dns.to_string()]);
+        command.args([
+            "dev",
+            "--runtime",
+            dev.runtime,
+            "--http",
+            &http.to_string(),
+            "--dns",
+            &dns.to_string(),
+        ]);
         if let Some(dir) = &dev.data_dir {
             command.arg("--data-dir").arg(dir);
         }

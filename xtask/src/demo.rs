@@ -69,7 +69,8 @@ fn choose() -> Runtime {
 
 fn show(demo: &Demo, runtime: Runtime, programs: &Path, scratch: &Path) -> anyhow::Result<()> {
     let word = if runtime == Runtime::Docker { "docker" } else { "process" };
-    let mut cluster = Cluster::start(programs, scratch, &Dev { runtime: word, http: 8080, dns: 8053, ..Dev::default() })?;
+    let mut cluster =
+        Cluster::start(programs, scratch, &Dev { runtime: word, http: 8080, dns: 8053, ..Dev::default() })?;
     println!("a cluster of one is up, REST at http://{}; deploying the search engine", cluster.http);
     let document = scratch.join("search-engine.json");
     std::fs::write(&document, serde_json::to_string_pretty(&apps(runtime, programs, &cluster)?)?)?;
@@ -101,7 +102,8 @@ fn apps(runtime: Runtime, programs: &Path, cluster: &Cluster) -> anyhow::Result<
             Runtime::Docker => folder.join(format!("{app}.json")),
             Runtime::Process => folder.join(format!("{app}.process.json")),
         };
-        let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        let text =
+            std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
         let mut document: Value = serde_json::from_str(&text)?;
         match runtime {
             Runtime::Docker => document["container"]["docker"]["image"] = json!(IMAGE),
@@ -130,23 +132,34 @@ fn check(cluster: &Cluster) -> anyhow::Result<Check> {
     let deadline = Instant::now() + FEED_TIMEOUT;
     loop {
         let answer = http::tcp(&address, "GET", &format!("/search?q={QUERY}"), &[])?;
-        let results = serde_json::from_str::<Value>(&answer.body).ok().and_then(|body| body["total"].as_u64());
+        let results =
+            serde_json::from_str::<Value>(&answer.body).ok().and_then(|body| body["total"].as_u64());
         if let Some(results) = results.filter(|count| *count > 0) {
             return Ok(Check { url: format!("http://{address}"), results });
         }
         if Instant::now() > deadline || stop::asked() {
-            bail!("the indexer has fed nothing about {QUERY:?}; see `clusterctl logs /indexer`\n{}", answer.body);
+            bail!(
+                "the indexer has fed nothing about {QUERY:?}; see `clusterctl logs /indexer`\n{}",
+                answer.body
+            );
         }
         std::thread::sleep(Duration::from_millis(250));
     }
 }
 
 fn print_tour(cluster: &Cluster, check: &Check) {
-    println!("found by name: searchengine.marathon.mesos is {}; {} results for {QUERY:?}\n", check.url, check.results);
+    println!(
+        "found by name: searchengine.marathon.mesos is {}; {} results for {QUERY:?}\n",
+        check.url, check.results
+    );
     println!("  search page   {}/", check.url);
     println!("  search API    curl '{}/search?q={QUERY}'", check.url);
     println!("  REST          curl http://{}/v2/apps", cluster.http);
-    println!("  DNS           dig @{} -p {} searchengine.marathon.mesos", cluster.dns.ip(), cluster.dns.port());
+    println!(
+        "  DNS           dig @{} -p {} searchengine.marathon.mesos",
+        cluster.dns.ip(),
+        cluster.dns.port()
+    );
     println!(
         "  CLI           {} --master http://{} tasks",
         cargo::programs(Profile::Release).join("clusterctl").display(),

@@ -31,7 +31,8 @@ fn ps_lite(programs: &Path) -> anyhow::Result<()> {
     let python = environment()?;
     let folder = root().join("examples/ps-lite");
     let text = std::fs::read_to_string(folder.join("ps-lite.json"))?;
-    let text = text.replace("@DIR@", &folder.to_string_lossy()).replace("@PYTHON@", &python.to_string_lossy());
+    let text =
+        text.replace("@DIR@", &folder.to_string_lossy()).replace("@PYTHON@", &python.to_string_lossy());
     let scratch = scratch("ps-lite")?;
     let document = scratch.join("ps-lite.json");
     std::fs::write(&document, text)?;
@@ -48,7 +49,10 @@ fn ps_lite(programs: &Path) -> anyhow::Result<()> {
         }
         if Instant::now() > deadline {
             let wrong = String::from_utf8_lossy(&output.stderr);
-            bail!("the workers did not print the right sums in time:\n{said}{wrong}\n{}", cluster.last_lines());
+            bail!(
+                "the workers did not print the right sums in time:\n{said}{wrong}\n{}",
+                cluster.last_lines()
+            );
         }
         std::thread::sleep(Duration::from_millis(500));
     }
@@ -81,7 +85,8 @@ fn interpreter() -> anyhow::Result<PathBuf> {
     let usable = |name: &str| {
         let python = which(name)?;
         let script = "import sys, venv, ensurepip; sys.exit(sys.version_info[:2] != (3, 11))";
-        let fits = Command::new(&python).args(["-c", script]).output().is_ok_and(|output| output.status.success());
+        let fits =
+            Command::new(&python).args(["-c", script]).output().is_ok_and(|output| output.status.success());
         fits.then_some(python)
     };
     if let Some(python) = usable("python3.11").or_else(|| usable("python3")) {
@@ -90,8 +95,11 @@ fn interpreter() -> anyhow::Result<PathBuf> {
     if docker::is_root() && which("apt-get").is_some() {
         println!("installing Python 3.11 from Debian's packages");
         must(Command::new("apt-get").args(["update", "-qq"]))?;
-        let install = ["install", "-y", "-qq", "--no-install-recommends", "python3", "python3-venv", "libgomp1"];
+        let install =
+            ["install", "-y", "-qq", "--no-install-recommends", "python3", "python3-venv", "libgomp1"];
         must(Command::new("apt-get").args(install).env("DEBIAN_FRONTEND", "noninteractive"))?;
     }
-    usable("python3.11").or_else(|| usable("python3")).context("examples/ps-lite needs Python 3.11 with venv: install it")
+    usable("python3.11")
+        .or_else(|| usable("python3"))
+        .context("examples/ps-lite needs Python 3.11 with venv: install it")
 }

@@ -31,12 +31,19 @@ pub fn tcp(address: &str, method: &str, path: &str, body: &[u8]) -> anyhow::Resu
 
 /// One request over a Unix socket.
 pub fn unix(socket: &Path, method: &str, path: &str, kind: &str, body: &[u8]) -> anyhow::Result<Answer> {
-    let stream = UnixStream::connect(socket).with_context(|| format!("cannot connect to {}", socket.display()))?;
+    let stream =
+        UnixStream::connect(socket).with_context(|| format!("cannot connect to {}", socket.display()))?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     exchange(stream, method, path, kind, body)
 }
 
-fn exchange<S: Read + Write>(mut stream: S, method: &str, path: &str, kind: &str, body: &[u8]) -> anyhow::Result<Answer> {
+fn exchange<S: Read + Write>(
+    mut stream: S,
+    method: &str,
+    path: &str,
+    kind: &str,
+    body: &[u8],
+) -> anyhow::Result<Answer> {
     let head = format!(
         "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAccept: application/json\r\n\
          Content-Type: {kind}\r\nContent-Length: {}\r\n\r\n",

@@ -28,9 +28,7 @@ pub fn note_health(
         Probed::Ignored => false,
         Probed::Passed(_) => note_success(report.get_or_insert_with(|| unknown(index)), now),
         Probed::Failed(cause, _) => {
-            let succeeded = report
-                .as_ref()
-                .is_some_and(|report| report.first_success.is_some());
+            let succeeded = report.as_ref().is_some_and(|report| report.first_success.is_some());
             let grace_millis = u64::from(check.grace_period_seconds) * 1000;
             if !succeeded && now.millis_since(running_since) < grace_millis {
                 return false;
@@ -71,11 +69,7 @@ fn note_failure(report: &mut HealthReport, cause: &str, now: Timestamp) {
 
 /// Takes in one result of a readiness check. True when the change is worth a report. Once passed it is
 /// ready for good.
-pub fn note_readiness(
-    report: &mut Option<ReadinessReport>,
-    check: &ReadinessCheck,
-    probed: &Probed,
-) -> bool {
+pub fn note_readiness(report: &mut Option<ReadinessReport>, check: &ReadinessCheck, probed: &Probed) -> bool {
     if report.as_ref().is_some_and(|report| report.ready) {
         return false;
     }
@@ -84,31 +78,16 @@ pub fn note_readiness(
         Probed::Passed(response) => (true, response),
         Probed::Failed(_, response) => (false, response),
     };
-    let kept = response
-        .as_ref()
-        .filter(|_| check.preserve_last_response)
-        .map(keep);
-    let next = ReadinessReport {
-        name: check.name.clone(),
-        ready,
-        last_response: kept,
-    };
+    let kept = response.as_ref().filter(|_| check.preserve_last_response).map(keep);
+    let next = ReadinessReport { name: check.name.clone(), ready, last_response: kept };
     let changed = report.as_ref() != Some(&next);
     *report = Some(next);
     changed
 }
 
 fn keep(response: &Response) -> (u16, String, String) {
-    let content_type = response
-        .content_type
-        .chars()
-        .take(CAUSE_CHARS_MAX)
-        .collect();
-    (
-        response.status,
-        content_type,
-        response.body.chars().take(BODY_CHARS_MAX).collect(),
-    )
+    let content_type = response.content_type.chars().take(CAUSE_CHARS_MAX).collect();
+    (response.status, content_type, response.body.chars().take(BODY_CHARS_MAX).collect())
 }
 
 #[cfg(test)]
@@ -118,8 +97,10 @@ mod tests {
     use super::*;
 
     fn health(grace_seconds: u32) -> HealthCheck {
-        serde_json::from_value(json!({"protocol": "HTTP", "delaySeconds": 15, "gracePeriodSeconds": grace_seconds,
-            "intervalSeconds": 60, "ipProtocol": "IPv4", "maxConsecutiveFailures": 3, "timeoutSeconds": 20}))
+        serde_json::from_value(
+            json!({"protocol": "HTTP", "delaySeconds": 15, "gracePeriodSeconds": grace_seconds,
+            "intervalSeconds": 60, "ipProtocol": "IPv4", "maxConsecutiveFailures": 3, "timeoutSeconds": 20}),
+        )
         .unwrap()
     }
 
@@ -139,15 +120,9 @@ mod tests {
         for (second, probed, reported, alive, failures) in steps {
             let noted = note_health(&mut report, (0, &check), at(100), &probed, at(second));
             assert_eq!(noted, reported, "at {second}");
+            assert_eq!(report.as_ref().map(|report| report.alive), alive, "at {second}");
             assert_eq!(
-                report.as_ref().map(|report| report.alive),
-                alive,
-                "at {second}"
-            );
-            assert_eq!(
-                report
-                    .as_ref()
-                    .map_or(0, |report| report.consecutive_failures),
+                report.as_ref().map_or(0, |report| report.consecutive_failures),
                 failures,
                 "at {second}"
             );
@@ -187,68 +162,31 @@ mod tests {
     fn causes_are_cut() {
         let mut report = None;
         let long = Probed::Failed("x".repeat(10_000), None);
-        assert!(note_health(
-            &mut report,
-            (3, &health(0)),
-            at(0),
-            &long,
-            at(1)
-        ));
+        assert!(note_health(&mut report, (3, &health(0)), at(0), &long, at(1)));
         let report = report.unwrap();
-        assert_eq!(
-            (report.check, report.last_failure_cause.unwrap().len()),
-            (3, CAUSE_CHARS_MAX)
-        );
+        assert_eq!((report.check, report.last_failure_cause.unwrap().len()), (3, CAUSE_CHARS_MAX));
     }
 
     #[test]
     fn readiness_is_for_good_and_keeps_the_response_when_asked() {
-        let mut check: ReadinessCheck = serde_json::from_value(json!({"name": "r", "protocol": "HTTP", "path": "/",
+        let mut check: ReadinessCheck =
+            serde_json::from_value(json!({"name": "r", "protocol": "HTTP", "path": "/",
             "portName": "http", "intervalSeconds": 30, "timeoutSeconds": 10, "httpStatusCodesForReady": [200],
             "preserveLastResponse": true}))
-        .unwrap();
-        let response = |status| {
-            Some(Response {
-                status,
-                content_type: "t".into(),
-                body: "b".repeat(5000),
-            })
-        };
+            .unwrap();
+        let response = |status| Some(Response { status, content_type: "t".into(), body: "b".repeat(5000) });
         let no = |status| Probed::Failed("not ready".to_owned(), response(status));
         let mut report = None;
         assert!(note_readiness(&mut report, &check, &no(503)));
-        assert!(
-            !note_readiness(&mut report, &check, &no(503)),
-            "nothing new"
-        );
+        assert!(!note_readiness(&mut report, &check, &no(503)), "nothing new");
         assert!(note_readiness(&mut report, &check, &no(500)));
-        assert!(note_readiness(
-            &mut report,
-            &check,
-            &Probed::Passed(response(200))
-        ));
-        assert!(
-            !note_readiness(&mut report, &check, &no(503)),
-            "ready for good"
-        );
-        assert_eq!(
-            report
-                .as_ref()
-                .unwrap()
-                .last_response
-                .as_ref()
-                .unwrap()
-                .2
-                .len(),
-            BODY_CHARS_MAX
-        );
+        assert!(note_readiness(&mut report, &check, &Probed::Passed(response(200))));
+        assert!(!note_readiness(&mut report, &check, &no(503)), "ready for good");
+        assert_eq!(report.as_ref().unwrap().last_response.as_ref().unwrap().2.len(), BODY_CHARS_MAX);
         check.preserve_last_response = false;
         let mut report = None;
         assert!(note_readiness(&mut report, &check, &no(503)));
-        assert!(
-            !note_readiness(&mut report, &check, &no(500)),
-            "responses are not kept"
-        );
+        assert!(!note_readiness(&mut report, &check, &no(500)), "responses are not kept");
         assert_eq!(report.unwrap().last_response, None);
     }
 }

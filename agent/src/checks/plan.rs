@@ -74,23 +74,14 @@ pub fn plans(target: &CheckTarget, agent: IpAddr) -> Vec<Plan> {
         agent,
         target,
         ports: task_ports(&target.task, &target.app, &target.host_ports),
-        container_network: target
-            .app
-            .networks
-            .iter()
-            .any(|network| network.mode == NetworkMode::Container),
+        container_network: target.app.networks.iter().any(|network| network.mode == NetworkMode::Container),
     };
-    let health = (0..)
-        .zip(&target.app.health_checks)
-        .map(|(index, check)| health_plan(index, check, &place));
-    let readiness = (0..)
-        .zip(&target.app.readiness_checks)
-        .map(|(index, check)| readiness_plan(index, check, &place));
+    let health = (0..).zip(&target.app.health_checks).map(|(index, check)| health_plan(index, check, &place));
+    let readiness =
+        (0..).zip(&target.app.readiness_checks).map(|(index, check)| readiness_plan(index, check, &place));
     let mut plans: Vec<Plan> = health.chain(readiness).collect();
     if target.runtime == RuntimeKind::Hollow {
-        plans
-            .iter_mut()
-            .for_each(|plan| plan.probe = Probe::Simulated);
+        plans.iter_mut().for_each(|plan| plan.probe = Probe::Simulated);
     }
     plans
 }
@@ -107,46 +98,21 @@ impl Place<'_> {
     /// As the task's clients reach it.
     fn outside(&self, port: Port) -> Result<SocketAddr, String> {
         if !self.container_network {
-            return Ok(SocketAddr::new(
-                self.agent,
-                self.number(port, |port| port.effective)?,
-            ));
+            return Ok(SocketAddr::new(self.agent, self.number(port, |port| port.effective)?));
         }
-        let address = self
-            .target
-            .addresses
-            .first()
-            .ok_or("the container has no address of its own")?;
-        Ok(SocketAddr::new(
-            *address,
-            self.number(port, container_port)?,
-        ))
+        let address = self.target.addresses.first().ok_or("the container has no address of its own")?;
+        Ok(SocketAddr::new(*address, self.number(port, container_port)?))
     }
 
     /// As the task reaches itself.
     fn inside(&self, port: Port, family: IpProtocol) -> Result<SocketAddr, String> {
         let v6 = family == IpProtocol::V6;
         if self.target.app.is_host_mode() {
-            let loopback = if v6 {
-                Ipv6Addr::LOCALHOST.into()
-            } else {
-                Ipv4Addr::LOCALHOST.into()
-            };
-            return Ok(SocketAddr::new(
-                loopback,
-                self.number(port, |port| port.effective)?,
-            ));
+            let loopback = if v6 { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() };
+            return Ok(SocketAddr::new(loopback, self.number(port, |port| port.effective)?));
         }
-        match self
-            .target
-            .addresses
-            .iter()
-            .find(|address| address.is_ipv6() == v6)
-        {
-            Some(address) => Ok(SocketAddr::new(
-                *address,
-                self.number(port, container_port)?,
-            )),
+        match self.target.addresses.iter().find(|address| address.is_ipv6() == v6) {
+            Some(address) => Ok(SocketAddr::new(*address, self.number(port, container_port)?)),
             None => self.outside(port),
         }
     }
@@ -155,10 +121,8 @@ impl Place<'_> {
         match port {
             Port::Number(number) => Ok(number),
             Port::Index(index) => {
-                let port = self
-                    .ports
-                    .get(index)
-                    .ok_or_else(|| format!("the app has no port of index {index}"))?;
+                let port =
+                    self.ports.get(index).ok_or_else(|| format!("the app has no port of index {index}"))?;
                 Ok(of(port))
             }
         }
@@ -167,11 +131,7 @@ impl Place<'_> {
 
 /// 0 means: as the host port.
 fn container_port(port: &TaskPort) -> u16 {
-    if port.declared == 0 {
-        port.effective
-    } else {
-        port.declared
-    }
+    if port.declared == 0 { port.effective } else { port.declared }
 }
 
 #[derive(Clone, Copy)]
@@ -183,11 +143,7 @@ enum Port {
 fn health_plan(index: u32, check: &HealthCheck, place: &Place<'_>) -> Plan {
     use HealthProtocol as P;
     let by_leader = matches!(check.protocol, P::Http | P::Https | P::Tcp);
-    let first = if by_leader {
-        check.interval_seconds.min(FIRST_SECONDS_MAX)
-    } else {
-        check.delay_seconds
-    };
+    let first = if by_leader { check.interval_seconds.min(FIRST_SECONDS_MAX) } else { check.delay_seconds };
     Plan {
         key: CheckKey::Health(index),
         first: seconds(first),
@@ -205,11 +161,7 @@ fn health_probe(check: &HealthCheck, by_leader: bool, place: &Place<'_>) -> Resu
     }
     let index = usize::try_from(check.port_index.unwrap_or(0)).unwrap_or(usize::MAX);
     let port = check.port.map_or(Port::Index(index), Port::Number);
-    let target = if by_leader {
-        place.outside(port)?
-    } else {
-        place.inside(port, check.ip_protocol)?
-    };
+    let target = if by_leader { place.outside(port)? } else { place.inside(port, check.ip_protocol)? };
     Ok(match check.protocol {
         P::Http | P::MesosHttp => Probe::Http(HttpProbe {
             target,
@@ -233,12 +185,7 @@ fn readiness_plan(index: u32, check: &ReadinessCheck, place: &Place<'_>) -> Plan
 }
 
 fn readiness_probe(check: &ReadinessCheck, place: &Place<'_>) -> Result<Probe, String> {
-    let named = place
-        .target
-        .app
-        .ports()
-        .iter()
-        .position(|port| port.name == Some(check.port_name.as_str()));
+    let named = place.target.app.ports().iter().position(|port| port.name == Some(check.port_name.as_str()));
     let index = named.ok_or_else(|| format!("the app has no port named '{}'", check.port_name))?;
     let target = place.outside(Port::Index(index))?;
     Ok(match check.protocol {
@@ -254,11 +201,7 @@ fn readiness_probe(check: &ReadinessCheck, place: &Place<'_>) -> Result<Probe, S
 }
 
 fn slashed(path: &str) -> String {
-    if path.starts_with('/') {
-        path.to_owned()
-    } else {
-        format!("/{path}")
-    }
+    if path.starts_with('/') { path.to_owned() } else { format!("/{path}") }
 }
 
 fn seconds(seconds: u32) -> Duration {

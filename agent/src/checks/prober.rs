@@ -41,10 +41,7 @@ pub async fn run<F>(
         };
         let probed = probe(&plan, &task, &*runtime).await;
         drop(permit);
-        let done = matches!(
-            (&plan.key, &probed),
-            (CheckKey::Readiness(_), Probed::Passed(_))
-        );
+        let done = matches!((&plan.key, &probed), (CheckKey::Readiness(_), Probed::Passed(_)));
         if !result(plan.key.clone(), probed).await || done {
             return;
         }
@@ -78,10 +75,7 @@ fn failed(probe: &Probe, cause: String) -> Probed {
         Probe::Http(http) if http.keep_body => Some(Response {
             status: StatusCode::GATEWAY_TIMEOUT.as_u16(),
             content_type: "text/plain".to_owned(),
-            body: format!(
-                "Marathon could not query http://{}{}: {cause}",
-                http.target, http.path
-            ),
+            body: format!("Marathon could not query http://{}{}: {cause}", http.target, http.path),
         }),
         _ => None,
     };
@@ -89,9 +83,7 @@ fn failed(probe: &Probe, cause: String) -> Probed {
 }
 
 async fn connect(target: SocketAddr) -> Result<TcpStream, String> {
-    TcpStream::connect(target)
-        .await
-        .map_err(|error| format!("{target}: {error}"))
+    TcpStream::connect(target).await.map_err(|error| format!("{target}: {error}"))
 }
 
 async fn exec(command: &str, task: &TaskId, runtime: &dyn Runtime) -> Result<Probed, String> {
@@ -127,10 +119,7 @@ fn request(
 ) -> Result<Request<Empty<Bytes>>, String> {
     let mut request = Request::get(&probe.path)
         .header(HOST, probe.target.to_string())
-        .header(
-            USER_AGENT,
-            concat!("gantry-agent/", env!("CARGO_PKG_VERSION")),
-        )
+        .header(USER_AGENT, concat!("gantry-agent/", env!("CARGO_PKG_VERSION")))
         .header(ACCEPT, "*/*")
         .header(CONNECTION, "close")
         .body(Empty::new())
@@ -150,39 +139,19 @@ async fn judge(probe: &HttpProbe, response: hyper::Response<Incoming>) -> Result
     if status.is_informational() && probe.ignore_1xx {
         return Ok(Probed::Ignored);
     }
-    let kept = if probe.keep_body {
-        Some(keep(response).await)
-    } else {
-        None
-    };
-    Ok(if passes {
-        Probed::Passed(kept)
-    } else {
-        Probed::Failed(format!("HTTP status {status}"), kept)
-    })
+    let kept = if probe.keep_body { Some(keep(response).await) } else { None };
+    Ok(if passes { Probed::Passed(kept) } else { Probed::Failed(format!("HTTP status {status}"), kept) })
 }
 
 async fn keep(response: hyper::Response<Incoming>) -> Response {
     let status = response.status().as_u16();
-    let content_type = response
-        .headers()
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok());
-    let content_type = content_type
-        .unwrap_or("application/octet-stream")
-        .to_owned();
-    let body = match Limited::new(response.into_body(), BODY_BYTES_MAX)
-        .collect()
-        .await
-    {
+    let content_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let content_type = content_type.unwrap_or("application/octet-stream").to_owned();
+    let body = match Limited::new(response.into_body(), BODY_BYTES_MAX).collect().await {
         Ok(body) => String::from_utf8_lossy(&body.to_bytes()).into_owned(),
         Err(error) => format!("(body not read: {error})"),
     };
-    Response {
-        status,
-        content_type,
-        body,
-    }
+    Response { status, content_type, body }
 }
 
 #[cfg(test)]

@@ -58,10 +58,7 @@ pub fn choose(app: &App, runtimes: &Runtimes) -> Result<RuntimeKind, Refusal> {
 
 fn kind_for(app: &App) -> Result<RuntimeKind, Refusal> {
     if !matches!(app.executor.as_str(), "" | "//cmd") {
-        return Err(never(format!(
-            "custom executors are not supported: '{}'",
-            app.executor
-        )));
+        return Err(never(format!("custom executors are not supported: '{}'", app.executor)));
     }
     let Some(container) = &app.container else {
         return Ok(RuntimeKind::Process);
@@ -88,18 +85,13 @@ fn check_volumes(container: &Container) -> Result<(), Refusal> {
             Volume::External { container_path, .. } => ("external", container_path),
             Volume::Secret { container_path, .. } => ("secret", container_path),
         };
-        return Err(never(format!(
-            "{kind} volumes are not supported (containerPath '{path}')"
-        )));
+        return Err(never(format!("{kind} volumes are not supported (containerPath '{path}')")));
     }
     Ok(())
 }
 
 fn never(message: String) -> Refusal {
-    Refusal {
-        state: TaskState::Error,
-        message,
-    }
+    Refusal { state: TaskState::Error, message }
 }
 
 #[cfg(test)]
@@ -112,8 +104,7 @@ mod tests {
     fn container(kind: &str, image: bool, volumes: Value) -> Value {
         let mut container = json!({"type": kind, "volumes": volumes});
         if image {
-            container["docker"] =
-                json!({"image": "i", "forcePullImage": false, "privileged": false});
+            container["docker"] = json!({"image": "i", "forcePullImage": false, "privileged": false});
         }
         json!({ "container": container })
     }
@@ -124,61 +115,27 @@ mod tests {
         let error = |part: &'static str| Err((TaskState::Error, part));
         let volume = |extra: Value| {
             let mut volume = json!({"containerPath": "data", "mode": "RW"});
-            volume
-                .as_object_mut()
-                .unwrap()
-                .extend(extra.as_object().unwrap().clone());
+            volume.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
             json!([volume])
         };
         for (document, expected) in [
             (json!({}), Ok(RuntimeKind::Process)),
             (json!({"executor": "//cmd"}), Ok(RuntimeKind::Process)),
             (json!({"executor": "/opt/x"}), error("custom executors")),
-            (
-                container("DOCKER", true, json!([])),
-                Ok(RuntimeKind::Docker),
-            ),
-            (
-                container("DOCKER", false, json!([])),
-                error("needs an image"),
-            ),
-            (
-                container("MESOS", false, json!([])),
-                Ok(RuntimeKind::Process),
-            ),
-            (
-                container("MESOS", true, json!([])),
-                error("MESOS containers"),
-            ),
-            (
-                container("DOCKER", true, volume(json!({"hostPath": "/x"}))),
-                Ok(RuntimeKind::Docker),
-            ),
-            (
-                container("DOCKER", true, volume(json!({"persistent": {"size": 1}}))),
-                error("persistent"),
-            ),
-            (
-                container("DOCKER", true, volume(json!({"external": {"name": "v"}}))),
-                error("external"),
-            ),
-            (
-                container(
-                    "MESOS",
-                    false,
-                    json!([{"containerPath": "s", "secret": "s"}]),
-                ),
-                error("secret"),
-            ),
+            (container("DOCKER", true, json!([])), Ok(RuntimeKind::Docker)),
+            (container("DOCKER", false, json!([])), error("needs an image")),
+            (container("MESOS", false, json!([])), Ok(RuntimeKind::Process)),
+            (container("MESOS", true, json!([])), error("MESOS containers")),
+            (container("DOCKER", true, volume(json!({"hostPath": "/x"}))), Ok(RuntimeKind::Docker)),
+            (container("DOCKER", true, volume(json!({"persistent": {"size": 1}}))), error("persistent")),
+            (container("DOCKER", true, volume(json!({"external": {"name": "v"}}))), error("external")),
+            (container("MESOS", false, json!([{"containerPath": "s", "secret": "s"}])), error("secret")),
         ] {
             let chosen = choose(&app(document.clone()), &all);
             match (&chosen, expected) {
                 (Ok(kind), Ok(wanted)) => assert_eq!(*kind, wanted, "{document}"),
                 (Err(refusal), Err((state, part))) => {
-                    assert!(
-                        refusal.state == state && refusal.message.contains(part),
-                        "{refusal:?}"
-                    );
+                    assert!(refusal.state == state && refusal.message.contains(part), "{refusal:?}");
                 }
                 (chosen, expected) => panic!("{document}: {chosen:?}, not {expected:?}"),
             }
@@ -187,33 +144,14 @@ mod tests {
 
     #[test]
     fn by_what_the_agent_has() {
-        let none = Runtimes {
-            docker: Some("no socket".into()),
-            process: Some("not Linux".into()),
-            hollow: false,
-        };
+        let none =
+            Runtimes { docker: Some("no socket".into()), process: Some("not Linux".into()), hollow: false };
         let refusal = choose(&app(container("DOCKER", true, json!([]))), &none).unwrap_err();
         assert_eq!(refusal.state, TaskState::Failed);
-        assert_eq!(
-            refusal.message,
-            "this agent has no docker runtime: no socket"
-        );
-        assert!(
-            choose(&app(json!({})), &none)
-                .unwrap_err()
-                .message
-                .contains("not Linux")
-        );
-        let hollow = Runtimes {
-            hollow: true,
-            ..none
-        };
+        assert_eq!(refusal.message, "this agent has no docker runtime: no socket");
+        assert!(choose(&app(json!({})), &none).unwrap_err().message.contains("not Linux"));
+        let hollow = Runtimes { hollow: true, ..none };
         assert_eq!(choose(&app(json!({})), &hollow), Ok(RuntimeKind::Hollow));
-        assert_eq!(
-            choose(&app(json!({"executor": "x"})), &hollow)
-                .unwrap_err()
-                .state,
-            TaskState::Error
-        );
+        assert_eq!(choose(&app(json!({"executor": "x"})), &hollow).unwrap_err().state, TaskState::Error);
     }
 }

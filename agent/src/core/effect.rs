@@ -29,11 +29,7 @@ pub enum Effect {
     /// Wait for its end; answered by `exited` or `vanished`.
     Watch { task: TaskId, runtime: RuntimeKind },
     /// Signal it. Not answered: the end is seen by the watch.
-    Signal {
-        task: TaskId,
-        runtime: RuntimeKind,
-        signal: Signal,
-    },
+    Signal { task: TaskId, runtime: RuntimeKind, signal: Signal },
     /// Remove every trace but the sandbox; answered by `removed` or `remove_failed`.
     Remove { task: TaskId, runtime: RuntimeKind },
     /// Probe it; results come as `probed`.

@@ -25,11 +25,7 @@ pub(super) struct Ledger {
 impl Ledger {
     /// Goes on after the numbers that were reserved before.
     pub(super) fn after(ceiling: u64) -> Self {
-        Self {
-            last: ceiling,
-            ceiling,
-            ..Self::default()
-        }
+        Self { last: ceiling, ceiling, ..Self::default() }
     }
 
     /// Gives the report its number; the task's earlier one is no longer waited for.
@@ -47,9 +43,7 @@ impl Ledger {
     /// The tasks whose latest report is now acknowledged.
     pub(super) fn acknowledge(&mut self, seq: u64) -> Vec<TaskId> {
         let later = self.unacknowledged.split_off(&seq.saturating_add(1));
-        std::mem::replace(&mut self.unacknowledged, later)
-            .into_values()
-            .collect()
+        std::mem::replace(&mut self.unacknowledged, later).into_values().collect()
     }
 
     /// Stops waiting for one report.
@@ -59,9 +53,7 @@ impl Ledger {
 
     /// Tasks with news after `seq`, in order.
     pub(super) fn after_seq(&self, seq: u64) -> impl Iterator<Item = &TaskId> {
-        self.unacknowledged
-            .range(seq.saturating_add(1)..)
-            .map(|(_, task)| task)
+        self.unacknowledged.range(seq.saturating_add(1)..).map(|(_, task)| task)
     }
 
     /// The last number given.

@@ -99,10 +99,7 @@ impl Core {
         }
         let apps: Vec<Arc<App>> = wanted.apps.into_iter().map(|document| document.0).collect();
         for run in wanted.run {
-            let app = usize::try_from(run.app)
-                .ok()
-                .and_then(|index| apps.get(index))
-                .cloned();
+            let app = usize::try_from(run.app).ok().and_then(|index| apps.get(index)).cloned();
             self.want(run, app, now);
         }
         Some(self.take_effects())
@@ -111,26 +108,13 @@ impl Core {
     /// Ends what the complete set does not name. An ending that it does not name is one that the leader
     /// has taken note of.
     fn end_orphans(&mut self, wanted: &Wanted, now: Timestamp) {
-        let named: BTreeSet<&TaskId> = wanted
-            .run
-            .iter()
-            .map(|run| &run.task)
-            .chain(wanted.kill.iter().map(|kill| &kill.task))
-            .collect();
-        let orphans: Vec<TaskId> = self
-            .tasks
-            .keys()
-            .filter(|task| !named.contains(task))
-            .cloned()
-            .collect();
+        let named: BTreeSet<&TaskId> =
+            wanted.run.iter().map(|run| &run.task).chain(wanted.kill.iter().map(|kill| &kill.task)).collect();
+        let orphans: Vec<TaskId> = self.tasks.keys().filter(|task| !named.contains(task)).cloned().collect();
         for orphan in orphans {
             self.with(&orphan, now, |task, cx| {
-                let grace = task
-                    .app
-                    .as_ref()
-                    .and_then(|app| app.task_kill_grace_period_seconds);
-                let grace_millis =
-                    grace.map_or(KILL_GRACE_MILLIS, |seconds| u64::from(seconds) * 1000);
+                let grace = task.app.as_ref().and_then(|app| app.task_kill_grace_period_seconds);
+                let grace_millis = grace.map_or(KILL_GRACE_MILLIS, |seconds| u64::from(seconds) * 1000);
                 task.acknowledged(cx);
                 task.kill(grace_millis, cx);
             });
@@ -142,12 +126,7 @@ impl Core {
             self.with(id, now, |task, cx| task.kill(grace_millis, cx));
         } else if !self.remembered.contains(id) {
             self.adopt(Task::new(id.clone(), None, now), now, |task, cx| {
-                task.end(
-                    TaskState::Dropped,
-                    "The agent was never told to run it",
-                    cx.now,
-                    cx,
-                );
+                task.end(TaskState::Dropped, "The agent was never told to run it", cx.now, cx);
             });
         }
     }
@@ -158,9 +137,7 @@ impl Core {
         }
         if self.tasks.contains_key(&run.task) {
             let Some(app) = app else { return };
-            return self.with(&run.task, now, |task, cx| {
-                task.learn(app, run.host_ports, cx)
-            });
+            return self.with(&run.task, now, |task, cx| task.learn(app, run.host_ports, cx));
         }
         let chosen = match &app {
             None => Err(Refusal {
@@ -198,12 +175,7 @@ impl Core {
     }
 
     /// A launch did not succeed.
-    pub fn launch_failed(
-        &mut self,
-        id: &TaskId,
-        error: &RuntimeError,
-        now: Timestamp,
-    ) -> Vec<Effect> {
+    pub fn launch_failed(&mut self, id: &TaskId, error: &RuntimeError, now: Timestamp) -> Vec<Effect> {
         self.one(id, now, |task, cx| task.launch_failed(error, cx))
     }
 
@@ -233,13 +205,7 @@ impl Core {
     }
 
     /// A check has a result.
-    pub fn probed(
-        &mut self,
-        id: &TaskId,
-        key: &CheckKey,
-        probed: &Probed,
-        now: Timestamp,
-    ) -> Vec<Effect> {
+    pub fn probed(&mut self, id: &TaskId, key: &CheckKey, probed: &Probed, now: Timestamp) -> Vec<Effect> {
         self.one(id, now, |task, cx| task.probed(key, probed, cx))
     }
 
@@ -273,10 +239,7 @@ impl Core {
     /// Up to `limit` unacknowledged reports with numbers above `seq`, in order.
     pub fn reports_after(&self, seq: u64, limit: usize) -> Vec<&TaskReport> {
         let tasks = self.ledger.after_seq(seq).take(limit);
-        tasks
-            .filter_map(|id| self.tasks.get(id))
-            .map(|task| &task.report)
-            .collect()
+        tasks.filter_map(|id| self.tasks.get(id)).map(|task| &task.report).collect()
     }
 
     /// Are there unacknowledged reports with numbers above `seq`?
@@ -286,22 +249,13 @@ impl Core {
 
     /// What to say of tasks when a session opens, and the number that this covers.
     pub fn hello(&self) -> (Vec<TaskReport>, u64) {
-        let told = self
-            .tasks
-            .values()
-            .filter(|task| task.phase != Phase::Removing);
-        (
-            told.map(|task| task.report.clone()).collect(),
-            self.ledger.last(),
-        )
+        let told = self.tasks.values().filter(|task| task.phase != Phase::Removing);
+        (told.map(|task| task.report.clone()).collect(), self.ledger.last())
     }
 
     /// The tasks that are up, and how.
     pub fn running(&self) -> impl Iterator<Item = (&TaskId, RuntimeKind)> {
-        let up = self
-            .tasks
-            .values()
-            .filter(|task| matches!(task.phase, Phase::Running | Phase::Ending));
+        let up = self.tasks.values().filter(|task| matches!(task.phase, Phase::Running | Phase::Ending));
         up.filter_map(|task| Some((task.id(), task.runtime?)))
     }
 
@@ -311,12 +265,7 @@ impl Core {
     }
 
     fn expire_sandboxes(&mut self, now: Timestamp) {
-        self.effects.extend(
-            self.sandboxes
-                .expire(now)
-                .into_iter()
-                .map(Effect::DropSandbox),
-        );
+        self.effects.extend(self.sandboxes.expire(now).into_iter().map(Effect::DropSandbox));
     }
 
     fn one(
@@ -329,36 +278,19 @@ impl Core {
         self.take_effects()
     }
 
-    fn adopt(
-        &mut self,
-        task: Task,
-        now: Timestamp,
-        change: impl FnOnce(&mut Task, &mut Context<'_>),
-    ) {
+    fn adopt(&mut self, task: Task, now: Timestamp, change: impl FnOnce(&mut Task, &mut Context<'_>)) {
         let id = task.id().clone();
         self.tasks.insert(id.clone(), task);
         self.with(&id, now, change);
     }
 
     /// Changes one task, and keeps the index of timers and the set of tasks in step with it.
-    fn with(
-        &mut self,
-        id: &TaskId,
-        now: Timestamp,
-        change: impl FnOnce(&mut Task, &mut Context<'_>),
-    ) {
+    fn with(&mut self, id: &TaskId, now: Timestamp, change: impl FnOnce(&mut Task, &mut Context<'_>)) {
         let Some(task) = self.tasks.get_mut(id) else {
             return;
         };
         let before = task.timer;
-        change(
-            task,
-            &mut Context {
-                now,
-                ledger: &mut self.ledger,
-                effects: &mut self.effects,
-            },
-        );
+        change(task, &mut Context { now, ledger: &mut self.ledger, effects: &mut self.effects });
         let (after, phase) = (task.timer, task.phase);
         if before != after {
             self.timers.extend(after.map(|at| (at, id.clone())));
@@ -392,10 +324,7 @@ impl Core {
         let grown = self.ledger.take_grown();
         let mut effects = std::mem::take(&mut self.effects);
         if std::mem::take(&mut self.fence_moved) || grown {
-            let kept = Kept {
-                fence: self.fence,
-                seq_ceiling: self.ledger.ceiling(),
-            };
+            let kept = Kept { fence: self.fence, seq_ceiling: self.ledger.ceiling() };
             effects.insert(0, Effect::Persist(kept));
         }
         effects

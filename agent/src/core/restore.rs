@@ -29,37 +29,24 @@ impl Core {
 
     /// Takes in everything that one runtime has, once it has been asked.
     pub fn found(&mut self, kind: RuntimeKind, found: Vec<Found>, now: Timestamp) -> Vec<Effect> {
-        let mut found: BTreeMap<TaskId, Found> = found
-            .into_iter()
-            .map(|found| (found.task.clone(), found))
-            .collect();
+        let mut found: BTreeMap<TaskId, Found> =
+            found.into_iter().map(|found| (found.task.clone(), found)).collect();
         let unsure = |task: &&Task| task.phase == Phase::Unsure && task.runtime == Some(kind);
-        let ids: Vec<TaskId> = self
-            .tasks
-            .values()
-            .filter(unsure)
-            .map(|task| task.id().clone())
-            .collect();
+        let ids: Vec<TaskId> = self.tasks.values().filter(unsure).map(|task| task.id().clone()).collect();
         for id in ids {
             let found = found.remove(&id);
             self.with(&id, now, |task, cx| resolve(task, found, cx));
         }
         for (id, found) in found {
             if !self.tasks.contains_key(&id) {
-                self.adopt(Task::new(id, Some(kind), now), now, |task, cx| {
-                    resolve(task, Some(found), cx)
-                });
+                self.adopt(Task::new(id, Some(kind), now), now, |task, cx| resolve(task, Some(found), cx));
             }
         }
         self.take_effects()
     }
 
     /// Takes in the sandboxes on disk and when their tasks ended, as far as that is known.
-    pub fn found_sandboxes(
-        &mut self,
-        sandboxes: Vec<(TaskId, Timestamp)>,
-        now: Timestamp,
-    ) -> Vec<Effect> {
+    pub fn found_sandboxes(&mut self, sandboxes: Vec<(TaskId, Timestamp)>, now: Timestamp) -> Vec<Effect> {
         for (task, ended_at) in sandboxes {
             if !self.tasks.contains_key(&task) {
                 self.sandboxes.keep(task, ended_at);
@@ -84,12 +71,7 @@ fn restore(task: &mut Task, stage: Stage, cx: &mut Context<'_>) {
     }
     task.say(state, "", cx);
     if task.runtime.is_none() {
-        task.end(
-            TaskState::Gone,
-            "The agent restarted before it was started",
-            cx.now,
-            cx,
-        );
+        task.end(TaskState::Gone, "The agent restarted before it was started", cx.now, cx);
     }
 }
 

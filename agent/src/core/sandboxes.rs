@@ -39,9 +39,7 @@ impl Sandboxes {
 
     /// When the next one expires by age.
     pub(super) fn next_expiry(&self) -> Option<Timestamp> {
-        self.ended
-            .first()
-            .map(|(ended_at, _)| ended_at.plus_millis(KEPT_MILLIS_MAX))
+        self.ended.first().map(|(ended_at, _)| ended_at.plus_millis(KEPT_MILLIS_MAX))
     }
 }
 
@@ -50,9 +48,7 @@ mod tests {
     use super::*;
 
     fn task(n: usize) -> TaskId {
-        format!("a.instance-00000000-0000-0000-0000-{n:012x}._app.1")
-            .parse()
-            .unwrap()
+        format!("a.instance-00000000-0000-0000-0000-{n:012x}._app.1").parse().unwrap()
     }
 
     #[test]
@@ -67,10 +63,7 @@ mod tests {
         let later = sandboxes.next_expiry().unwrap();
         assert_eq!(later, Timestamp::from_millis(2 + KEPT_MILLIS_MAX));
         assert_eq!(sandboxes.expire(later), [task(2)]);
-        assert_eq!(
-            sandboxes.expire(later.plus_millis(KEPT_MILLIS_MAX)).len(),
-            KEPT_MAX - 1
-        );
+        assert_eq!(sandboxes.expire(later.plus_millis(KEPT_MILLIS_MAX)).len(), KEPT_MAX - 1);
         assert_eq!(sandboxes.next_expiry(), None);
     }
 }

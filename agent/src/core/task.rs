@@ -113,10 +113,7 @@ impl Task {
 
     /// Has it ended, as far as this agent is concerned?
     pub(super) fn has_ended(&self) -> bool {
-        matches!(
-            self.phase,
-            Phase::Ended | Phase::Removing | Phase::Forgotten
-        )
+        matches!(self.phase, Phase::Ended | Phase::Removing | Phase::Forgotten)
     }
 
     /// Begins the launch of a task that nothing exists of.
@@ -127,19 +124,12 @@ impl Task {
         self.phase = Phase::Launching;
         self.timer = None;
         let (task, host_ports) = (self.id().clone(), self.host_ports.clone());
-        cx.effects.push(Effect::Launch(LaunchOrder {
-            task,
-            runtime,
-            app,
-            host_ports,
-        }));
+        cx.effects.push(Effect::Launch(LaunchOrder { task, runtime, app, host_ports }));
     }
 
     /// The launch says what it is doing.
     pub(super) fn progress(&mut self, message: &str, cx: &mut Context<'_>) {
-        let recent = self
-            .progress_at
-            .is_some_and(|at| cx.now.millis_since(at) < PROGRESS_MILLIS_MIN);
+        let recent = self.progress_at.is_some_and(|at| cx.now.millis_since(at) < PROGRESS_MILLIS_MIN);
         if self.phase == Phase::Launching && !recent {
             self.progress_at = Some(cx.now);
             self.say(TaskState::Staging, message, cx);
@@ -162,10 +152,7 @@ impl Task {
         self.report.addresses = found.addresses;
         self.started_at = Some(found.started_at.or(self.started_at).unwrap_or(cx.now));
         if let Some(runtime) = self.runtime {
-            cx.effects.push(Effect::Watch {
-                task: self.id().clone(),
-                runtime,
-            });
+            cx.effects.push(Effect::Watch { task: self.id().clone(), runtime });
         }
         self.record(cx);
         match self.kill_grace_millis {
@@ -187,13 +174,7 @@ impl Task {
             return;
         }
         let (host_ports, addresses) = (self.host_ports.clone(), self.report.addresses.clone());
-        let target = CheckTarget {
-            task: self.id().clone(),
-            runtime,
-            app,
-            host_ports,
-            addresses,
-        };
+        let target = CheckTarget { task: self.id().clone(), runtime, app, host_ports, addresses };
         cx.effects.push(Effect::StartChecks(target));
     }
 
@@ -209,9 +190,7 @@ impl Task {
             (Phase::Launching, RuntimeError::Unsupported(reason)) => {
                 self.end(TaskState::Error, reason, cx.now, cx);
             }
-            (Phase::Launching, error) => {
-                self.end(TaskState::Failed, &error.to_string(), cx.now, cx)
-            }
+            (Phase::Launching, error) => self.end(TaskState::Failed, &error.to_string(), cx.now, cx),
             _ => {}
         }
     }
@@ -232,10 +211,7 @@ impl Task {
 
     fn remove(&self, cx: &mut Context<'_>) {
         if let Some(runtime) = self.runtime {
-            cx.effects.push(Effect::Remove {
-                task: self.id().clone(),
-                runtime,
-            });
+            cx.effects.push(Effect::Remove { task: self.id().clone(), runtime });
         }
     }
 
@@ -250,12 +226,7 @@ impl Task {
         match self.phase {
             Phase::Running => self.begin_ending(grace_millis, cx),
             Phase::Ending => self.timer = self.timer.min(Some(cx.now.plus_millis(grace_millis))),
-            Phase::Waiting => self.end(
-                TaskState::Killed,
-                "Killed before it was started",
-                cx.now,
-                cx,
-            ),
+            Phase::Waiting => self.end(TaskState::Killed, "Killed before it was started", cx.now, cx),
             Phase::Launching => {
                 self.phase = Phase::Cancelling;
                 cx.effects.push(Effect::CancelLaunch(self.id().clone()));
@@ -280,11 +251,7 @@ impl Task {
 
     fn signal(&self, signal: Signal, cx: &mut Context<'_>) {
         if let Some(runtime) = self.runtime {
-            cx.effects.push(Effect::Signal {
-                task: self.id().clone(),
-                runtime,
-                signal,
-            });
+            cx.effects.push(Effect::Signal { task: self.id().clone(), runtime, signal });
         }
     }
 
@@ -302,27 +269,12 @@ impl Task {
             return;
         }
         let asked = self.kill_grace_millis.is_some();
-        let state = if asked {
-            TaskState::Killed
-        } else {
-            TaskState::Gone
-        };
-        self.end(
-            state,
-            "Its container or process is gone without a trace",
-            cx.now,
-            cx,
-        );
+        let state = if asked { TaskState::Killed } else { TaskState::Gone };
+        self.end(state, "Its container or process is gone without a trace", cx.now, cx);
     }
 
     /// Notes the ending; reported until it is acknowledged.
-    pub(super) fn end(
-        &mut self,
-        state: TaskState,
-        message: &str,
-        at: Timestamp,
-        cx: &mut Context<'_>,
-    ) {
+    pub(super) fn end(&mut self, state: TaskState, message: &str, at: Timestamp, cx: &mut Context<'_>) {
         if matches!(self.phase, Phase::Running | Phase::Ending) {
             cx.effects.push(Effect::StopChecks(self.id().clone()));
         }
@@ -343,11 +295,7 @@ impl Task {
         cx.ledger.forget(self.report.seq);
         self.phase = Phase::Removing;
         self.retries = 0;
-        if self.runtime.is_some() {
-            self.remove(cx)
-        } else {
-            self.forget(cx)
-        }
+        if self.runtime.is_some() { self.remove(cx) } else { self.forget(cx) }
     }
 
     fn forget(&mut self, cx: &mut Context<'_>) {
@@ -361,12 +309,7 @@ impl Task {
         match self.phase {
             Phase::Removing => self.forget(cx),
             Phase::Clearing if self.kill_grace_millis.is_some() => {
-                self.end(
-                    TaskState::Killed,
-                    "Killed before it was started",
-                    cx.now,
-                    cx,
-                );
+                self.end(TaskState::Killed, "Killed before it was started", cx.now, cx);
             }
             Phase::Clearing => self.launch(cx),
             _ => {}
@@ -401,9 +344,7 @@ impl Task {
 
     /// Takes in one result of a check.
     pub(super) fn probed(&mut self, key: &CheckKey, probed: &Probed, cx: &mut Context<'_>) {
-        let (Phase::Running, Some(app), Some(since)) =
-            (self.phase, self.app.clone(), self.started_at)
-        else {
+        let (Phase::Running, Some(app), Some(since)) = (self.phase, self.app.clone(), self.started_at) else {
             return;
         };
         let news = match *key {
@@ -482,17 +423,11 @@ impl Task {
 
     /// Keeps on disk what a restart needs. Simulated tasks do not outlive the agent.
     pub(super) fn record(&self, cx: &mut Context<'_>) {
-        if self.runtime == Some(RuntimeKind::Hollow)
-            || (self.app.is_none() && self.runtime.is_none())
-        {
+        if self.runtime == Some(RuntimeKind::Hollow) || (self.app.is_none() && self.runtime.is_none()) {
             return;
         }
         let stage = match (self.phase, self.started_at) {
-            (Phase::Ended, _) => Stage::Ended(
-                self.report.state,
-                self.report.message.clone(),
-                self.report.at,
-            ),
+            (Phase::Ended, _) => Stage::Ended(self.report.state, self.report.message.clone(), self.report.at),
             (_, Some(at)) => Stage::Started(at),
             (_, None) => Stage::Accepted,
         };

@@ -18,10 +18,7 @@ pub(super) struct Clock {
 
 impl Clock {
     pub(super) fn new() -> Self {
-        Self {
-            anchor: Instant::now(),
-            wall: wall(),
-        }
+        Self { anchor: Instant::now(), wall: wall() }
     }
 
     pub(super) fn now(&mut self) -> Timestamp {
@@ -29,10 +26,7 @@ impl Clock {
         let now = self.wall.plus_millis(elapsed);
         let wall = wall();
         if wall.millis_since(now) > STEP_MILLIS {
-            *self = Self {
-                anchor: Instant::now(),
-                wall,
-            };
+            *self = Self { anchor: Instant::now(), wall };
             return wall;
         }
         now

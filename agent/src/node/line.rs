@@ -43,13 +43,7 @@ enum State {
 
 impl Line {
     pub(super) fn new(masters: &[SocketAddr]) -> Self {
-        Self {
-            masters: masters.len(),
-            state: State::Down,
-            turn: 0,
-            attempt: 0,
-            said: 0,
-        }
+        Self { masters: masters.len(), state: State::Down, turn: 0, attempt: 0, said: 0 }
     }
 
     pub(super) fn is_up(&self) -> bool {
@@ -105,24 +99,14 @@ impl Node {
                 let master = masters[turn % masters.len()];
                 match session::connect(master).await {
                     Ok(stream) => {
-                        return drop(
-                            events
-                                .send(Event::Connected {
-                                    stream,
-                                    turn,
-                                    attempt,
-                                })
-                                .await,
-                        );
+                        return drop(events.send(Event::Connected { stream, turn, attempt }).await);
                     }
                     Err(error) => debug!(%master, %error, "a master cannot be reached"),
                 }
                 (turn, attempt) = (turn.wrapping_add(1), attempt.saturating_add(1));
             }
         });
-        self.line.state = State::Dialling {
-            _dial: AbortOnDropHandle::new(dial),
-        };
+        self.line.state = State::Dialling { _dial: AbortOnDropHandle::new(dial) };
     }
 
     /// A master took the connection: opens the session.

@@ -89,11 +89,7 @@ async fn forward(
             if let Ok(permit) = window.acquire().await {
                 permit.forget();
             }
-            if outgoing
-                .send(AgentMessage::LogData { stream, data })
-                .await
-                .is_err()
-            {
+            if outgoing.send(AgentMessage::LogData { stream, data }).await.is_err() {
                 return None;
             }
         }
@@ -101,18 +97,8 @@ async fn forward(
     None
 }
 
-async fn open(
-    request: &OpenLog,
-    runtime: Option<Arc<dyn Runtime>>,
-    sandbox: &Path,
-) -> Result<Parts, String> {
-    let OpenLog {
-        task,
-        file,
-        tail_lines,
-        follow,
-        ..
-    } = request;
+async fn open(request: &OpenLog, runtime: Option<Arc<dyn Runtime>>, sandbox: &Path) -> Result<Parts, String> {
+    let OpenLog { task, file, tail_lines, follow, .. } = request;
     if let Some(runtime) = runtime {
         match runtime.log(task, *file, *tail_lines, *follow).await {
             Ok(parts) => return Ok(in_words(parts)),

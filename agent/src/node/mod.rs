@@ -85,11 +85,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Ag
 }
 
 /// Runs `count` agents that differ in directory and host name: simulated agents in one process.
-pub async fn run_many(
-    options: Options,
-    count: u32,
-    shutdown: CancellationToken,
-) -> Result<(), AgentError> {
+pub async fn run_many(options: Options, count: u32, shutdown: CancellationToken) -> Result<(), AgentError> {
     let mut agents = tokio::task::JoinSet::new();
     for n in 1..=count {
         let mut options = options.clone();
@@ -173,13 +169,8 @@ impl Node {
         let info = describe(&options, &registry).map_err(AgentError::Capacity)?;
         let end = CancellationToken::new();
         let hollow = registry.get(RuntimeKind::Hollow).is_some();
-        let choice = if hollow {
-            ResolverChoice::Off
-        } else {
-            options.resolver
-        };
-        let resolver =
-            resolver::start(choice, identity.resolver, registry.bridge, end.clone()).await;
+        let choice = if hollow { ResolverChoice::Off } else { options.resolver };
+        let resolver = resolver::start(choice, identity.resolver, registry.bridge, end.clone()).await;
         if let Some((masters, domain)) = &identity.dns {
             resolver.learn(masters, domain);
         }
@@ -239,11 +230,7 @@ impl Node {
     }
 
     /// Reports go last, so that many events share one; but not after everything else for ever.
-    async fn next(
-        &mut self,
-        events: &mut mpsc::Receiver<Event>,
-        shutdown: &CancellationToken,
-    ) -> Step {
+    async fn next(&mut self, events: &mut mpsc::Receiver<Event>, shutdown: &CancellationToken) -> Step {
         let news = self.line.has_news(&self.core);
         if self.unreported >= EVENTS_PER_REPORT
             && news
@@ -252,8 +239,7 @@ impl Node {
             return Step::Say(permit);
         }
         let due = self.core.next_due();
-        let due =
-            due.map(|at| Instant::now() + Duration::from_millis(at.millis_since(self.clock.now())));
+        let due = due.map(|at| Instant::now() + Duration::from_millis(at.millis_since(self.clock.now())));
         let outgoing = self.line.outgoing().filter(|_| news);
         tokio::select! {
             biased;
@@ -276,21 +262,12 @@ impl Node {
         for (task, kind) in self.core.running() {
             running.entry(kind).or_default().push(task.clone());
         }
-        let runtimes: Vec<_> = running
-            .into_iter()
-            .filter_map(|(kind, tasks)| Some((self.registry.get(kind)?, tasks)))
-            .collect();
+        let runtimes: Vec<_> =
+            running.into_iter().filter_map(|(kind, tasks)| Some((self.registry.get(kind)?, tasks))).collect();
         let (at, meter, events) = (self.now(), self.meter.clone(), self.works.events());
         self.works.spawn(async move {
-            let machine = meter
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .measure();
-            let mut usage = Usage {
-                at,
-                machine,
-                tasks: Vec::new(),
-            };
+            let machine = meter.lock().unwrap_or_else(PoisonError::into_inner).measure();
+            let mut usage = Usage { at, machine, tasks: Vec::new() };
             for (runtime, tasks) in runtimes {
                 usage.tasks.extend(runtime.usage(&tasks).await);
             }
@@ -300,10 +277,7 @@ impl Node {
 
     /// The id to give to tasks; they are only started after the agent has one.
     fn agent_id(&self) -> AgentId {
-        self.identity
-            .agent_id
-            .clone()
-            .unwrap_or_else(|| AgentId::new(""))
+        self.identity.agent_id.clone().unwrap_or_else(|| AgentId::new(""))
     }
 }
 
@@ -314,9 +288,7 @@ async fn at(due: Option<Instant>) {
     }
 }
 
-async fn reserve(
-    outgoing: Option<mpsc::Sender<AgentMessage>>,
-) -> Option<OwnedPermit<AgentMessage>> {
+async fn reserve(outgoing: Option<mpsc::Sender<AgentMessage>>) -> Option<OwnedPermit<AgentMessage>> {
     match outgoing {
         // A closed channel is seen by the receiving side.
         Some(outgoing) => outgoing.reserve_owned().await.ok(),
@@ -332,10 +304,7 @@ fn describe(options: &Options, registry: &Registry) -> io::Result<AgentInfo> {
         }
     }
     Ok(AgentInfo {
-        hostname: options
-            .hostname
-            .clone()
-            .unwrap_or_else(|| options.ip.to_string()),
+        hostname: options.hostname.clone().unwrap_or_else(|| options.ip.to_string()),
         ip: options.ip,
         capacity: machine::capacity(&options.capacity, &options.data_dir)?,
         ports: options.ports.clone(),

@@ -28,11 +28,7 @@ impl Node {
         let (records, now) = (self.disk.records()?, self.now());
         let effects = self.core.restore(records, now);
         self.perform(effects).await?;
-        let runtimes: Vec<_> = self
-            .registry
-            .all()
-            .map(|(kind, runtime)| (kind, runtime.clone()))
-            .collect();
+        let runtimes: Vec<_> = self.registry.all().map(|(kind, runtime)| (kind, runtime.clone())).collect();
         for (kind, runtime) in runtimes {
             match runtime.list().await {
                 Ok(found) => {
@@ -61,9 +57,7 @@ impl Node {
                 tokio::time::sleep(RUNTIME_PAUSE).await;
                 let runtime = match &present {
                     Some(runtime) => Ok(runtime.clone()),
-                    None => registry::docker(&options, &owner)
-                        .await
-                        .map(|(runtime, _)| runtime),
+                    None => registry::docker(&options, &owner).await.map(|(runtime, _)| runtime),
                 };
                 if let Ok(runtime) = runtime
                     && let Ok(found) = runtime.list().await
@@ -77,27 +71,14 @@ impl Node {
     /// Sandboxes of tasks that are not known any more ended when they were last changed, as far as anyone
     /// knows. Names that are no task's are left alone.
     async fn take_over_sandboxes(&mut self) -> Result<(), AgentError> {
-        let live: std::collections::BTreeSet<String> = self
-            .core
-            .hello()
-            .0
-            .iter()
-            .map(|report| task_key(&report.task))
-            .collect();
+        let live: std::collections::BTreeSet<String> =
+            self.core.hello().0.iter().map(|report| task_key(&report.task)).collect();
         let names = self.disk.sandboxes().names().unwrap_or_default();
-        let tasks = names
-            .into_iter()
-            .filter(|name| !live.contains(name))
-            .filter_map(|name| name.parse().ok());
+        let tasks =
+            names.into_iter().filter(|name| !live.contains(name)).filter_map(|name| name.parse().ok());
         let ended = tasks.filter_map(|task: TaskId| {
-            let changed = std::fs::metadata(self.disk.sandboxes().path(&task))
-                .ok()?
-                .modified()
-                .ok()?;
-            let millis = changed
-                .duration_since(std::time::UNIX_EPOCH)
-                .ok()?
-                .as_millis();
+            let changed = std::fs::metadata(self.disk.sandboxes().path(&task)).ok()?.modified().ok()?;
+            let millis = changed.duration_since(std::time::UNIX_EPOCH).ok()?.as_millis();
             Some((task, Timestamp::from_millis(u64::try_from(millis).ok()?)))
         });
         let (ended, now) = (ended.collect(), self.now());
@@ -124,10 +105,7 @@ impl Node {
             _ => None,
         });
         if let Some(kept) = kept {
-            let identity = Identity {
-                kept,
-                ..self.identity.clone()
-            };
+            let identity = Identity { kept, ..self.identity.clone() };
             self.save(identity).await?;
         }
         for effect in effects {
@@ -157,11 +135,7 @@ impl Node {
                     self.works.watch(runtime, task);
                 }
             }
-            Effect::Signal {
-                task,
-                runtime,
-                signal,
-            } => {
+            Effect::Signal { task, runtime, signal } => {
                 if let Some(runtime) = self.registry.get(runtime) {
                     self.works.signal(runtime, task, signal);
                 }
@@ -169,11 +143,7 @@ impl Node {
             Effect::Remove { task, runtime } => self.remove(task, runtime),
             Effect::StartChecks(target) => {
                 if let Some(runtime) = self.registry.get(target.runtime) {
-                    self.works.start_checks(
-                        &runtime,
-                        &target.task,
-                        plans(&target, self.options.ip),
-                    );
+                    self.works.start_checks(&runtime, &target.task, plans(&target, self.options.ip));
                 }
             }
             Effect::StopChecks(task) => self.works.stop_checks(&task),
@@ -191,8 +161,7 @@ impl Node {
     fn launch(&mut self, order: LaunchOrder) {
         let Some(runtime) = self.registry.get(order.runtime) else {
             // Restored for a runtime that is away: asked again like one that does not answer.
-            let error =
-                crate::runtime::RuntimeError::Unavailable(format!("no {} runtime", order.runtime));
+            let error = crate::runtime::RuntimeError::Unavailable(format!("no {} runtime", order.runtime));
             let (events, task) = (self.works.events(), order.task);
             return self
                 .works
@@ -211,34 +180,16 @@ impl Node {
             hostname: &self.info.hostname,
             sandbox: &inside,
             agent: agent.as_str(),
-            cluster: &self
-                .identity
-                .cluster_id
-                .map(|id| id.to_string())
-                .unwrap_or_default(),
+            cluster: &self.identity.cluster_id.map(|id| id.to_string()).unwrap_or_default(),
             prefix: &self.options.env_vars_prefix,
         });
-        let LaunchOrder {
-            task,
-            app,
-            host_ports,
-            ..
-        } = order;
+        let LaunchOrder { task, app, host_ports, .. } = order;
         if order.runtime == RuntimeKind::Process {
             // As Mesos' executor: what a command starts must find its programs.
-            env.entry("PATH".to_owned())
-                .or_insert_with(|| PATH.to_owned());
+            env.entry("PATH".to_owned()).or_insert_with(|| PATH.to_owned());
         }
         let resolvers = self.resolver.addresses;
-        let launch = Launch {
-            task,
-            app,
-            host_ports,
-            env,
-            agent,
-            sandbox,
-            resolvers,
-        };
+        let launch = Launch { task, app, host_ports, env, agent, sandbox, resolvers };
         self.works.launch(runtime, launch, self.disk.clone());
     }
 
@@ -250,8 +201,7 @@ impl Node {
             }
             None => {
                 let events = self.works.events();
-                self.works
-                    .spawn(async move { drop(events.send(Event::RemoveFailed(task)).await) });
+                self.works.spawn(async move { drop(events.send(Event::RemoveFailed(task)).await) });
             }
         }
     }
@@ -281,11 +231,7 @@ impl Node {
             Event::RemoveFailed(task) => self.core.remove_failed(&task, now),
             Event::Probed(task, key, probed) => self.core.probed(&task, &key, &probed, now),
             Event::Listed(kind, runtime, found) => self.on_listed(kind, runtime, found).await,
-            Event::Connected {
-                stream,
-                turn,
-                attempt,
-            } => {
+            Event::Connected { stream, turn, attempt } => {
                 self.on_connected(stream, turn, attempt);
                 return Ok(());
             }
@@ -330,23 +276,13 @@ impl Node {
         };
         let stream = request.stream;
         if self.logs.len() >= logs::STREAMS_MAX {
-            let error = Some(format!(
-                "this agent already reads {} logs",
-                logs::STREAMS_MAX
-            ));
-            self.works.spawn(async move {
-                drop(outgoing.send(AgentMessage::LogEnd { stream, error }).await)
-            });
+            let error = Some(format!("this agent already reads {} logs", logs::STREAMS_MAX));
+            self.works
+                .spawn(async move { drop(outgoing.send(AgentMessage::LogEnd { stream, error }).await) });
             return;
         }
-        let runtime = self
-            .core
-            .runtime_of(&request.task)
-            .and_then(|kind| self.registry.get(kind));
-        let (sandbox, events) = (
-            self.disk.sandboxes().path(&request.task),
-            self.works.events(),
-        );
+        let runtime = self.core.runtime_of(&request.task).and_then(|kind| self.registry.get(kind));
+        let (sandbox, events) = (self.disk.sandboxes().path(&request.task), self.works.events());
         let reading = logs::Reading::start(|window| async move {
             logs::send(request, runtime, sandbox, outgoing, window).await;
             let _ = events.send(Event::LogEnded(stream)).await;

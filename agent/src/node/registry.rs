@@ -33,17 +33,11 @@ impl Registry {
             }
             RuntimeChoice::Docker => {
                 registry.try_docker(options, owner).await;
-                registry.lacks(
-                    RuntimeKind::Process,
-                    "the agent was started with --runtime docker",
-                );
+                registry.lacks(RuntimeKind::Process, "the agent was started with --runtime docker");
             }
             RuntimeChoice::Process => {
                 registry.try_process(options, root);
-                registry.lacks(
-                    RuntimeKind::Docker,
-                    "the agent was started with --runtime process",
-                );
+                registry.lacks(RuntimeKind::Docker, "the agent was started with --runtime process");
             }
             RuntimeChoice::Auto => {
                 registry.try_docker(options, owner).await;
@@ -126,9 +120,8 @@ pub(super) async fn docker(
     options: &Options,
     owner: &str,
 ) -> Result<(Arc<dyn Runtime>, Option<IpAddr>), String> {
-    let docker = Docker::connect(options.docker_socket.clone(), owner)
-        .await
-        .map_err(|error| error.to_string())?;
+    let docker =
+        Docker::connect(options.docker_socket.clone(), owner).await.map_err(|error| error.to_string())?;
     docker.list().await.map_err(|error| error.to_string())?;
     let bridge = docker.bridge_gateway().await;
     Ok((Arc::new(docker), bridge))

@@ -44,9 +44,7 @@ async fn sweep_runtime(
     disk: &Arc<DataDir>,
 ) {
     info!(runtime = %kind, tasks = found.len(), "ending every task");
-    stream::iter(found)
-        .for_each_concurrent(AT_ONCE, |found| end(&**runtime, found, disk))
-        .await;
+    stream::iter(found).for_each_concurrent(AT_ONCE, |found| end(&**runtime, found, disk)).await;
 }
 
 async fn end(runtime: &dyn Runtime, found: Found, disk: &DataDir) {

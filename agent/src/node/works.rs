@@ -169,8 +169,7 @@ impl Works {
             };
             let _ = events.send(event).await;
         };
-        self.watches
-            .insert(task, AbortOnDropHandle::new(tokio::spawn(watch)));
+        self.watches.insert(task, AbortOnDropHandle::new(tokio::spawn(watch)));
     }
 
     pub(super) fn signal(&mut self, runtime: Arc<dyn Runtime>, task: TaskId, signal: Signal) {
@@ -187,17 +186,8 @@ impl Works {
     }
 
     /// Removes a task. What a container wrote goes with it: its last lines are put into `sandbox` before.
-    pub(super) fn remove(
-        &mut self,
-        runtime: Arc<dyn Runtime>,
-        task: TaskId,
-        sandbox: std::path::PathBuf,
-    ) {
-        let (events, turn, limit) = (
-            self.events.clone(),
-            self.turn(&task),
-            self.call_limit.clone(),
-        );
+    pub(super) fn remove(&mut self, runtime: Arc<dyn Runtime>, task: TaskId, sandbox: std::path::PathBuf) {
+        let (events, turn, limit) = (self.events.clone(), self.turn(&task), self.call_limit.clone());
         self.spawn(async move {
             let _turn = turn.lock().await;
             let _permit = limit.acquire().await;
@@ -226,12 +216,7 @@ impl Works {
         self.turns.remove(task);
     }
 
-    pub(super) fn start_checks(
-        &mut self,
-        runtime: &Arc<dyn Runtime>,
-        task: &TaskId,
-        plans: Vec<Plan>,
-    ) {
+    pub(super) fn start_checks(&mut self, runtime: &Arc<dyn Runtime>, task: &TaskId, plans: Vec<Plan>) {
         let probing = plans.into_iter().map(|plan| {
             let (events, reported) = (self.events.clone(), task.clone());
             let probing = prober::run(
@@ -270,17 +255,10 @@ async fn prepare(
     progress: &Progress,
 ) -> Result<(), RuntimeError> {
     // Users of containers are not of this machine.
-    let user = launch
-        .app
-        .user
-        .as_deref()
-        .filter(|_| runtime.name() == "process");
-    let failed = |error: &dyn std::fmt::Display| {
-        RuntimeError::Failed(format!("preparing the sandbox: {error}"))
-    };
-    disk.sandboxes()
-        .create(&launch.task, user)
-        .map_err(|error| failed(&error))?;
+    let user = launch.app.user.as_deref().filter(|_| runtime.name() == "process");
+    let failed =
+        |error: &dyn std::fmt::Display| RuntimeError::Failed(format!("preparing the sandbox: {error}"));
+    disk.sandboxes().create(&launch.task, user).map_err(|error| failed(&error))?;
     if launch.app.fetch.is_empty() {
         return Ok(());
     }

@@ -40,10 +40,7 @@ struct Simulated {
 impl Hollow {
     /// An empty simulation.
     pub fn new(options: HollowOptions) -> Self {
-        Self {
-            options,
-            tasks: Mutex::default(),
-        }
+        Self { options, tasks: Mutex::default() }
     }
 
     fn tasks(&self) -> MutexGuard<'_, BTreeMap<TaskId, Simulated>> {
@@ -52,26 +49,17 @@ impl Hollow {
 
     fn dice(&self, task: &TaskId) -> fastrand::Rng {
         let (high, low) = task.instance.uuid.as_u64_pair();
-        let seed = self.options.seed
-            ^ high.rotate_left(17)
-            ^ low
-            ^ u64::from(task.incarnation).rotate_left(48);
+        let seed =
+            self.options.seed ^ high.rotate_left(17) ^ low ^ u64::from(task.incarnation).rotate_left(48);
         fastrand::Rng::with_seed(seed)
     }
 
     fn start(&self, launch: &Launch, dice: &mut fastrand::Rng) -> Found {
         let started_at = now();
-        let Resources {
-            cpus_milli,
-            mem_mib,
-            ..
-        } = launch.app.resources();
+        let Resources { cpus_milli, mem_mib, .. } = launch.app.resources();
         let simulated = Simulated {
             started_at,
-            ends_at: self
-                .options
-                .exit_after
-                .map(|after| Instant::now() + after.mul_f64(0.5 + dice.f64())),
+            ends_at: self.options.exit_after.map(|after| Instant::now() + after.mul_f64(0.5 + dice.f64())),
             uses: Measured {
                 cpus_milli: share(cpus_milli, dice.f64()),
                 mem_bytes: share(mem_mib.saturating_mul(MIB), dice.f64()),
@@ -86,19 +74,9 @@ impl Hollow {
 
 impl Simulated {
     fn found(&self, task: &TaskId) -> Found {
-        let status = self
-            .exit
-            .borrow()
-            .clone()
-            .map_or(Status::Running, Status::Exited);
+        let status = self.exit.borrow().clone().map_or(Status::Running, Status::Exited);
         let handle = format!("hollow-{task}");
-        Found {
-            task: task.clone(),
-            status,
-            started_at: Some(self.started_at),
-            addresses: Vec::new(),
-            handle,
-        }
+        Found { task: task.clone(), status, started_at: Some(self.started_at), addresses: Vec::new(), handle }
     }
 }
 
@@ -108,12 +86,7 @@ fn share(all: u64, random: f64) -> u64 {
 }
 
 fn exit(code: i32) -> Exit {
-    Exit {
-        code: Some(code),
-        out_of_memory: false,
-        message: String::new(),
-        at: Some(now()),
-    }
+    Exit { code: Some(code), out_of_memory: false, message: String::new(), at: Some(now()) }
 }
 
 #[async_trait]
@@ -123,11 +96,7 @@ impl Runtime for Hollow {
     }
 
     async fn list(&self) -> Result<Vec<Found>, RuntimeError> {
-        Ok(self
-            .tasks()
-            .iter()
-            .map(|(task, simulated)| simulated.found(task))
-            .collect())
+        Ok(self.tasks().iter().map(|(task, simulated)| simulated.found(task)).collect())
     }
 
     async fn launch(&self, launch: &Launch, _progress: Progress) -> Result<Found, RuntimeError> {
@@ -190,17 +159,11 @@ impl Runtime for Hollow {
 
     async fn usage(&self, tasks: &[TaskId]) -> Vec<(TaskId, Measured)> {
         let simulated = self.tasks();
-        tasks
-            .iter()
-            .filter_map(|task| Some((task.clone(), simulated.get(task)?.uses)))
-            .collect()
+        tasks.iter().filter_map(|task| Some((task.clone(), simulated.get(task)?.uses))).collect()
     }
 
     async fn exec(&self, task: &TaskId, _command: &str) -> Result<i32, RuntimeError> {
-        self.tasks()
-            .get(task)
-            .map(|_| 0)
-            .ok_or(RuntimeError::NotFound)
+        self.tasks().get(task).map(|_| 0).ok_or(RuntimeError::NotFound)
     }
 
     async fn log(
@@ -213,8 +176,7 @@ impl Runtime for Hollow {
         if !self.tasks().contains_key(task) {
             return Err(RuntimeError::NotFound);
         }
-        let line =
-            (file == LogFile::Stdout).then(|| Ok(Bytes::from(format!("{task} is simulated\n"))));
+        let line = (file == LogFile::Stdout).then(|| Ok(Bytes::from(format!("{task} is simulated\n"))));
         Ok(Box::pin(stream::iter(line)))
     }
 }
@@ -251,44 +213,25 @@ mod tests {
     #[tokio::test]
     async fn a_task_runs_until_it_is_signalled() {
         let hollow = Hollow::new(HollowOptions::default());
-        assert_eq!(
-            hollow.launch(&launch(1), silent()).await.unwrap().status,
-            Status::Running
-        );
+        assert_eq!(hollow.launch(&launch(1), silent()).await.unwrap().status, Status::Running);
         let uses = hollow.usage(&[task(1), task(2)]).await;
-        assert!(
-            uses.len() == 1 && (500..=1000).contains(&uses[0].1.cpus_milli),
-            "{uses:?}"
-        );
+        assert!(uses.len() == 1 && (500..=1000).contains(&uses[0].1.cpus_milli), "{uses:?}");
         hollow.signal(&task(1), Signal::Term).await.unwrap();
         hollow.signal(&task(1), Signal::Kill).await.unwrap();
         assert_eq!(hollow.wait(&task(1)).await.unwrap().code, Some(143));
-        assert!(matches!(
-            hollow.list().await.unwrap()[0].status,
-            Status::Exited(_)
-        ));
+        assert!(matches!(hollow.list().await.unwrap()[0].status, Status::Exited(_)));
         hollow.remove(&task(1)).await.unwrap();
-        assert!(matches!(
-            hollow.wait(&task(1)).await,
-            Err(RuntimeError::NotFound)
-        ));
+        assert!(matches!(hollow.wait(&task(1)).await, Err(RuntimeError::NotFound)));
     }
 
     #[tokio::test]
     async fn tasks_end_by_themselves_and_fail_by_seed() {
         let exit_after = Some(Duration::from_millis(20));
-        let hollow = Hollow::new(HollowOptions {
-            exit_after,
-            ..HollowOptions::default()
-        });
+        let hollow = Hollow::new(HollowOptions { exit_after, ..HollowOptions::default() });
         hollow.launch(&launch(1), silent()).await.unwrap();
         assert_eq!(hollow.wait(&task(1)).await.unwrap().code, Some(0));
         let fails = |seed| async move {
-            let hollow = Hollow::new(HollowOptions {
-                failure_rate: 0.5,
-                seed,
-                ..HollowOptions::default()
-            });
+            let hollow = Hollow::new(HollowOptions { failure_rate: 0.5, seed, ..HollowOptions::default() });
             let mut failed = Vec::new();
             for n in 0..100 {
                 failed.push(hollow.launch(&launch(n), silent()).await.is_err());

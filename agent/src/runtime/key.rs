@@ -29,13 +29,9 @@ mod tests {
         let short: TaskId = format!("a_b.instance-{uuid}._app.1").parse().unwrap();
         assert_eq!(task_key(&short), short.to_string());
 
-        let long: TaskId = format!("{}.instance-{uuid}._app.4294967295", "a".repeat(300))
-            .parse()
-            .unwrap();
+        let long: TaskId = format!("{}.instance-{uuid}._app.4294967295", "a".repeat(300)).parse().unwrap();
         let key = task_key(&long);
         assert_eq!(key.len(), MAX_LEN);
-        assert!(
-            key.starts_with("aaa") && key.ends_with(&format!(".instance-{uuid}._app.4294967295"))
-        );
+        assert!(key.starts_with("aaa") && key.ends_with(&format!(".instance-{uuid}._app.4294967295")));
     }
 }

@@ -26,8 +26,6 @@ impl TaskLocks {
     /// Does anything hold it?
     pub fn is_held(&self, task: &TaskId) -> bool {
         let locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
-        locks
-            .get(task)
-            .is_some_and(|lock| Arc::strong_count(lock) > 1)
+        locks.get(task).is_some_and(|lock| Arc::strong_count(lock) > 1)
     }
 }

@@ -26,19 +26,10 @@ impl Meter {
             .into_iter()
             .map(|(task, reading)| {
                 let cpus_milli = before.get(&task).map_or(0, |(at, cpu_nanos)| {
-                    milli(
-                        reading.cpu_nanos.saturating_sub(*cpu_nanos),
-                        (now - *at).as_nanos(),
-                    )
+                    milli(reading.cpu_nanos.saturating_sub(*cpu_nanos), (now - *at).as_nanos())
                 });
                 last.insert(task.clone(), (now, reading.cpu_nanos));
-                (
-                    task,
-                    Measured {
-                        cpus_milli,
-                        mem_bytes: reading.mem_bytes,
-                    },
-                )
+                (task, Measured { cpus_milli, mem_bytes: reading.mem_bytes })
             })
             .collect()
     }

@@ -17,16 +17,8 @@ const UNSUPPORTED: [&str; 6] = [".zip", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", 
 
 /// Unpacks a file by its name's ending. One that is no archive stays as it is.
 pub(super) fn extract(file: &Path, into: &Path) -> Result<(), String> {
-    let name = file
-        .file_name()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .to_lowercase();
-    let open = || {
-        File::open(file)
-            .map(BufReader::new)
-            .map_err(|error| error.to_string())
-    };
+    let name = file.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+    let open = || File::open(file).map(BufReader::new).map_err(|error| error.to_string());
     if name.ends_with(".tar") {
         return unpack(open()?, into);
     }
@@ -34,9 +26,7 @@ pub(super) fn extract(file: &Path, into: &Path) -> Result<(), String> {
         return unpack(GzDecoder::new(open()?), into);
     }
     match UNSUPPORTED.iter().find(|ending| name.ends_with(*ending)) {
-        Some(ending) => Err(format!(
-            "{ending} archives are not supported; .tar, .tar.gz and .tgz are"
-        )),
+        Some(ending) => Err(format!("{ending} archives are not supported; .tar, .tar.gz and .tgz are")),
         None => Ok(()),
     }
 }
@@ -55,10 +45,7 @@ fn unpack(reader: impl Read, into: &Path) -> Result<(), String> {
         }
         // Checks again, with the links that are on disk by now.
         if !entry.unpack_in(into).map_err(text)? {
-            return Err(format!(
-                "unpacking: {} leads out of the sandbox",
-                path.display()
-            ));
+            return Err(format!("unpacking: {} leads out of the sandbox", path.display()));
         }
     }
     Ok(())
@@ -66,20 +53,13 @@ fn unpack(reader: impl Read, into: &Path) -> Result<(), String> {
 
 fn check(path: &Path, kind: EntryType) -> Result<(), String> {
     if path.is_absolute() || path.components().any(|part| part == Component::ParentDir) {
-        return Err(format!(
-            "unpacking: {} leads out of the sandbox",
-            path.display()
-        ));
+        return Err(format!("unpacking: {} leads out of the sandbox", path.display()));
     }
     let is_known = kind.is_file() || kind.is_dir() || kind.is_symlink() || kind.is_hard_link();
-    let is_meta =
-        kind.is_pax_global_extensions() || kind.is_pax_local_extensions() || kind.is_contiguous();
+    let is_meta = kind.is_pax_global_extensions() || kind.is_pax_local_extensions() || kind.is_contiguous();
     if is_known || is_meta || kind.is_gnu_sparse() {
         Ok(())
     } else {
-        Err(format!(
-            "unpacking: {} is a device or the like",
-            path.display()
-        ))
+        Err(format!("unpacking: {} is a device or the like", path.display()))
     }
 }

@@ -25,8 +25,7 @@ const REDIRECTS_MAX: usize = 10;
 /// Downloads `uri` into a file.
 pub(super) async fn http(uri: &str, file: &Path) -> Result<(), String> {
     let result = timeout(TOTAL_MAX, download(uri, file)).await;
-    let result =
-        result.unwrap_or_else(|_| Err(format!("not done after {} s", TOTAL_MAX.as_secs())));
+    let result = result.unwrap_or_else(|_| Err(format!("not done after {} s", TOTAL_MAX.as_secs())));
     if result.is_err() {
         let _may_not_exist = tokio::fs::remove_file(file).await;
     }
@@ -35,9 +34,7 @@ pub(super) async fn http(uri: &str, file: &Path) -> Result<(), String> {
 
 async fn download(uri: &str, file: &Path) -> Result<(), String> {
     let mut body = follow(uri).await?.into_body();
-    let mut file = tokio::fs::File::create_new(file)
-        .await
-        .map_err(|error| error.to_string())?;
+    let mut file = tokio::fs::File::create_new(file).await.map_err(|error| error.to_string())?;
     let mut written = 0_u64;
     while let Some(frame) = patiently(body.frame()).await? {
         let Ok(data) = frame.map_err(|error| error.to_string())?.into_data() else {
@@ -47,29 +44,21 @@ async fn download(uri: &str, file: &Path) -> Result<(), String> {
         if written > BYTES_MAX {
             return Err(format!("larger than {} GiB", BYTES_MAX >> 30));
         }
-        file.write_all(&data)
-            .await
-            .map_err(|error| error.to_string())?;
+        file.write_all(&data).await.map_err(|error| error.to_string())?;
     }
     file.flush().await.map_err(|error| error.to_string())
 }
 
 async fn follow(uri: &str) -> Result<Response<Incoming>, String> {
-    let client: Client<HttpConnector, Empty<Bytes>> =
-        Client::builder(TokioExecutor::new()).build_http();
+    let client: Client<HttpConnector, Empty<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
     let mut uri: Uri = uri.parse().map_err(|error| format!("{error}"))?;
     for _ in 0..REDIRECTS_MAX {
-        let response = patiently(client.get(uri.clone()))
-            .await?
-            .map_err(|error| chain(&error))?;
+        let response = patiently(client.get(uri.clone())).await?.map_err(|error| chain(&error))?;
         let status = response.status();
         if status.is_success() {
             return Ok(response);
         }
-        let next = response
-            .headers()
-            .get(LOCATION)
-            .filter(|_| status.is_redirection());
+        let next = response.headers().get(LOCATION).filter(|_| status.is_redirection());
         let Some(next) = next else {
             return Err(format!("the server answered {status}"));
         };
@@ -80,10 +69,7 @@ async fn follow(uri: &str) -> Result<Response<Incoming>, String> {
 
 /// An absolute address, or a path on the same server.
 fn redirect(from: &Uri, location: &str) -> Result<Uri, String> {
-    let host = from
-        .authority()
-        .map(ToString::to_string)
-        .unwrap_or_default();
+    let host = from.authority().map(ToString::to_string).unwrap_or_default();
     let absolute = match location.split_once("://") {
         Some(_) => location.to_owned(),
         None if location.starts_with("//") => format!("http:{location}"),
@@ -96,15 +82,11 @@ fn redirect(from: &Uri, location: &str) -> Result<Uri, String> {
     if !absolute.starts_with("http://") {
         return Err(format!("redirected to {absolute}: only http is supported"));
     }
-    absolute
-        .parse()
-        .map_err(|error| format!("redirected to {absolute}: {error}"))
+    absolute.parse().map_err(|error| format!("redirected to {absolute}: {error}"))
 }
 
 async fn patiently<T>(step: impl Future<Output = T>) -> Result<T, String> {
-    timeout(SILENCE_MAX, step)
-        .await
-        .map_err(|_| format!("no data for {} s", SILENCE_MAX.as_secs()))
+    timeout(SILENCE_MAX, step).await.map_err(|_| format!("no data for {} s", SILENCE_MAX.as_secs()))
 }
 
 fn chain(error: &dyn std::error::Error) -> String {
@@ -130,10 +112,7 @@ mod tests {
             ("file:///etc/passwd", None),
         ] {
             assert_eq!(
-                redirect(&from, location)
-                    .ok()
-                    .map(|uri| uri.to_string())
-                    .as_deref(),
+                redirect(&from, location).ok().map(|uri| uri.to_string()).as_deref(),
                 expected,
                 "{location}"
             );

@@ -35,11 +35,7 @@ pub async fn read(
         let start = start_of_tail(&mut log, lines)?;
         log.seek(SeekFrom::Start(start))?;
     }
-    let reader = Reader {
-        log,
-        follow,
-        was_ended: false,
-    };
+    let reader = Reader { log, follow, was_ended: false };
     Ok(stream::try_unfold(reader, Reader::next).boxed())
 }
 
@@ -51,15 +47,8 @@ pub fn open(sandbox: &Path, file: LogFile) -> io::Result<File> {
     };
     // A pipe must not make the agent wait, either.
     let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
-    let log = OpenOptions::new()
-        .read(true)
-        .custom_flags(flags)
-        .open(sandbox.join(name))?;
-    if log.metadata()?.is_file() {
-        Ok(log)
-    } else {
-        Err(io::Error::other(format!("{name} is not a file")))
-    }
+    let log = OpenOptions::new().read(true).custom_flags(flags).open(sandbox.join(name))?;
+    if log.metadata()?.is_file() { Ok(log) } else { Err(io::Error::other(format!("{name} is not a file"))) }
 }
 
 /// Where the last lines begin. An unfinished line counts as one.
@@ -75,12 +64,7 @@ fn start_of_tail(log: &mut (impl Read + Seek), lines: u32) -> io::Result<u64> {
         let part = &mut part[..usize::try_from(end - start).unwrap_or(PART)];
         log.seek(SeekFrom::Start(start))?;
         log.read_exact(part)?;
-        for (position, _) in part
-            .iter()
-            .enumerate()
-            .rev()
-            .filter(|(_, byte)| **byte == b'\n')
-        {
+        for (position, _) in part.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n') {
             let after = start + position as u64 + 1;
             // The newline at the very end closes the last line, it does not begin another.
             if after == size {
@@ -107,10 +91,7 @@ impl Reader {
         loop {
             let mut part = vec![0; PART];
             // A local file, a part at a time: not worth a thread.
-            let read = self
-                .log
-                .read(&mut part)
-                .map_err(|error| RuntimeError::Failed(error.to_string()))?;
+            let read = self.log.read(&mut part).map_err(|error| RuntimeError::Failed(error.to_string()))?;
             if read > 0 {
                 part.truncate(read);
                 return Ok(Some((part.into(), self)));

@@ -34,14 +34,9 @@ impl Sandboxes {
     /// users of their own.
     pub fn open(data_dir: &Path) -> io::Result<Self> {
         let root = data_dir.join("sandboxes");
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(ROOT_MODE)
-            .create(&root)?;
+        fs::DirBuilder::new().recursive(true).mode(ROOT_MODE).create(&root)?;
         fs::set_permissions(&root, fs::Permissions::from_mode(ROOT_MODE))?;
-        Ok(Self {
-            root: fs::canonicalize(root)?,
-        })
+        Ok(Self { root: fs::canonicalize(root)? })
     }
 
     /// A task's directory, whether it exists or not.
@@ -53,10 +48,7 @@ impl Sandboxes {
     /// task runs as; users of containers are not of this machine, and none is given for them.
     pub fn create(&self, task: &TaskId, user: Option<&str>) -> io::Result<PathBuf> {
         let path = self.path(task);
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(SANDBOX_MODE)
-            .create(&path)?;
+        fs::DirBuilder::new().recursive(true).mode(SANDBOX_MODE).create(&path)?;
         fs::set_permissions(&path, fs::Permissions::from_mode(SANDBOX_MODE))?;
         if let Some(owner) = owner(user)? {
             owner.own(&path)?;
@@ -75,9 +67,7 @@ impl Sandboxes {
     /// The directories that exist, by name: each is the key of a task.
     pub fn names(&self) -> io::Result<Vec<String>> {
         let entries = fs::read_dir(&self.root)?.flatten();
-        Ok(entries
-            .filter_map(|entry| entry.file_name().into_string().ok())
-            .collect())
+        Ok(entries.filter_map(|entry| entry.file_name().into_string().ok()).collect())
     }
 }
 
@@ -85,10 +75,7 @@ impl Sandboxes {
 pub(crate) fn owner(user: Option<&str>) -> io::Result<Option<Identity>> {
     let Some(user) = user else { return Ok(None) };
     let identity = Identity::of_user(user)?.ok_or_else(|| {
-        io::Error::new(
-            io::ErrorKind::NotFound,
-            format!("there is no user `{user}` on this machine"),
-        )
+        io::Error::new(io::ErrorKind::NotFound, format!("there is no user `{user}` on this machine"))
     })?;
     Ok(Some(identity).filter(|identity| !identity.is_current()))
 }
@@ -110,9 +97,7 @@ mod tests {
     fn made_once_removed_once() {
         let data = tempfile::tempdir().unwrap();
         let sandboxes = Sandboxes::open(data.path()).unwrap();
-        let task: TaskId = "a.instance-67e55044-10b1-11ea-9a9f-362b9e155667._app.1"
-            .parse()
-            .unwrap();
+        let task: TaskId = "a.instance-67e55044-10b1-11ea-9a9f-362b9e155667._app.1".parse().unwrap();
         let path = sandboxes.create(&task, None).unwrap();
         fs::write(path.join("stdout"), "x").unwrap();
         assert_eq!(sandboxes.create(&task, None).unwrap(), path);

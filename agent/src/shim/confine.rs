@@ -4,9 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rustix::mount::{
-    MountFlags, MountPropagationFlags, mount_bind_recursive, mount_change, mount_remount,
-};
+use rustix::mount::{MountFlags, MountPropagationFlags, mount_bind_recursive, mount_change, mount_remount};
 use rustix::process::{Signal, getpid, getppid, set_parent_process_death_signal, setsid};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
@@ -30,22 +28,12 @@ pub(super) fn confine(directory: &Path, spec: &Spec, entrances: &[PathBuf]) -> i
     }
     mount(&spec.mounts)?;
     announce(directory).map_err(|error| during("writing down the start", error))?;
-    if let Some(identity) = spec
-        .identity
-        .as_ref()
-        .filter(|identity| !identity.is_current())
-    {
-        identity
-            .assume()
-            .map_err(|error| during(&format!("becoming user {}", identity.uid), error))?;
+    if let Some(identity) = spec.identity.as_ref().filter(|identity| !identity.is_current()) {
+        identity.assume().map_err(|error| during(&format!("becoming user {}", identity.uid), error))?;
     }
     // After the change of user, which clears it. Without its shim nobody would know of the task's end.
     set_parent_process_death_signal(Some(Signal::KILL))?;
-    if getppid() == shim {
-        Ok(())
-    } else {
-        Err(io::Error::other("the shim has ended"))
-    }
+    if getppid() == shim { Ok(()) } else { Err(io::Error::other("the shim has ended")) }
 }
 
 fn restore_signals() {
@@ -66,16 +54,8 @@ fn mount(mounts: &[Mount]) -> io::Result<()> {
     unsafe { unshare_unsafe(UnshareFlags::NEWNS) }
         .map_err(|error| during("leaving the mount namespace", error.into()))?;
     // What is mounted on the machine later still appears here, and never the other way round.
-    mount_change(
-        "/",
-        MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC,
-    )?;
-    for Mount {
-        source,
-        target,
-        read_only,
-    } in mounts
-    {
+    mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)?;
+    for Mount { source, target, read_only } in mounts {
         let bind = || {
             mount_bind_recursive(source, target)?;
             if *read_only {
@@ -93,8 +73,7 @@ fn mount(mounts: &[Mount]) -> io::Result<()> {
 fn announce(directory: &Path) -> io::Result<()> {
     let reference = |pid: Option<rustix::process::Pid>| {
         let pid = pid.map_or(0, rustix::process::Pid::as_raw_pid);
-        ProcessRef::of(pid)
-            .ok_or_else(|| io::Error::other(format!("process {pid} is not in /proc")))
+        ProcessRef::of(pid).ok_or_else(|| io::Error::other(format!("process {pid} is not in /proc")))
     };
     let started = Started {
         shim: reference(getppid())?,
@@ -107,10 +86,7 @@ fn announce(directory: &Path) -> io::Result<()> {
 
 /// The files through which the task enters its control group.
 pub(super) fn entrances(spec: &Spec) -> Vec<PathBuf> {
-    spec.group
-        .as_ref()
-        .map(|name| Group::new(name).entrances())
-        .unwrap_or_default()
+    spec.group.as_ref().map(|name| Group::new(name).entrances()).unwrap_or_default()
 }
 
 fn during(what: &str, error: io::Error) -> io::Error {

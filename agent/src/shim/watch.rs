@@ -10,9 +10,7 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use rustix::process::{
-    Pid, Signal, WaitOptions, getpid, kill_process, set_child_subreaper, setsid, wait,
-};
+use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, set_child_subreaper, setsid, wait};
 use rustix::stdio::{dup2_stderr, dup2_stdout};
 
 use super::{READY, confine};
@@ -50,10 +48,7 @@ pub(super) fn run(directory: &Path, spec: &Spec) {
 fn reason(directory: &Path, spec: &Spec, error: &io::Error) -> String {
     match std::fs::read_to_string(directory.join(FAILURE)) {
         Ok(words) => words,
-        Err(_) => format!(
-            "cannot run {}: {error}",
-            spec.command.first().map_or("nothing", String::as_str)
-        ),
+        Err(_) => format!("cannot run {}: {error}", spec.command.first().map_or("nothing", String::as_str)),
     }
 }
 
@@ -106,16 +101,12 @@ fn start(directory: &Path, spec: &Spec) -> io::Result<Pid> {
     // SAFETY: this process has one thread, so its child may allocate and use files.
     unsafe {
         command.pre_exec(move || {
-            confine::confine(&directory, &spec, &entrances).inspect_err(|error| {
-                drop(std::fs::write(directory.join(FAILURE), error.to_string()))
-            })
+            confine::confine(&directory, &spec, &entrances)
+                .inspect_err(|error| drop(std::fs::write(directory.join(FAILURE), error.to_string())))
         });
     }
     let child = command.spawn()?;
-    i32::try_from(child.id())
-        .ok()
-        .and_then(Pid::from_raw)
-        .ok_or_else(|| io::Error::other("no process id"))
+    i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or_else(|| io::Error::other("no process id"))
 }
 
 /// A log in the sandbox, which belongs to the task's user: a link there must not lead anywhere. It grows
@@ -123,24 +114,12 @@ fn start(directory: &Path, spec: &Spec) -> io::Result<Pid> {
 fn output(spec: &Spec, name: &str) -> io::Result<File> {
     let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
     let path = spec.sandbox.join(name);
-    let file = OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(LOG_MODE)
-        .custom_flags(flags)
-        .open(&path)?;
+    let file = OpenOptions::new().append(true).create(true).mode(LOG_MODE).custom_flags(flags).open(&path)?;
     if !file.metadata()?.is_file() {
-        return Err(io::Error::other(format!(
-            "{} is not a file",
-            path.display()
-        )));
+        return Err(io::Error::other(format!("{} is not a file", path.display())));
     }
     rustix::fs::fcntl_setfl(&file, rustix::fs::OFlags::APPEND)?;
-    if let Some(identity) = spec
-        .identity
-        .as_ref()
-        .filter(|identity| !identity.is_current())
-    {
+    if let Some(identity) = spec.identity.as_ref().filter(|identity| !identity.is_current()) {
         fchown(&file, Some(identity.uid), Some(identity.gid))?;
     }
     Ok(file)
@@ -197,22 +176,14 @@ fn kill_descendants() {
 /// In the words of Mesos' command executor.
 fn exit(status: Option<ExitStatus>, out_of_memory: bool) -> Exit {
     let code = status.and_then(|status| status.code().or_else(|| Some(128 + status.signal()?)));
-    let message = match (
-        out_of_memory,
-        status.and_then(|status| status.code()),
-        status.and_then(|s| s.signal()),
-    ) {
-        (true, ..) => "Command used more memory than its limit and was killed".to_owned(),
-        (_, Some(code), _) => format!("Command exited with status {code}"),
-        (_, _, Some(signal)) => format!("Command terminated with signal {signal}"),
-        _ => "Command ended, its status is not known".to_owned(),
-    };
-    Exit {
-        code,
-        out_of_memory,
-        message,
-        at: Some(now()),
-    }
+    let message =
+        match (out_of_memory, status.and_then(|status| status.code()), status.and_then(|s| s.signal())) {
+            (true, ..) => "Command used more memory than its limit and was killed".to_owned(),
+            (_, Some(code), _) => format!("Command exited with status {code}"),
+            (_, _, Some(signal)) => format!("Command terminated with signal {signal}"),
+            _ => "Command ended, its status is not known".to_owned(),
+        };
+    Exit { code, out_of_memory, message, at: Some(now()) }
 }
 
 #[cfg(test)]
@@ -225,18 +196,8 @@ mod tests {
             let exit = exit(Some(ExitStatus::from_raw(raw)), oom);
             (exit.code, exit.out_of_memory, exit.message)
         };
-        assert_eq!(
-            of(3 << 8, false),
-            (Some(3), false, "Command exited with status 3".to_owned())
-        );
-        assert_eq!(
-            of(9, false),
-            (
-                Some(137),
-                false,
-                "Command terminated with signal 9".to_owned()
-            )
-        );
+        assert_eq!(of(3 << 8, false), (Some(3), false, "Command exited with status 3".to_owned()));
+        assert_eq!(of(9, false), (Some(137), false, "Command terminated with signal 9".to_owned()));
         let (code, oom, message) = of(0, true);
         assert_eq!((code, oom), (Some(0), true));
         assert!(message.contains("memory"));

@@ -51,14 +51,8 @@ fn work(words: &[&str]) -> i32 {
             "sleep" => std::thread::sleep(Duration::from_secs(next().parse().unwrap_or(0))),
             "out" => println!("{}", next()),
             "err" => eprintln!("{}", next()),
-            "env" => println!(
-                "{}",
-                std::env::var(next()).unwrap_or_else(|_| "absent".to_owned())
-            ),
-            "cat" => print!(
-                "{}",
-                std::fs::read_to_string(next()).unwrap_or_else(|error| error.to_string())
-            ),
+            "env" => println!("{}", std::env::var(next()).unwrap_or_else(|_| "absent".to_owned())),
+            "cat" => print!("{}", std::fs::read_to_string(next()).unwrap_or_else(|error| error.to_string())),
             "write" => {
                 let path = next();
                 std::fs::write(path, next()).unwrap_or_else(|error| eprintln!("{path}: {error}"));
@@ -97,9 +91,7 @@ pub fn task(name: &str) -> TaskId {
     static NEXT: AtomicU32 = AtomicU32::new(1);
     let uuid = uuid::Uuid::new_v4();
     let incarnation = NEXT.fetch_add(1, Ordering::Relaxed);
-    format!("runtimes-test_{name}.instance-{uuid}._app.{incarnation}")
-        .parse()
-        .expect("a task id")
+    format!("runtimes-test_{name}.instance-{uuid}._app.{incarnation}").parse().expect("a task id")
 }
 
 /// A launch of an app with these fields.
@@ -118,13 +110,9 @@ pub fn launch(task: &TaskId, sandbox: PathBuf, fields: Value) -> Launch {
         task: task.clone(),
         app: Arc::new(serde_json::from_value(document).expect("an app")),
         host_ports: Vec::new(),
-        env: [
-            (WORKLOAD, "1"),
-            ("PATH", "/usr/bin:/bin"),
-            ("GREETING", "hello"),
-        ]
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .into(),
+        env: [(WORKLOAD, "1"), ("PATH", "/usr/bin:/bin"), ("GREETING", "hello")]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into(),
         agent: AgentId::new("test-S0"),
         sandbox,
         resolvers: Resolvers::default(),
@@ -139,10 +127,7 @@ pub fn silent() -> Progress {
 /// A whole log as text.
 pub async fn text(log: gantry_agent::runtime::LogStream) -> String {
     let parts: Vec<_> = log.collect().await;
-    let bytes: Vec<u8> = parts
-        .into_iter()
-        .flat_map(|part| part.expect("a readable log").to_vec())
-        .collect();
+    let bytes: Vec<u8> = parts.into_iter().flat_map(|part| part.expect("a readable log").to_vec()).collect();
     String::from_utf8(bytes).expect("UTF-8")
 }
 

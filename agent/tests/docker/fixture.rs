@@ -16,9 +16,8 @@ use spec::ids::TaskId;
 use crate::common::{self, launch, silent, task};
 
 pub fn api() -> bollard::Docker {
-    bollard::Docker::connect_with_socket_defaults().expect(
-        "these tests need a Docker daemon at /var/run/docker.sock: start one, and run them as root",
-    )
+    bollard::Docker::connect_with_socket_defaults()
+        .expect("these tests need a Docker daemon at /var/run/docker.sock: start one, and run them as root")
 }
 
 /// The image of the tests: this program, also as `/bin/sh`. Removed with the last test that uses it.
@@ -41,20 +40,15 @@ impl Image {
 
     async fn build() -> Self {
         let tag = format!("{}-{}", std::process::id(), fastrand::u32(..));
-        let options = CreateImageOptionsBuilder::default()
-            .from_src("-")
-            .repo("runtimes-test")
-            .tag(&tag)
-            .build();
+        let options =
+            CreateImageOptionsBuilder::default().from_src("-").repo("runtimes-test").tag(&tag).build();
         let body = bollard::body_full(tar_of_this_program().into());
         api()
             .create_image(Some(options), Some(body), None)
             .try_for_each(|_| async { Ok(()) })
             .await
             .expect("an image of this program; is the Docker daemon running?");
-        Self {
-            name: format!("runtimes-test:{tag}"),
-        }
+        Self { name: format!("runtimes-test:{tag}") }
     }
 }
 
@@ -62,14 +56,9 @@ impl Drop for Image {
     fn drop(&mut self) {
         let name = self.name.clone();
         let removal = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             let options = RemoveImageOptionsBuilder::default().force(true).build();
-            runtime
-                .block_on(api().remove_image(&name, Some(options), None))
-                .map(drop)
+            runtime.block_on(api().remove_image(&name, Some(options), None)).map(drop)
         });
         removal.join().unwrap().expect("the image is removed");
     }
@@ -78,15 +67,13 @@ impl Drop for Image {
 fn tar_of_this_program() -> Vec<u8> {
     let mut tar = tar::Builder::new(Vec::new());
     tar.sparse(false);
-    tar.append_path_with_name(common::this_program(), "workload")
-        .unwrap();
+    tar.append_path_with_name(common::this_program(), "workload").unwrap();
     for directory in ["bin/", "tmp/", "etc/"] {
         let mut header = tar::Header::new_gnu();
         header.set_entry_type(tar::EntryType::Directory);
         header.set_mode(0o777);
         header.set_size(0);
-        tar.append_data(&mut header, directory, std::io::empty())
-            .unwrap();
+        tar.append_data(&mut header, directory, std::io::empty()).unwrap();
     }
     let mut header = tar::Header::new_gnu();
     header.set_entry_type(tar::EntryType::Link);
@@ -108,17 +95,8 @@ impl Fixture {
     pub async fn new() -> Self {
         let image = Image::shared().await;
         let owner = format!("runtimes-test-{}", fastrand::u64(..));
-        let docker = Arc::new(
-            Docker::connect(None, &owner)
-                .await
-                .expect("a Docker daemon"),
-        );
-        Self {
-            docker,
-            owner,
-            image,
-            directory: tempfile::tempdir().unwrap(),
-        }
+        let docker = Arc::new(Docker::connect(None, &owner).await.expect("a Docker daemon"));
+        Self { docker, owner, image, directory: tempfile::tempdir().unwrap() }
     }
 
     pub fn sandbox(&self, task: &TaskId) -> PathBuf {
@@ -141,11 +119,8 @@ impl Fixture {
 
     pub async fn run(&self, name: &str, steps: &str, more: Value) -> TaskId {
         let task = task(name);
-        let found = self
-            .docker
-            .launch(&self.workload(&task, steps, more), silent())
-            .await
-            .expect("it starts");
+        let found =
+            self.docker.launch(&self.workload(&task, steps, more), silent()).await.expect("it starts");
         assert_eq!((&found.task, found.status), (&task, Status::Running));
         task
     }
@@ -155,10 +130,7 @@ impl Drop for Fixture {
     fn drop(&mut self) {
         let owner = self.owner.clone();
         let removal = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(remove_all(&owner));
         });
         removal.join().unwrap();
@@ -166,26 +138,16 @@ impl Drop for Fixture {
 }
 
 async fn remove_all(owner: &str) {
-    let filters =
-        std::collections::HashMap::from([("label", vec![format!("gantry.owner={owner}")])]);
-    let options = ListContainersOptionsBuilder::default()
-        .all(true)
-        .filters(&filters)
-        .build();
+    let filters = std::collections::HashMap::from([("label", vec![format!("gantry.owner={owner}")])]);
+    let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
     for container in api().list_containers(Some(options)).await.unwrap() {
-        let force = RemoveContainerOptionsBuilder::default()
-            .force(true)
-            .v(true)
-            .build();
-        let _gone_already = api()
-            .remove_container(&container.id.unwrap(), Some(force))
-            .await;
+        let force = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
+        let _gone_already = api().remove_container(&container.id.unwrap(), Some(force)).await;
     }
 }
 
 pub fn container(image: &str, docker: Value) -> Value {
-    let mut fields =
-        json!({"image": image, "forcePullImage": false, "privileged": false, "parameters": []});
+    let mut fields = json!({"image": image, "forcePullImage": false, "privileged": false, "parameters": []});
     for (key, value) in docker.as_object().unwrap() {
         fields[key] = value.clone();
     }

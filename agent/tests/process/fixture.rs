@@ -23,10 +23,7 @@ pub struct Fixture {
 
 impl Fixture {
     pub fn new() -> Self {
-        assert!(
-            rustix::process::geteuid().is_root(),
-            "run these tests as root"
-        );
+        assert!(rustix::process::geteuid().is_root(), "run these tests as root");
         Self::unprivileged()
     }
 
@@ -47,25 +44,15 @@ impl Fixture {
     pub fn prepare(&self, name: &str, fields: Value) -> Launch {
         let task = task(name);
         self.tasks.lock().unwrap().push(task.clone());
-        let user = fields
-            .get("user")
-            .and_then(Value::as_str)
-            .map(str::to_owned);
+        let user = fields.get("user").and_then(Value::as_str).map(str::to_owned);
         let sandbox = self.sandboxes.create(&task, user.as_deref()).unwrap();
         launch(&task, sandbox, fields)
     }
 
     pub async fn run(&self, name: &str, fields: Value) -> TaskId {
         let launch = self.prepare(name, fields);
-        let found = self
-            .process
-            .launch(&launch, silent())
-            .await
-            .expect("it starts");
-        assert!(
-            found.started_at.is_some() && found.handle.contains('@'),
-            "{found:?}"
-        );
+        let found = self.process.launch(&launch, silent()).await.expect("it starts");
+        assert!(found.started_at.is_some() && found.handle.contains('@'), "{found:?}");
         launch.task
     }
 
@@ -74,20 +61,12 @@ impl Fixture {
     }
 
     pub async fn output(&self, task: &TaskId) -> String {
-        text(
-            self.process
-                .log(task, LogFile::Stdout, None, true)
-                .await
-                .unwrap(),
-        )
-        .await
+        text(self.process.log(task, LogFile::Stdout, None, true).await.unwrap()).await
     }
 
     pub fn started(&self, task: &TaskId) -> Started {
         let directory = self.data.path().join("process").join(task.to_string());
-        files::read(&directory, STARTED)
-            .unwrap()
-            .expect("a started task")
+        files::read(&directory, STARTED).unwrap().expect("a started task")
     }
 
     pub fn sandbox(&self, task: &TaskId) -> PathBuf {
@@ -121,8 +100,5 @@ pub fn is_alive(pid: i32) -> bool {
 
 /// The number that a task wrote into a file of its sandbox.
 pub async fn pid_in(path: PathBuf) -> i32 {
-    eventually("a pid is written", async || {
-        std::fs::read_to_string(&path).ok()?.trim().parse().ok()
-    })
-    .await
+    eventually("a pid is written", async || std::fs::read_to_string(&path).ok()?.trim().parse().ok()).await
 }

@@ -30,7 +30,8 @@ pub async fn run(master: &Master, output: Output) -> anyhow::Result<()> {
 }
 
 fn running(app: &Value) -> String {
-    let (running, wanted) = (app["tasksRunning"].as_u64().unwrap_or(0), app["instances"].as_u64().unwrap_or(0));
+    let (running, wanted) =
+        (app["tasksRunning"].as_u64().unwrap_or(0), app["instances"].as_u64().unwrap_or(0));
     paint(if running == wanted { GREEN } else { YELLOW }, &format!("{running}/{wanted}"))
 }
 

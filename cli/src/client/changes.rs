@@ -23,7 +23,12 @@ pub async fn scale(
 }
 
 /// Replaces every task.
-pub async fn restart(master: &Master, output: Output, app: &str, args: &WaitArgs) -> anyhow::Result<ExitCode> {
+pub async fn restart(
+    master: &Master,
+    output: Output,
+    app: &str,
+    args: &WaitArgs,
+) -> anyhow::Result<ExitCode> {
     let path = format!("{}/restart?force={}", app_path(app), args.force);
     let answer = master.call(Method::POST, &path, Some(&json!({}))).await?;
     wait(master, output, Change::to(&answer, [app]), args, 0).await

@@ -13,12 +13,20 @@ pub async fn agents(master: &Master, output: Output) -> anyhow::Result<()> {
     if output == Output::Json {
         return json(&answer["agents"]);
     }
-    let mut rows =
-        table(&["AGENT", "HOST", "PRESENCE", "TASKS", "CPUS RESERVED", "USED", "MEM RESERVED", "USED", "ATTRIBUTES"]);
+    let mut rows = table(&[
+        "AGENT",
+        "HOST",
+        "PRESENCE",
+        "TASKS",
+        "CPUS RESERVED",
+        "USED",
+        "MEM RESERVED",
+        "USED",
+        "ATTRIBUTES",
+    ]);
     for agent in answer["agents"].as_array().into_iter().flatten() {
-        let of = |what: &str| {
-            format!("{}/{}", number(&agent["reserved"][what]), number(&agent["capacity"][what]))
-        };
+        let of =
+            |what: &str| format!("{}/{}", number(&agent["reserved"][what]), number(&agent["capacity"][what]));
         rows.add_row([
             text(&agent["id"]),
             text(&agent["hostname"]),
@@ -78,7 +86,8 @@ pub async fn deployments(master: &Master, output: Output, args: DeploymentsArgs)
             .flatten()
             .map(|action| format!("{} {}", text(&action["action"]), text(&action["app"])))
             .collect();
-        let apps: Vec<String> = deployment["affectedApps"].as_array().into_iter().flatten().map(text).collect();
+        let apps: Vec<String> =
+            deployment["affectedApps"].as_array().into_iter().flatten().map(text).collect();
         rows.add_row([
             text(&deployment["id"]),
             age(&deployment["version"], now),

@@ -36,10 +36,16 @@ pub async fn run(master: &Master, output: Output, args: DeployArgs) -> anyhow::R
 fn read(file: &str) -> anyhow::Result<String> {
     let mut text = String::new();
     if file == "-" {
-        std::io::stdin().lock().take(DOCUMENT_BYTES_MAX + 1).read_to_string(&mut text).context("standard input")?;
+        std::io::stdin()
+            .lock()
+            .take(DOCUMENT_BYTES_MAX + 1)
+            .read_to_string(&mut text)
+            .context("standard input")?;
     } else {
         let open = std::fs::File::open(file).with_context(|| format!("cannot open {file}"))?;
-        open.take(DOCUMENT_BYTES_MAX + 1).read_to_string(&mut text).with_context(|| format!("cannot read {file}"))?;
+        open.take(DOCUMENT_BYTES_MAX + 1)
+            .read_to_string(&mut text)
+            .with_context(|| format!("cannot read {file}"))?;
     }
     if text.len() as u64 > DOCUMENT_BYTES_MAX {
         bail!("{file} is larger than a document may be (1 MiB)");

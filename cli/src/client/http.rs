@@ -37,11 +37,6 @@ impl Master {
         Ok(Self { base, http })
     }
 
-    /// Where it is.
-    pub fn base(&self) -> &str {
-        &self.base
-    }
-
     /// Asks for JSON.
     pub async fn get(&self, path: &str) -> anyhow::Result<Value> {
         self.call(Method::GET, path, None).await
@@ -117,7 +112,8 @@ fn refusal(status: StatusCode, text: &str) -> String {
         Value::Array(details) => {
             for detail in details {
                 for error in detail["errors"].as_array().into_iter().flatten() {
-                    let (path, error) = (detail["path"].as_str().unwrap_or("/"), error.as_str().unwrap_or(""));
+                    let (path, error) =
+                        (detail["path"].as_str().unwrap_or("/"), error.as_str().unwrap_or(""));
                     line = format!("{line}; {path}: {error}");
                 }
             }
@@ -143,10 +139,17 @@ mod tests {
 
     #[test]
     fn refusals_are_one_line() {
-        let body = r#"{"message":"Object is not valid","details":[{"path":"/id","errors":["must not be root"]}]}"#;
-        assert_eq!(refusal(StatusCode::UNPROCESSABLE_ENTITY, body), "Object is not valid; /id: must not be root");
+        let body =
+            r#"{"message":"Object is not valid","details":[{"path":"/id","errors":["must not be root"]}]}"#;
+        assert_eq!(
+            refusal(StatusCode::UNPROCESSABLE_ENTITY, body),
+            "Object is not valid; /id: must not be root"
+        );
         assert_eq!(refusal(StatusCode::BAD_GATEWAY, "<html>"), "the master answered 502 Bad Gateway");
         let locked = r#"{"message":"App is locked.","deployments":[{"id":"d1"}]}"#;
-        assert_eq!(refusal(StatusCode::CONFLICT, locked), "App is locked. (deployment d1; --force cancels it)");
+        assert_eq!(
+            refusal(StatusCode::CONFLICT, locked),
+            "App is locked. (deployment d1; --force cancels it)"
+        );
     }
 }

@@ -55,7 +55,9 @@ async fn tasks(master: &Master, id: &str) -> anyhow::Result<Vec<(String, Option<
     }
     match failed(app) {
         Some(task) => Ok(vec![task]),
-        None => bail!("app {id} has no tasks and none has failed yet; `clusterctl queue` says what it waits for"),
+        None => {
+            bail!("app {id} has no tasks and none has failed yet; `clusterctl queue` says what it waits for")
+        }
     }
 }
 
@@ -66,7 +68,11 @@ pub fn failed(app: &Value) -> Option<(String, Option<String>)> {
 }
 
 /// The last lines of a task that has ended; empty when its agent has them no more.
-pub async fn last_lines(master: &Master, (task, agent): &(String, Option<String>), lines: u32) -> Vec<String> {
+pub async fn last_lines(
+    master: &Master,
+    (task, agent): &(String, Option<String>),
+    lines: u32,
+) -> Vec<String> {
     let mut last = Vec::new();
     for file in [LogFile::Stdout, LogFile::Stderr] {
         let path = path(task, agent.as_deref(), file, Some(lines), false);

@@ -36,7 +36,9 @@ pub fn run(args: ClientArgs, verb: Verb) -> anyhow::Result<ExitCode> {
 async fn verbs(master: &Master, output: Output, verb: Verb) -> anyhow::Result<ExitCode> {
     match verb {
         Verb::Deploy(args) => return deploy::run(master, output, args).await,
-        Verb::Scale { app, instances, wait } => return changes::scale(master, output, &app, instances, &wait).await,
+        Verb::Scale { app, instances, wait } => {
+            return changes::scale(master, output, &app, instances, &wait).await;
+        }
         Verb::Restart { app, wait } => return changes::restart(master, output, &app, &wait).await,
         Verb::Remove { app, wait } => return changes::remove(master, output, &app, &wait).await,
         Verb::Apps => apps::run(master, output).await?,

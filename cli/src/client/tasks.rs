@@ -44,8 +44,12 @@ fn state(task: &Value) -> String {
 }
 
 fn health(task: &Value) -> String {
-    let results: Vec<bool> =
-        task["healthCheckResults"].as_array().into_iter().flatten().filter_map(|one| one["alive"].as_bool()).collect();
+    let results: Vec<bool> = task["healthCheckResults"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|one| one["alive"].as_bool())
+        .collect();
     match results.as_slice() {
         [] => "-".to_owned(),
         all if all.iter().all(|alive| *alive) => paint(GREEN, "healthy"),

@@ -176,7 +176,8 @@ impl Failures {
     fn note(&mut self, look: &Look, failures_max: u32) -> Option<(String, u32)> {
         let mut worst = None;
         for (id, app) in &look.apps {
-            let at = app.as_ref().and_then(|app| app["lastTaskFailure"]["timestamp"].as_str()).map(str::to_owned);
+            let at =
+                app.as_ref().and_then(|app| app["lastTaskFailure"]["timestamp"].as_str()).map(str::to_owned);
             match self.by_app.get_mut(id) {
                 // What failed before the change is not its fault.
                 None => drop(self.by_app.insert(id.clone(), (0, at))),
@@ -279,7 +280,11 @@ async fn report(
         json(&value!({"deploymentId": deployment, "version": change.version, "apps": change.apps,
             "result": word, "seconds": seconds}))?;
     } else if well {
-        anstream::println!("{} {apps}: deployment {deployment} {word}, {:.1} s", paint(GREEN, "ok"), took.as_secs_f64());
+        anstream::println!(
+            "{} {apps}: deployment {deployment} {word}, {:.1} s",
+            paint(GREEN, "ok"),
+            took.as_secs_f64()
+        );
     }
     if well {
         return Ok(ExitCode::SUCCESS);

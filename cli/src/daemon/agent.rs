@@ -15,7 +15,12 @@ pub async fn run(args: AgentArgs) -> anyhow::Result<ExitCode> {
         hostname: args.hostname,
         ports: agent::options::parse_ports(&args.ports).context("--ports")?,
         attributes: agent::options::parse_attributes(&args.attributes).context("--attributes")?,
-        capacity: CapacityOptions { cpus: args.cpus, mem_mib: args.mem, disk_mib: args.disk, gpus: args.gpus },
+        capacity: CapacityOptions {
+            cpus: args.cpus,
+            mem_mib: args.mem,
+            disk_mib: args.disk,
+            gpus: args.gpus,
+        },
         runtime: runtime(args.runtime),
         resolver: resolver(args.no_resolver, args.resolver_ip),
         ..Options::new(args.masters, args.data_dir, args.ip)

@@ -29,7 +29,8 @@ pub async fn run(args: DevArgs) -> anyhow::Result<ExitCode> {
     check_exposure(&[("--http", args.http), ("--dns", args.dns)], args.insecure)?;
     let (dir, temporary) = data_dir(args.data_dir.as_deref())?;
     let master = Master::start(setup(&args, &dir)?).await?;
-    let options: Vec<_> = (0..args.agents).map(|number| agent_options(&args, &dir, number, &master)).collect();
+    let options: Vec<_> =
+        (0..args.agents).map(|number| agent_options(&args, &dir, number, &master)).collect();
     let shutdown = CancellationToken::new();
     let mut agents = JoinSet::new();
     for one in options.clone() {
@@ -64,9 +65,11 @@ fn data_dir(given: Option<&Path>) -> anyhow::Result<(PathBuf, bool)> {
         Some(dir) => (dir.to_owned(), false),
         None => (std::env::temp_dir().join(format!("gantry-dev-{}", std::process::id())), true),
     };
-    std::fs::create_dir_all(&dir).with_context(|| format!("cannot create the data directory {}", dir.display()))?;
+    std::fs::create_dir_all(&dir)
+        .with_context(|| format!("cannot create the data directory {}", dir.display()))?;
     // Labels and sandboxes name the directory: one path for one directory, however it was given.
-    let dir = dir.canonicalize().with_context(|| format!("cannot use the data directory {}", dir.display()))?;
+    let dir =
+        dir.canonicalize().with_context(|| format!("cannot use the data directory {}", dir.display()))?;
     Ok((dir, temporary))
 }
 

@@ -23,7 +23,8 @@ pub async fn run(args: MasterArgs) -> anyhow::Result<ExitCode> {
             http: args.http,
             rpc: args.rpc,
             dns: args.dns,
-            advertised_http: SocketAddr::new(args.advertise.unwrap_or(args.http.ip()), args.http.port()).to_string(),
+            advertised_http: SocketAddr::new(args.advertise.unwrap_or(args.http.ip()), args.http.port())
+                .to_string(),
             features: features(&args.documents)?,
             dns_domain: "mesos".to_owned(),
             launch_timeout_millis: millis(args.task_launch_timeout),

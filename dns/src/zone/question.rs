@@ -98,10 +98,7 @@ fn below_framework<'a>(text: &'a str, framework: &str) -> Asked<'a> {
     if path == framework {
         return Asked::Branch;
     }
-    match path
-        .strip_suffix(framework)
-        .and_then(|rest| rest.strip_suffix('.'))
-    {
+    match path.strip_suffix(framework).and_then(|rest| rest.strip_suffix('.')) {
         Some(rest) => task_name(place, rest),
         None => Asked::Nothing,
     }
@@ -113,18 +110,11 @@ fn task_name(place: Place, rest: &str) -> Asked<'_> {
         if rest == label {
             return Asked::Branch;
         }
-        if let Some(inner) = rest
-            .strip_suffix(label)
-            .and_then(|inner| inner.strip_suffix('.'))
-        {
+        if let Some(inner) = rest.strip_suffix(label).and_then(|inner| inner.strip_suffix('.')) {
             return service_name(place, protocol, inner);
         }
     }
-    if rest.starts_with('_') {
-        Asked::Nothing
-    } else {
-        Asked::Host(place, rest)
-    }
+    if rest.starts_with('_') { Asked::Nothing } else { Asked::Host(place, rest) }
 }
 
 fn service_name(place: Place, protocol: Protocol, inner: &str) -> Asked<'_> {
@@ -135,18 +125,8 @@ fn service_name(place: Place, protocol: Protocol, inner: &str) -> Asked<'_> {
         return Asked::AboveServices(inner);
     };
     match named.find("._") {
-        Some(dot) => Asked::Service {
-            place,
-            protocol,
-            port: Some(&named[..dot]),
-            label: &named[dot + 1..],
-        },
-        None => Asked::Service {
-            place,
-            protocol,
-            port: None,
-            label: inner,
-        },
+        Some(dot) => Asked::Service { place, protocol, port: Some(&named[..dot]), label: &named[dot + 1..] },
+        None => Asked::Service { place, protocol, port: None, label: inner },
     }
 }
 
@@ -154,18 +134,8 @@ fn service_name(place: Place, protocol: Protocol, inner: &str) -> Asked<'_> {
 mod tests {
     use super::*;
 
-    fn service<'a>(
-        place: Place,
-        protocol: Protocol,
-        port: Option<&'a str>,
-        label: &'a str,
-    ) -> Asked<'a> {
-        Asked::Service {
-            place,
-            protocol,
-            port,
-            label,
-        }
+    fn service<'a>(place: Place, protocol: Protocol, port: Option<&'a str>, label: &'a str) -> Asked<'a> {
+        Asked::Service { place, protocol, port, label }
     }
 
     #[test]
@@ -183,26 +153,14 @@ mod tests {
             ("_tcp.marathon", Asked::Branch),
             ("_udp.marathon.slave", Asked::Branch),
             ("web.marathon", Asked::Host(Place::Task, "web")),
-            (
-                "api.shop.marathon.slave",
-                Asked::Host(Place::Agent, "api.shop"),
-            ),
+            ("api.shop.marathon.slave", Asked::Host(Place::Agent, "api.shop")),
             ("slave.marathon", Asked::Host(Place::Task, "slave")),
             ("_web.marathon", Asked::Nothing),
             ("webmarathon", Asked::Nothing),
             ("web.chronos", Asked::Nothing),
-            (
-                "_web._tcp.marathon",
-                service(Place::Task, Tcp, None, "_web"),
-            ),
-            (
-                "_api.shop._udp.marathon.slave",
-                service(Place::Agent, Udp, None, "_api.shop"),
-            ),
-            (
-                "_http._api.shop._tcp.marathon",
-                service(Place::Task, Tcp, Some("http"), "_api.shop"),
-            ),
+            ("_web._tcp.marathon", service(Place::Task, Tcp, None, "_web")),
+            ("_api.shop._udp.marathon.slave", service(Place::Agent, Udp, None, "_api.shop")),
+            ("_http._api.shop._tcp.marathon", service(Place::Task, Tcp, Some("http"), "_api.shop")),
             ("shop._tcp.marathon", Asked::AboveServices("shop")),
             ("_framework._tcp.marathon", Asked::FrameworkService),
             ("_leader._udp", Asked::LeaderService),

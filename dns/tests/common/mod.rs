@@ -26,11 +26,7 @@ pub fn task(app: &str, number: u8) -> ZoneTask {
         agent: AgentId::new(format!("c-S{number}")),
         agent_ip: [10, 0, 0, number].into(),
         addresses: Vec::new(),
-        ports: vec![ZonePort {
-            number: 31_000,
-            protocol: Protocol::Tcp,
-            name: None,
-        }],
+        ports: vec![ZonePort { number: 31_000, protocol: Protocol::Tcp, name: None }],
         host_ports: vec![31_000],
     }
 }
@@ -62,13 +58,7 @@ pub struct Running {
 pub async fn server(zone: Arc<ArcSwap<Zone>>, upstream: Upstream) -> Running {
     let (at, udp, tcp) = sockets().await;
     let stop = CancellationToken::new();
-    let task = tokio::spawn(gantry_dns::server::serve(
-        udp,
-        tcp,
-        zone,
-        upstream,
-        stop.clone(),
-    ));
+    let task = tokio::spawn(gantry_dns::server::serve(udp, tcp, zone, upstream, stop.clone()));
     Running { at, stop, task }
 }
 
@@ -96,10 +86,7 @@ pub async fn udp_bytes(at: SocketAddr, packet: &[u8]) -> Vec<u8> {
     socket.connect(at).await.unwrap();
     socket.send(packet).await.unwrap();
     let mut buffer = vec![0; 65_535];
-    let length = timeout(SOON, socket.recv(&mut buffer))
-        .await
-        .expect("an answer")
-        .unwrap();
+    let length = timeout(SOON, socket.recv(&mut buffer)).await.expect("an answer").unwrap();
     buffer.truncate(length);
     buffer
 }
@@ -114,24 +101,13 @@ pub async fn write(stream: &mut TcpStream, packet: &[u8]) {
 }
 
 pub async fn read(stream: &mut TcpStream) -> Message {
-    let mut bytes = vec![
-        0;
-        timeout(SOON, stream.read_u16())
-            .await
-            .unwrap()
-            .unwrap()
-            .into()
-    ];
+    let mut bytes = vec![0; timeout(SOON, stream.read_u16()).await.unwrap().unwrap().into()];
     stream.read_exact(&mut bytes).await.unwrap();
     Message::from_vec(&bytes).unwrap()
 }
 
 pub fn first(message: &Message) -> String {
-    message
-        .answers
-        .first()
-        .map(|record| record.data.to_string())
-        .unwrap_or_default()
+    message.answers.first().map(|record| record.data.to_string()).unwrap_or_default()
 }
 
 /// A resolver that answers every query on UDP with `answer`, and counts.
@@ -160,11 +136,7 @@ pub async fn resolver(answer: impl Fn(&[u8]) -> Option<Vec<u8>> + Send + 'static
             }
         }
     });
-    Scripted {
-        at,
-        asked,
-        _task: tokio_util::task::AbortOnDropHandle::new(task),
-    }
+    Scripted { at, asked, _task: tokio_util::task::AbortOnDropHandle::new(task) }
 }
 
 pub fn reply(query: &[u8], count: u8, ttl: u32) -> Vec<u8> {
@@ -172,11 +144,7 @@ pub fn reply(query: &[u8], count: u8, ttl: u32) -> Vec<u8> {
     message.metadata.message_type = MessageType::Response;
     let name = message.queries[0].name().clone();
     for n in 0..count {
-        message.add_answer(Record::from_rdata(
-            name.clone(),
-            ttl,
-            RData::A(A([192, 0, 2, n].into())),
-        ));
+        message.add_answer(Record::from_rdata(name.clone(), ttl, RData::A(A([192, 0, 2, n].into()))));
     }
     message.to_vec().unwrap()
 }

@@ -20,12 +20,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 fn main() -> io::Result<()> {
     stop_on_sigterm();
-    let port: u16 = variable("PORT", "8000").parse().map_err(|_| {
-        io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "$PORT must be a number from 0 to 65535",
-        )
-    })?;
+    let port: u16 = variable("PORT", "8000")
+        .parse()
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "$PORT must be a number from 0 to 65535"))?;
     let listener = TcpListener::bind(("0.0.0.0", port))?;
     let port = listener.local_addr()?.port();
     let greeting = format!(
@@ -94,10 +91,7 @@ fn read_head(mut stream: &TcpStream) -> io::Result<Option<String>> {
 /// What a request gets, judged by its first line.
 fn reply<'a>(head: &str, greeting: &'a str) -> (&'static str, &'a str) {
     let mut words = head.lines().next().unwrap_or_default().split(' ');
-    let (method, path) = (
-        words.next().unwrap_or_default(),
-        words.next().unwrap_or_default(),
-    );
+    let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
     match (method, path.split('?').next().unwrap_or_default()) {
         ("GET", "/") => ("200 OK", greeting),
         ("GET", "/health") => ("200 OK", "ok\n"),
@@ -159,14 +153,10 @@ mod tests {
         };
         let reply = ask("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
         assert!(
-            reply.starts_with("HTTP/1.1 200 OK\r\n")
-                && reply.ends_with("\r\n\r\nhello from t on h:1\n"),
+            reply.starts_with("HTTP/1.1 200 OK\r\n") && reply.ends_with("\r\n\r\nhello from t on h:1\n"),
             "{reply}"
         );
         assert!(ask(&"x".repeat(REQUEST_MAX)).starts_with("HTTP/1.1 400"));
-        assert!(
-            ask("GET / HTTP/1.1\r\n\r\n").contains("hello"),
-            "still there"
-        );
+        assert!(ask("GET / HTTP/1.1\r\n\r\n").contains("hello"), "still there");
     }
 }

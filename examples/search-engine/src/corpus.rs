@@ -28,19 +28,12 @@ const BOOKS: [(&str, &str); 14] = [
 
 /// Every passage: paragraphs, or stanzas. A line `# Title` begins the passages of a work.
 pub(crate) fn passages() -> Vec<Document> {
-    BOOKS
-        .iter()
-        .flat_map(|(name, text)| passages_of(name, text))
-        .collect()
+    BOOKS.iter().flat_map(|(name, text)| passages_of(name, text)).collect()
 }
 
 fn passages_of(name: &str, text: &str) -> Vec<Document> {
     let (mut title, mut found) = ("", Vec::new());
-    for block in text
-        .split("\n\n")
-        .map(str::trim)
-        .filter(|block| !block.is_empty())
-    {
+    for block in text.split("\n\n").map(str::trim).filter(|block| !block.is_empty()) {
         match block.strip_prefix("# ") {
             Some(heading) => title = heading,
             None => found.push(Document {
@@ -67,11 +60,7 @@ mod tests {
         assert_eq!(ids.len(), passages.len());
         let mut index = Index::default();
         for passage in passages {
-            assert!(
-                !passage.title.is_empty() && passage.text.len() > 40,
-                "{}",
-                passage.id
-            );
+            assert!(!passage.title.is_empty() && passage.text.len() > 40, "{}", passage.id);
             index.put(passage).unwrap();
         }
         assert!(index.terms() > 2000, "{}", index.terms());
@@ -80,9 +69,7 @@ mod tests {
     #[test]
     fn what_one_remembers_is_found() {
         let mut index = Index::default();
-        passages()
-            .into_iter()
-            .for_each(|passage| index.put(passage).unwrap());
+        passages().into_iter().for_each(|passage| index.put(passage).unwrap());
         for (query, title) in [
             ("rabbit waistcoat pocket watch", "Alice"),
             ("call me Ishmael", "Moby-Dick"),
@@ -94,10 +81,7 @@ mod tests {
             ("quoth the raven nevermore", "Raven"),
         ] {
             let (_, hits) = index.search(query, 1);
-            let best = hits
-                .first()
-                .map(|hit| hit.document.title.clone())
-                .unwrap_or_default();
+            let best = hits.first().map(|hit| hit.document.title.clone()).unwrap_or_default();
             assert!(best.contains(title), "{query}: {best}");
         }
     }

@@ -34,16 +34,10 @@ pub(crate) async fn find(name: &str, resolver: Option<&str>) -> anyhow::Result<V
 }
 
 async fn find_through(server: SocketAddr, name: &str) -> anyhow::Result<Vec<SocketAddr>> {
-    let service =
-        service_name(name).with_context(|| format!("`{name}` is no name of a service"))?;
+    let service = service_name(name).with_context(|| format!("`{name}` is no name of a service"))?;
     let answer = ask(server, &service, RecordType::SRV).await?;
     let mut found = Vec::new();
-    for target in answer
-        .answers
-        .iter()
-        .filter_map(service_of)
-        .take(SERVERS_MAX)
-    {
+    for target in answer.answers.iter().filter_map(service_of).take(SERVERS_MAX) {
         let given = addresses(&answer.additionals, &target.target);
         let addresses = if given.is_empty() {
             let asked = ask(server, &target.target.to_string(), RecordType::A).await?;
@@ -51,11 +45,7 @@ async fn find_through(server: SocketAddr, name: &str) -> anyhow::Result<Vec<Sock
         } else {
             given
         };
-        found.extend(
-            addresses
-                .first()
-                .map(|ip| SocketAddr::new(*ip, target.port)),
-        );
+        found.extend(addresses.first().map(|ip| SocketAddr::new(*ip, target.port)));
     }
     if found.is_empty() {
         bail!("nothing runs as {name} ({service} has no SRV record)");
@@ -78,51 +68,30 @@ fn service_of(record: &Record) -> Option<&SRV> {
 }
 
 fn addresses(records: &[Record], name: &Name) -> Vec<IpAddr> {
-    records
-        .iter()
-        .filter(|record| record.name == *name)
-        .filter_map(|record| record.data.ip_addr())
-        .collect()
+    records.iter().filter(|record| record.name == *name).filter_map(|record| record.data.ip_addr()).collect()
 }
 
 /// `$RESOLVER`, or the lines of `/etc/resolv.conf`.
 fn name_servers(resolver: Option<&str>) -> anyhow::Result<Vec<SocketAddr>> {
     if let Some(text) = resolver {
-        let with_port = text
-            .parse()
-            .or_else(|_| text.parse().map(|ip: IpAddr| SocketAddr::new(ip, 53)));
-        return Ok(vec![with_port.with_context(|| {
-            format!("$RESOLVER is `{text}`, not IP or IP:PORT")
-        })?]);
+        let with_port = text.parse().or_else(|_| text.parse().map(|ip: IpAddr| SocketAddr::new(ip, 53)));
+        return Ok(vec![with_port.with_context(|| format!("$RESOLVER is `{text}`, not IP or IP:PORT"))?]);
     }
-    let text =
-        std::fs::read_to_string("/etc/resolv.conf").context("cannot read /etc/resolv.conf")?;
+    let text = std::fs::read_to_string("/etc/resolv.conf").context("cannot read /etc/resolv.conf")?;
     Ok(resolv_conf(&text))
 }
 
 fn resolv_conf(text: &str) -> Vec<SocketAddr> {
-    let address = |line: &str| {
-        line.trim()
-            .strip_prefix("nameserver")?
-            .split_whitespace()
-            .next()?
-            .parse()
-            .ok()
-    };
-    text.lines()
-        .filter_map(address)
-        .map(|ip: IpAddr| SocketAddr::new(ip, 53))
-        .collect()
+    let address =
+        |line: &str| line.trim().strip_prefix("nameserver")?.split_whitespace().next()?.parse().ok();
+    text.lines().filter_map(address).map(|ip: IpAddr| SocketAddr::new(ip, 53)).collect()
 }
 
 async fn ask(server: SocketAddr, name: &str, kind: RecordType) -> anyhow::Result<Message> {
     let query = query(name, kind)?;
     let (id, bytes) = (query.metadata.id, query.to_vec()?);
-    let any: IpAddr = if server.is_ipv4() {
-        Ipv4Addr::UNSPECIFIED.into()
-    } else {
-        Ipv6Addr::UNSPECIFIED.into()
-    };
+    let any: IpAddr =
+        if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     let exchange = async {
         let socket = UdpSocket::bind((any, 0)).await?;
         socket.connect(server).await?;
@@ -136,9 +105,7 @@ async fn ask(server: SocketAddr, name: &str, kind: RecordType) -> anyhow::Result
             }
         }
     };
-    let answer = timeout(PATIENCE, exchange)
-        .await
-        .with_context(|| format!("no answer for {name}"))??;
+    let answer = timeout(PATIENCE, exchange).await.with_context(|| format!("no answer for {name}"))??;
     match answer.metadata.response_code {
         ResponseCode::NoError => Ok(answer),
         ResponseCode::NXDomain => bail!("{name} does not exist (is it running?)"),
@@ -179,20 +146,10 @@ mod tests {
             Some("_searchengine._tcp.marathon.mesos.")
         );
         assert_eq!(service_name("localhost"), None);
-        let conf =
-            "# x\nnameserver 10.0.0.1\nsearch a\n nameserver ::1 # y\nnameserver\nnameserver x";
-        assert_eq!(
-            resolv_conf(conf),
-            ["10.0.0.1:53".parse().unwrap(), "[::1]:53".parse().unwrap()]
-        );
-        assert_eq!(
-            name_servers(Some("10.0.0.1")).unwrap(),
-            ["10.0.0.1:53".parse().unwrap()]
-        );
-        assert_eq!(
-            name_servers(Some("10.0.0.1:8053")).unwrap(),
-            ["10.0.0.1:8053".parse().unwrap()]
-        );
+        let conf = "# x\nnameserver 10.0.0.1\nsearch a\n nameserver ::1 # y\nnameserver\nnameserver x";
+        assert_eq!(resolv_conf(conf), ["10.0.0.1:53".parse().unwrap(), "[::1]:53".parse().unwrap()]);
+        assert_eq!(name_servers(Some("10.0.0.1")).unwrap(), ["10.0.0.1:53".parse().unwrap()]);
+        assert_eq!(name_servers(Some("10.0.0.1:8053")).unwrap(), ["10.0.0.1:8053".parse().unwrap()]);
         assert!(name_servers(Some("x")).is_err());
     }
 
@@ -207,14 +164,8 @@ mod tests {
                 let mut other = Message::from_vec(&buffer[..length]).unwrap();
                 other.metadata.id ^= 1;
                 other.metadata.message_type = MessageType::Response;
-                socket
-                    .send_to(&other.to_vec().unwrap(), from)
-                    .await
-                    .unwrap();
-                socket
-                    .send_to(&answer(&buffer[..length]), from)
-                    .await
-                    .unwrap();
+                socket.send_to(&other.to_vec().unwrap(), from).await.unwrap();
+                socket.send_to(&answer(&buffer[..length]), from).await.unwrap();
             }
         });
         at
@@ -222,9 +173,7 @@ mod tests {
 
     fn answer(query: &[u8]) -> Vec<u8> {
         let name = |text: &str| Name::from_ascii(text).unwrap();
-        let a = |text: &str, n: u8| {
-            Record::from_rdata(name(text), 5, RData::A(A([10, 0, 0, n].into())))
-        };
+        let a = |text: &str, n: u8| Record::from_rdata(name(text), 5, RData::A(A([10, 0, 0, n].into())));
         let mut message = Message::from_vec(query).unwrap();
         message.metadata.message_type = MessageType::Response;
         let asked = message.queries[0].name().clone();
@@ -247,19 +196,9 @@ mod tests {
     #[tokio::test]
     async fn every_instance_is_found_with_its_port() {
         let resolver = name_server().await.to_string();
-        let found = find("searchengine.marathon.mesos", Some(&resolver))
-            .await
-            .unwrap();
-        assert_eq!(
-            found,
-            [
-                "10.0.0.1:31000".parse().unwrap(),
-                "10.0.0.2:31001".parse().unwrap()
-            ]
-        );
-        let error = find("other.marathon.mesos", Some(&resolver))
-            .await
-            .unwrap_err();
+        let found = find("searchengine.marathon.mesos", Some(&resolver)).await.unwrap();
+        assert_eq!(found, ["10.0.0.1:31000".parse().unwrap(), "10.0.0.2:31001".parse().unwrap()]);
+        let error = find("other.marathon.mesos", Some(&resolver)).await.unwrap_err();
         assert!(format!("{error:#}").contains("does not exist"), "{error:#}");
     }
 }

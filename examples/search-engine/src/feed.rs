@@ -18,11 +18,7 @@ pub(crate) struct Feed {
 impl Feed {
     /// For a server that nothing is known of, or that has been started anew and is empty again.
     pub(crate) fn new(generation: &str) -> Self {
-        Self {
-            generation: generation.to_owned(),
-            next: 0,
-            pass: 1,
-        }
+        Self { generation: generation.to_owned(), next: 0, pass: 1 }
     }
 
     /// Is it about this run of the server?

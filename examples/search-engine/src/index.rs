@@ -94,10 +94,7 @@ impl Index {
     /// Takes a document in, in the place of the one with the same id.
     pub(crate) fn put(&mut self, document: Document) -> Result<(), Rejected> {
         check(&document)?;
-        let old = self
-            .ids
-            .get(&document.id)
-            .and_then(|number| self.entries.get(number));
+        let old = self.ids.get(&document.id).and_then(|number| self.entries.get(number));
         let bytes = self.bytes - old.map_or(0, |old| size(&old.document)) + size(&document);
         if bytes > BYTES_MAX || (old.is_none() && self.len() >= DOCUMENTS_MAX) {
             return Err(Rejected::Full);
@@ -115,41 +112,20 @@ impl Index {
         let number = self.next;
         self.next = self.next.wrapping_add(1);
         for (term, count) in &terms {
-            self.postings
-                .entry(term.clone())
-                .or_default()
-                .insert(number, *count);
+            self.postings.entry(term.clone()).or_default().insert(number, *count);
         }
         let length = terms.values().sum();
         self.length += u64::from(length);
         self.bytes += size(&document);
         self.ids.insert(document.id.clone(), number);
-        self.entries.insert(
-            number,
-            Entry {
-                document,
-                terms,
-                length,
-            },
-        );
+        self.entries.insert(number, Entry { document, terms, length });
     }
 
     fn remove(&mut self, id: &str) {
-        let Some(entry) = self
-            .ids
-            .remove(id)
-            .and_then(|number| self.entries.remove_entry(&number))
-        else {
+        let Some(entry) = self.ids.remove(id).and_then(|number| self.entries.remove_entry(&number)) else {
             return;
         };
-        let (
-            number,
-            Entry {
-                document,
-                terms,
-                length,
-            },
-        ) = entry;
+        let (number, Entry { document, terms, length }) = entry;
         for term in terms.keys() {
             let Some(found) = self.postings.get_mut(term) else {
                 continue;
@@ -178,18 +154,10 @@ impl Index {
             }
         }
         let found = scores.len();
-        let hit = |(number, score): (u32, f64)| {
-            Some(Hit {
-                document: &self.entries.get(&number)?.document,
-                score,
-            })
-        };
+        let hit =
+            |(number, score): (u32, f64)| Some(Hit { document: &self.entries.get(&number)?.document, score });
         let mut hits: Vec<Hit<'_>> = scores.into_iter().filter_map(hit).collect();
-        hits.sort_by(|a, b| {
-            b.score
-                .total_cmp(&a.score)
-                .then_with(|| a.document.id.cmp(&b.document.id))
-        });
+        hits.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.document.id.cmp(&b.document.id)));
         hits.truncate(most);
         (found, hits)
     }
@@ -199,10 +167,7 @@ impl Index {
         let (all, with_term, count) = (self.len() as f64, with_term as f64, f64::from(count));
         let rarity = (1.0 + (all - with_term + 0.5) / (with_term + 0.5)).ln();
         let average = self.length as f64 / all;
-        let length = self
-            .entries
-            .get(&number)
-            .map_or(average, |entry| f64::from(entry.length));
+        let length = self.entries.get(&number).map_or(average, |entry| f64::from(entry.length));
         rarity * count * (K1 + 1.0) / (count + K1 * (1.0 - B + B * length / average))
     }
 }
@@ -215,19 +180,13 @@ fn check(document: &Document) -> Result<(), Rejected> {
     let Document { id, title, text } = document;
     let shown = id.chars().take(40).collect::<String>();
     if id.is_empty() || id.len() > NAME_MAX {
-        return Err(Rejected::Document(format!(
-            "the id `{shown}` must have 1 to {NAME_MAX} bytes"
-        )));
+        return Err(Rejected::Document(format!("the id `{shown}` must have 1 to {NAME_MAX} bytes")));
     }
     if title.len() > NAME_MAX {
-        return Err(Rejected::Document(format!(
-            "the title of `{shown}` has more than {NAME_MAX} bytes"
-        )));
+        return Err(Rejected::Document(format!("the title of `{shown}` has more than {NAME_MAX} bytes")));
     }
     if text.is_empty() || text.len() > TEXT_MAX {
-        return Err(Rejected::Document(format!(
-            "the text of `{shown}` must have 1 to {TEXT_MAX} bytes"
-        )));
+        return Err(Rejected::Document(format!("the text of `{shown}` must have 1 to {TEXT_MAX} bytes")));
     }
     Ok(())
 }
@@ -237,36 +196,25 @@ mod tests {
     use super::*;
 
     fn document(id: &str, text: &str) -> Document {
-        Document {
-            id: id.to_owned(),
-            title: String::new(),
-            text: text.to_owned(),
-        }
+        Document { id: id.to_owned(), title: String::new(), text: text.to_owned() }
     }
 
     fn index(texts: &[(&str, &str)]) -> Index {
         let mut index = Index::default();
-        texts
-            .iter()
-            .for_each(|(id, text)| index.put(document(id, text)).unwrap());
+        texts.iter().for_each(|(id, text)| index.put(document(id, text)).unwrap());
         index
     }
 
     fn found(index: &Index, query: &str) -> Vec<(String, f64)> {
         let (_, hits) = index.search(query, 10);
-        hits.into_iter()
-            .map(|hit| (hit.document.id.clone(), hit.score))
-            .collect()
+        hits.into_iter().map(|hit| (hit.document.id.clone(), hit.score)).collect()
     }
 
     #[test]
     fn scores_are_those_computed_by_hand() {
         // Three documents of 2, 4 and 3 terms: 3 on average.
-        let index = index(&[
-            ("a", "white whale"),
-            ("b", "whale whale sea ship"),
-            ("c", "ship captain harpoon"),
-        ]);
+        let index =
+            index(&[("a", "white whale"), ("b", "whale whale sea ship"), ("c", "ship captain harpoon")]);
         // "sea" is in one of three: ln(1 + 2.5/1.5) = 0.980829; once in 4 terms against 3 on average:
         // 1 * 2.2 / (1 + 1.2 * (0.25 + 0.75 * 4/3)) = 2.2 / 2.5 = 0.88; together 0.863130.
         let sea = found(&index, "sea");
@@ -275,20 +223,11 @@ mod tests {
         // "whale" is in two: ln(1 + 1.5/2.5) = 0.470004. In b twice: 2 * 2.2 / (2 + 1.5) = 1.257143,
         // 0.590862. In a once in 2: 2.2 / (1 + 1.2 * 0.75) = 1.157895, 0.544215.
         let whale = found(&index, "whale");
-        assert_eq!(
-            whale.iter().map(|(id, _)| id.as_str()).collect::<Vec<_>>(),
-            ["b", "a"]
-        );
-        assert!(
-            (whale[0].1 - 0.590_862).abs() < 1e-5 && (whale[1].1 - 0.544_215).abs() < 1e-5,
-            "{whale:?}"
-        );
+        assert_eq!(whale.iter().map(|(id, _)| id.as_str()).collect::<Vec<_>>(), ["b", "a"]);
+        assert!((whale[0].1 - 0.590_862).abs() < 1e-5 && (whale[1].1 - 0.544_215).abs() < 1e-5, "{whale:?}");
         // A query of two terms is their sum, and a term said twice counts once.
         let both = found(&index, "sea whale sea");
-        assert!(
-            (both[0].1 - (0.863_130 + 0.590_862)).abs() < 1e-5,
-            "{both:?}"
-        );
+        assert!((both[0].1 - (0.863_130 + 0.590_862)).abs() < 1e-5, "{both:?}");
     }
 
     #[test]
@@ -327,10 +266,7 @@ mod tests {
             document(&long, "text"),
             document("a", ""),
             document("a", &"x".repeat(TEXT_MAX + 1)),
-            Document {
-                title: long.clone(),
-                ..document("a", "text")
-            },
+            Document { title: long.clone(), ..document("a", "text") },
         ] {
             assert!(matches!(index.put(wrong), Err(Rejected::Document(_))));
         }
@@ -341,9 +277,7 @@ mod tests {
     fn a_full_index_still_takes_updates() {
         let mut index = Index::default();
         let text = "x".repeat(TEXT_MAX);
-        let taken = (0..)
-            .take_while(|n| index.put(document(&n.to_string(), &text)).is_ok())
-            .count();
+        let taken = (0..).take_while(|n| index.put(document(&n.to_string(), &text)).is_ok()).count();
         assert!(index.bytes() <= BYTES_MAX && index.bytes() > BYTES_MAX - 2 * TEXT_MAX);
         assert_eq!(index.put(document("one more", &text)), Err(Rejected::Full));
         assert_eq!(index.put(document("0", &text)), Ok(()));

@@ -43,11 +43,7 @@ pub(crate) async fn run(name: &str, resolver: Option<String>) -> anyhow::Result<
     }
 }
 
-async fn round(
-    feeds: &mut BTreeMap<SocketAddr, Feed>,
-    servers: &[SocketAddr],
-    passages: &[Document],
-) {
+async fn round(feeds: &mut BTreeMap<SocketAddr, Feed>, servers: &[SocketAddr], passages: &[Document]) {
     feeds.retain(|server, _| servers.contains(server));
     for server in servers {
         match feed(*server, feeds.get(server).cloned(), passages).await {
@@ -60,20 +56,12 @@ async fn round(
 }
 
 /// Sends the next batch to one server; returns how far it now is.
-async fn feed(
-    server: SocketAddr,
-    known: Option<Feed>,
-    passages: &[Document],
-) -> anyhow::Result<Feed> {
+async fn feed(server: SocketAddr, known: Option<Feed>, passages: &[Document]) -> anyhow::Result<Feed> {
     let stats: Stats = serde_json::from_slice(&http::request(server, "GET", "/stats", b"").await?)?;
     let mut feed = match known {
         Some(feed) if feed.is_for(&stats.generation) => feed,
         other => {
-            let why = if other.is_some() {
-                "was started anew"
-            } else {
-                "is new"
-            };
+            let why = if other.is_some() { "was started anew" } else { "is new" };
             println!("{server} {why}: sending everything from the beginning");
             Feed::new(&stats.generation)
         }
@@ -82,9 +70,7 @@ async fn feed(
     let body = json!({ "documents": batch }).to_string();
     let taken: Taken =
         serde_json::from_slice(&http::request(server, "POST", "/update", body.as_bytes()).await?)?;
-    let from = batch
-        .first()
-        .map_or("nothing", |passage| passage.id.as_str());
+    let from = batch.first().map_or("nothing", |passage| passage.id.as_str());
     println!(
         "{server}: pass {}, sent {} from {from}, it has {} now",
         feed.pass,
@@ -103,10 +89,7 @@ mod tests {
     async fn start() -> (SocketAddr, tokio::task::JoinHandle<()>) {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let at = listener.local_addr().unwrap();
-        (
-            at,
-            tokio::spawn(async move { axum::serve(listener, server::routes()).await.unwrap() }),
-        )
+        (at, tokio::spawn(async move { axum::serve(listener, server::routes()).await.unwrap() }))
     }
 
     async fn documents(at: SocketAddr) -> usize {

@@ -54,9 +54,7 @@ async fn main() -> anyhow::Result<()> {
 
 fn listen_address() -> anyhow::Result<SocketAddr> {
     let port = variable("PORT", "8000");
-    let port: u16 = port
-        .parse()
-        .with_context(|| format!("$PORT is `{port}`, not a port"))?;
+    let port: u16 = port.parse().with_context(|| format!("$PORT is `{port}`, not a port"))?;
     Ok(SocketAddr::from(([0, 0, 0, 0], port)))
 }
 

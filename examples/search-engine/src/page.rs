@@ -28,11 +28,7 @@ const STYLE: &str = include_str!("page.css");
 /// The whole page.
 pub(crate) fn render(view: &View<'_>) -> String {
     let query = escape(view.query);
-    let title = if view.query.is_empty() {
-        "Search".to_owned()
-    } else {
-        format!("{query} – Search")
-    };
+    let title = if view.query.is_empty() { "Search".to_owned() } else { format!("{query} – Search") };
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>{title}</title>\n\
@@ -62,10 +58,7 @@ fn results(view: &View<'_>) -> String {
         }
         more => format!("{more} passages"),
     };
-    let mut html = format!(
-        "<p class=\"note\">{what} in {:.1} ms</p>\n<ol>\n",
-        view.millis
-    );
+    let mut html = format!("<p class=\"note\">{what} in {:.1} ms</p>\n<ol>\n", view.millis);
     view.found.iter().for_each(|found| hit(&mut html, found));
     html.push_str("</ol>\n");
     html
@@ -78,11 +71,7 @@ fn hit(html: &mut String, found: &Found<'_>) {
     let mut text = String::new();
     for piece in &found.snippet.pieces {
         let plain = escape(piece.text);
-        text.push_str(&if piece.hit {
-            format!("<mark>{plain}</mark>")
-        } else {
-            plain
-        });
+        text.push_str(&if piece.hit { format!("<mark>{plain}</mark>") } else { plain });
     }
     // Writing to a String cannot fail.
     let _ = writeln!(
@@ -116,33 +105,15 @@ mod tests {
     const EVIL: &str = "</title><script>alert('1')</script>\" onfocus=\"x & y";
 
     fn view<'a>(query: &'a str, title: &'a str, text: &'a str) -> View<'a> {
-        let found = vec![Found {
-            title,
-            id: title,
-            score: 1.0,
-            snippet: snippet(text, query),
-        }];
-        View {
-            query,
-            total: 1,
-            found,
-            documents: 1,
-            terms: 1,
-            millis: 0.1,
-            task: title,
-        }
+        let found = vec![Found { title, id: title, score: 1.0, snippet: snippet(text, query) }];
+        View { query, total: 1, found, documents: 1, terms: 1, millis: 0.1, task: title }
     }
 
     #[test]
     fn nothing_from_outside_becomes_markup() {
-        for html in [
-            render(&view(EVIL, EVIL, EVIL)),
-            render(&view("x", EVIL, EVIL)),
-        ] {
+        for html in [render(&view(EVIL, EVIL, EVIL)), render(&view("x", EVIL, EVIL))] {
             assert!(
-                !html.contains("<script")
-                    && !html.contains("onfocus=\"x")
-                    && !html.contains("alert('"),
+                !html.contains("<script") && !html.contains("onfocus=\"x") && !html.contains("alert('"),
                 "{html}"
             );
             assert_eq!(html.matches("</title>").count(), 1);
@@ -151,12 +122,7 @@ mod tests {
 
     #[test]
     fn counts_are_said_in_words() {
-        let said = |total, query| {
-            render(&View {
-                total,
-                ..view(query, "t", "x y")
-            })
-        };
+        let said = |total, query| render(&View { total, ..view(query, "t", "x y") });
         assert!(said(1, "x").contains("One passage"));
         assert!(said(7, "x").contains("The best 1 of 7 passages"));
         assert!(said(0, "x").contains("Nothing found"));

@@ -61,17 +61,12 @@ pub(crate) async fn serve(address: SocketAddr) -> anyhow::Result<()> {
         .await
         .with_context(|| format!("cannot listen on {address}"))?;
     println!("searching on http://{}/", listener.local_addr()?);
-    axum::serve(listener, routes())
-        .await
-        .context("the server ended")
+    axum::serve(listener, routes()).await.context("the server ended")
 }
 
 /// An empty engine and its routes.
 pub(crate) fn routes() -> Router {
-    let since_1970 = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_nanos();
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
     let engine = Engine {
         index: RwLock::default(),
         generation: format!("{since_1970:x}-{}", std::process::id()),
@@ -138,10 +133,8 @@ async fn show(State(engine): State<Arc<Engine>>, Query(asked): Query<Asked>) -> 
         task: &engine.task,
     };
     let html = page::render(&view);
-    let headers = [
-        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
-        (header::CONTENT_SECURITY_POLICY, POLICY),
-    ];
+    let headers =
+        [(header::CONTENT_TYPE, "text/html; charset=utf-8"), (header::CONTENT_SECURITY_POLICY, POLICY)];
     (headers, html).into_response()
 }
 
@@ -155,11 +148,8 @@ async fn search(State(engine): State<Arc<Engine>>, Query(asked): Query<Asked>) -
         .map(|hit| {
             let Document { id, title, text } = hit.document;
             let snippet = snippet(text, query);
-            let pieces: Vec<Value> = snippet
-                .pieces
-                .iter()
-                .map(|piece| json!({ "text": piece.text, "hit": piece.hit }))
-                .collect();
+            let pieces: Vec<Value> =
+                snippet.pieces.iter().map(|piece| json!({ "text": piece.text, "hit": piece.hit })).collect();
             json!({ "id": id, "title": title, "score": hit.score, "snippet": pieces })
         })
         .collect();
@@ -170,10 +160,7 @@ async fn stats(State(engine): State<Arc<Engine>>) -> Json<Value> {
     Json(engine.stats())
 }
 
-async fn update(
-    State(engine): State<Arc<Engine>>,
-    body: Result<Json<Update>, JsonRejection>,
-) -> Response {
+async fn update(State(engine): State<Arc<Engine>>, body: Result<Json<Update>, JsonRejection>) -> Response {
     let Json(Update { documents }) = match body {
         Ok(body) => body,
         Err(rejection) => return refuse(rejection.status(), &rejection.body_text()),
@@ -210,10 +197,7 @@ mod tests {
 
     async fn send(routes: &Router, method: &str, path: &str, body: String) -> (u16, String) {
         let request = Request::builder().method(method).uri(path);
-        let request = request
-            .header("content-type", "application/json")
-            .body(Body::from(body))
-            .unwrap();
+        let request = request.header("content-type", "application/json").body(Body::from(body)).unwrap();
         let response = routes.clone().oneshot(request).await.unwrap();
         let status = response.status().as_u16();
         let body = response.into_body().collect().await.unwrap().to_bytes();
@@ -232,34 +216,14 @@ mod tests {
     #[tokio::test]
     async fn what_is_sent_is_found() {
         let routes = routes();
-        assert_eq!(
-            send(&routes, "POST", "/update", documents(2, "the white whale"))
-                .await
-                .0,
-            200
-        );
+        assert_eq!(send(&routes, "POST", "/update", documents(2, "the white whale")).await.0, 200);
         let found = get_json(&routes, "/search?q=WHALES").await;
-        assert_eq!(
-            (found["total"].as_u64(), found["hits"][0]["id"].as_str()),
-            (Some(2), Some("0"))
-        );
-        assert_eq!(
-            found["hits"][0]["snippet"][1],
-            json!({ "text": "whale", "hit": true })
-        );
+        assert_eq!((found["total"].as_u64(), found["hits"][0]["id"].as_str()), (Some(2), Some("0")));
+        assert_eq!(found["hits"][0]["snippet"][1], json!({ "text": "whale", "hit": true }));
         let stats = get_json(&routes, "/stats").await;
-        assert_eq!(
-            (stats["documents"].as_u64(), stats["queries"].as_u64()),
-            (Some(2), Some(1))
-        );
-        assert_eq!(
-            send(&routes, "GET", "/health", String::new()).await,
-            (200, "ok\n".to_owned())
-        );
-        assert_ne!(
-            stats["generation"],
-            get_json(&super::routes(), "/stats").await["generation"]
-        );
+        assert_eq!((stats["documents"].as_u64(), stats["queries"].as_u64()), (Some(2), Some(1)));
+        assert_eq!(send(&routes, "GET", "/health", String::new()).await, (200, "ok\n".to_owned()));
+        assert_ne!(stats["generation"], get_json(&super::routes(), "/stats").await["generation"]);
     }
 
     #[tokio::test]
@@ -277,10 +241,7 @@ mod tests {
             let (found, text) = send(&routes, "POST", "/update", body).await;
             assert_eq!(found, status, "{text}");
             assert!(
-                serde_json::from_str::<Value>(&text).unwrap()["message"]
-                    .as_str()
-                    .unwrap()
-                    .contains(message),
+                serde_json::from_str::<Value>(&text).unwrap()["message"].as_str().unwrap().contains(message),
                 "{text}"
             );
         }

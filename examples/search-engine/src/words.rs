@@ -5,11 +5,10 @@ use std::ops::Range;
 
 /// Words that say nothing about what a text is about.
 const STOP_WORDS: [&str; 58] = [
-    "a", "an", "and", "are", "as", "at", "be", "been", "but", "by", "for", "from", "had", "has",
-    "have", "he", "her", "him", "his", "i", "if", "in", "into", "is", "it", "its", "me", "my",
-    "no", "not", "of", "on", "or", "our", "she", "so", "such", "that", "the", "their", "them",
-    "then", "there", "these", "they", "this", "to", "was", "we", "were", "what", "which", "who",
-    "will", "with", "would", "you", "your",
+    "a", "an", "and", "are", "as", "at", "be", "been", "but", "by", "for", "from", "had", "has", "have",
+    "he", "her", "him", "his", "i", "if", "in", "into", "is", "it", "its", "me", "my", "no", "not", "of",
+    "on", "or", "our", "she", "so", "such", "that", "the", "their", "them", "then", "there", "these", "they",
+    "this", "to", "was", "we", "were", "what", "which", "who", "will", "with", "would", "you", "your",
 ];
 
 /// Longer runs of letters are no words; they are cut, so that a term is never large.
@@ -33,10 +32,7 @@ pub(crate) fn words(text: &str) -> impl Iterator<Item = Word> {
             let end = start + word_length(&text[start..]);
             rest = end;
             if let Some(term) = term(&text[start..end]) {
-                return Some(Word {
-                    term,
-                    at: start..end,
-                });
+                return Some(Word { term, at: start..end });
             }
         }
     })
@@ -49,22 +45,14 @@ pub(crate) fn terms(text: &str) -> impl Iterator<Item = String> {
 
 fn word_length(text: &str) -> usize {
     let inside = |(at, c): &(usize, char)| {
-        let joins =
-            matches!(c, '\'' | '’') && text[at + c.len_utf8()..].starts_with(char::is_alphanumeric);
+        let joins = matches!(c, '\'' | '’') && text[at + c.len_utf8()..].starts_with(char::is_alphanumeric);
         c.is_alphanumeric() || joins
     };
-    text.char_indices()
-        .take_while(inside)
-        .last()
-        .map_or(0, |(at, c)| at + c.len_utf8())
+    text.char_indices().take_while(inside).last().map_or(0, |(at, c)| at + c.len_utf8())
 }
 
 fn term(word: &str) -> Option<String> {
-    let lower: String = word
-        .chars()
-        .flat_map(char::to_lowercase)
-        .take(WORD_MAX)
-        .collect();
+    let lower: String = word.chars().flat_map(char::to_lowercase).take(WORD_MAX).collect();
     let plain = lower.split(['\'', '’']).next().unwrap_or_default();
     let counts = !plain.is_empty() && STOP_WORDS.binary_search(&plain).is_err();
     counts.then(|| stem(plain))
@@ -78,10 +66,7 @@ fn stem(word: &str) -> String {
         return word.to_owned();
     }
     let singular = singular(word);
-    let root = ["ing", "ed"]
-        .into_iter()
-        .find_map(|ending| without(&singular, ending))
-        .unwrap_or(singular);
+    let root = ["ing", "ed"].into_iter().find_map(|ending| without(&singular, ending)).unwrap_or(singular);
     match root.strip_suffix('e') {
         Some(shorter) if shorter.len() > 2 => shorter.to_owned(),
         _ => root,
@@ -94,11 +79,7 @@ fn singular(word: &str) -> String {
         _ => {}
     }
     match word.strip_suffix("es") {
-        Some(root)
-            if ["ss", "sh", "ch", "x", "z"]
-                .iter()
-                .any(|end| root.ends_with(end)) =>
-        {
+        Some(root) if ["ss", "sh", "ch", "x", "z"].iter().any(|end| root.ends_with(end)) => {
             return root.to_owned();
         }
         _ => {}
@@ -137,10 +118,7 @@ mod tests {
 
     #[test]
     fn words_of_every_script_lose_their_capitals() {
-        assert_eq!(
-            all("Die ÄPFEL, Ünal — 東京 42!"),
-            ["die", "äpfel", "ünal", "東京", "42"]
-        );
+        assert_eq!(all("Die ÄPFEL, Ünal — 東京 42!"), ["die", "äpfel", "ünal", "東京", "42"]);
         assert_eq!(all("ΣΊΣΥΦΟΣ").len(), 1);
         assert_eq!(all("  ...  "), Vec::<String>::new());
     }
@@ -162,17 +140,11 @@ mod tests {
             &["call", "calls", "called", "calling"],
             &["love", "loves", "loved", "loving"],
         ] {
-            let terms: std::collections::BTreeSet<String> =
-                group.iter().map(|word| stem(word)).collect();
+            let terms: std::collections::BTreeSet<String> = group.iter().map(|word| stem(word)).collect();
             assert_eq!(terms.len(), 1, "{group:?} {terms:?}");
         }
-        for (one, other) in [
-            ("thing", "th"),
-            ("red", "r"),
-            ("sing", "s"),
-            ("glass", "glas"),
-            ("bring", "br"),
-        ] {
+        for (one, other) in [("thing", "th"), ("red", "r"), ("sing", "s"), ("glass", "glas"), ("bring", "br")]
+        {
             assert_ne!(stem(one), other);
         }
         assert_eq!(stem("glass"), "glass");

@@ -35,26 +35,15 @@ pub(super) fn one(api: &Api, call: &Call, id: &str) -> Result<Response, Failure>
     let agent = state.agents.get(&id);
     let agent = agent.ok_or_else(|| Failure::not_found(format!("Agent '{id}' does not exist")))?;
     let measured = usage.get(&id).map(AsRef::as_ref);
-    Ok(answer::ok(&json_object(
-        "agent",
-        AgentShape::of(&state, agent, measured, embeds_tasks(call)),
-    )))
+    Ok(answer::ok(&json_object("agent", AgentShape::of(&state, agent, measured, embeds_tasks(call)))))
 }
 
 /// `DELETE /v2/agents/{id}`: 409 while it has tasks or a session.
 pub(super) async fn forget(api: &Api, id: &str) -> Result<Response, Failure> {
-    change::ask_done(
-        api,
-        Command::ForgetAgent {
-            id: AgentId::new(id),
-        },
-    )
-    .await?;
+    change::ask_done(api, Command::ForgetAgent { id: AgentId::new(id) }).await?;
     Ok(answer::plain(StatusCode::NO_CONTENT, ""))
 }
 
 fn embeds_tasks(call: &Call) -> bool {
-    call.query
-        .all("embed")
-        .any(|value| matches!(value, "tasks" | "agent.tasks" | "agents.tasks"))
+    call.query.all("embed").any(|value| matches!(value, "tasks" | "agent.tasks" | "agents.tasks"))
 }

@@ -32,11 +32,7 @@ pub(super) fn json<T: Serialize + ?Sized>(status: StatusCode, shape: &T) -> Resp
             &json!({"message": "the answer could not be written"}),
         );
     };
-    with(
-        plain(status, body),
-        header::CONTENT_TYPE,
-        "application/json",
-    )
+    with(plain(status, body), header::CONTENT_TYPE, "application/json")
 }
 
 /// A JSON answer with status 200.
@@ -52,11 +48,7 @@ pub(super) fn deployment(status: StatusCode, accepted: Accepted) -> Response {
 
 /// Adds `Marathon-Deployment-Id`.
 pub(super) fn deployment_header(response: Response, accepted: Accepted) -> Response {
-    with(
-        response,
-        HeaderName::from_static("marathon-deployment-id"),
-        &accepted.id.to_string(),
-    )
+    with(response, HeaderName::from_static("marathon-deployment-id"), &accepted.id.to_string())
 }
 
 /// Adds `Location`: the bare id against the address the client used (reference section 0).

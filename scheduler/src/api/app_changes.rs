@@ -29,88 +29,36 @@ pub(super) async fn create(api: &Api, call: Call, body: Body) -> Result<Response
         if lookup::app(state, app.id.as_str()).is_some() {
             return Err(crate::state::Refusal::AppExists(app.id.clone()).into());
         }
-        let put = PutApp {
-            app: AppDocument(app.clone()),
-            expect: Expect::Absent,
-        };
-        Ok((
-            Change {
-                put: vec![put],
-                ..Change::default()
-            },
-            (),
-        ))
+        let put = PutApp { app: AppDocument(app.clone()), expect: Expect::Absent };
+        Ok((Change { put: vec![put], ..Change::default() }, ()))
     })
     .await?;
-    let app = App {
-        version: accepted.version,
-        ..(*app).clone()
-    };
+    let app = App { version: accepted.version, ..(*app).clone() };
     announce(api, &call, &app);
     let created = answer::json(StatusCode::CREATED, &CreatedApp::of(&app, accepted.id));
-    Ok(located(
-        api,
-        &call,
-        answer::deployment_header(created, accepted),
-        app.id.as_str(),
-    ))
+    Ok(located(api, &call, answer::deployment_header(created, accepted), app.id.as_str()))
 }
 
 /// `PUT /v2/apps/{id}`: merges, replaces, rolls back or creates.
-pub(super) async fn put(
-    api: &Api,
-    call: Call,
-    body: Body,
-    path: &str,
-) -> Result<Response, Failure> {
+pub(super) async fn put(api: &Api, call: Call, body: Body, path: &str) -> Result<Response, Failure> {
     let document = body::json(&call.headers, body).await?;
     let partial = call.query.flag("partialUpdate", true);
     let features = &api.cluster.options.features;
-    let (accepted, (app, created)) =
-        change::deploy(api, call.query.flag("force", false), |state| {
-            let put = redefine(
-                lookup_current(state, &[], path),
-                path,
-                &document,
-                partial,
-                features,
-            )?;
-            let carried = (put.app.0.clone(), put.expect == Expect::Absent);
-            Ok((
-                Change {
-                    put: vec![put],
-                    ..Change::default()
-                },
-                carried,
-            ))
-        })
-        .await?;
-    announce(
-        api,
-        &call,
-        &App {
-            version: accepted.version,
-            ..(*app).clone()
-        },
-    );
+    let (accepted, (app, created)) = change::deploy(api, call.query.flag("force", false), |state| {
+        let put = redefine(lookup_current(state, &[], path), path, &document, partial, features)?;
+        let carried = (put.app.0.clone(), put.expect == Expect::Absent);
+        Ok((Change { put: vec![put], ..Change::default() }, carried))
+    })
+    .await?;
+    announce(api, &call, &App { version: accepted.version, ..(*app).clone() });
     if !created {
         return Ok(answer::deployment(StatusCode::OK, accepted));
     }
-    Ok(located(
-        api,
-        &call,
-        answer::deployment(StatusCode::CREATED, accepted),
-        app.id.as_str(),
-    ))
+    Ok(located(api, &call, answer::deployment(StatusCode::CREATED, accepted), app.id.as_str()))
 }
 
 /// `PATCH /v2/apps/{id}`: merges into an app that must exist.
-pub(super) async fn patch(
-    api: &Api,
-    call: Call,
-    body: Body,
-    path: &str,
-) -> Result<Response, Failure> {
+pub(super) async fn patch(api: &Api, call: Call, body: Body, path: &str) -> Result<Response, Failure> {
     let document = body::json(&call.headers, body).await?;
     let features = &api.cluster.options.features;
     let (accepted, app) = change::deploy(api, call.query.flag("force", false), |state| {
@@ -120,23 +68,10 @@ pub(super) async fn patch(
         }
         let put = redefine(current, path, &document, true, features)?;
         let app = put.app.0.clone();
-        Ok((
-            Change {
-                put: vec![put],
-                ..Change::default()
-            },
-            app,
-        ))
+        Ok((Change { put: vec![put], ..Change::default() }, app))
     })
     .await?;
-    announce(
-        api,
-        &call,
-        &App {
-            version: accepted.version,
-            ..(*app).clone()
-        },
-    );
+    announce(api, &call, &App { version: accepted.version, ..(*app).clone() });
     Ok(answer::deployment(StatusCode::OK, accepted))
 }
 
@@ -157,13 +92,7 @@ pub(super) async fn patch_many(api: &Api, call: Call, body: Body) -> Result<Resp
 pub(super) async fn remove(api: &Api, call: &Call, path: &str) -> Result<Response, Failure> {
     let id = AppId::parse(path).map_err(|_| no_app(path))?;
     let (accepted, ()) = change::deploy(api, call.query.flag("force", true), |_| {
-        Ok((
-            Change {
-                remove: vec![id.clone()],
-                ..Change::default()
-            },
-            (),
-        ))
+        Ok((Change { remove: vec![id.clone()], ..Change::default() }, ()))
     })
     .await?;
     Ok(answer::deployment(StatusCode::OK, accepted))
@@ -173,13 +102,7 @@ pub(super) async fn remove(api: &Api, call: &Call, path: &str) -> Result<Respons
 pub(super) async fn restart(api: &Api, call: &Call, path: &str) -> Result<Response, Failure> {
     let id = AppId::parse(path).map_err(|_| no_app(path))?;
     let (accepted, ()) = change::deploy(api, call.query.flag("force", false), |_| {
-        Ok((
-            Change {
-                restart: vec![id.clone()],
-                ..Change::default()
-            },
-            (),
-        ))
+        Ok((Change { restart: vec![id.clone()], ..Change::default() }, ()))
     })
     .await?;
     Ok(answer::deployment(StatusCode::OK, accepted))
@@ -196,9 +119,10 @@ async fn many(
     let (accepted, ()) = change::deploy(api, call.query.flag("force", false), |state| {
         let mut put: Vec<PutApp> = Vec::with_capacity(documents.len());
         for document in documents {
-            let path = document.get("id").and_then(Value::as_str).ok_or_else(|| {
-                Failure::illegal("requirement failed: App Update must have app id set")
-            })?;
+            let path = document
+                .get("id")
+                .and_then(Value::as_str)
+                .ok_or_else(|| Failure::illegal("requirement failed: App Update must have app id set"))?;
             let current = lookup_current(state, &put, path);
             if must_exist && matches!(current, Current::None) {
                 return Err(no_app(&absolute(path)));
@@ -207,13 +131,7 @@ async fn many(
             put.retain(|earlier| earlier.app.0.id != next.app.0.id);
             put.push(next);
         }
-        Ok((
-            Change {
-                put,
-                ..Change::default()
-            },
-            (),
-        ))
+        Ok((Change { put, ..Change::default() }, ()))
     })
     .await?;
     Ok(answer::deployment(StatusCode::OK, accepted))
@@ -229,9 +147,7 @@ enum Current<'s> {
 
 fn lookup_current<'s>(state: &'s State, earlier: &[PutApp], path: &str) -> Current<'s> {
     let id = AppId::parse(path).ok();
-    let redefined = earlier
-        .iter()
-        .find(|put| Some(&put.app.0.id) == id.as_ref());
+    let redefined = earlier.iter().find(|put| Some(&put.app.0.id) == id.as_ref());
     match (redefined, lookup::app(state, path)) {
         (Some(put), _) => Current::Redefined(put.clone()),
         (None, Some(entry)) => Current::Stored(entry),
@@ -248,11 +164,9 @@ fn redefine(
 ) -> Result<PutApp, Failure> {
     let (base, versions, expect) = match &current {
         Current::None => (None, None, Expect::Absent),
-        Current::Stored(entry) => (
-            Some(&entry.app),
-            Some(&entry.versions),
-            Expect::Version(entry.app.version),
-        ),
+        Current::Stored(entry) => {
+            (Some(&entry.app), Some(&entry.versions), Expect::Version(entry.app.version))
+        }
         Current::Redefined(put) => (Some(&put.app.0), None, put.expect),
     };
     let app = match base {
@@ -261,19 +175,13 @@ fn redefine(
             Update::Rollback(version) => {
                 let known = versions.and_then(|versions| versions.get(&version));
                 known.cloned().ok_or_else(|| {
-                    Failure::missing(format!(
-                        "App '{}' does not exist in version {version}",
-                        base.id
-                    ))
+                    Failure::missing(format!("App '{}' does not exist in version {version}", base.id))
                 })?
             }
         },
         _ => Arc::new(app::create(&with_id(document, path), features)?),
     };
-    Ok(PutApp {
-        app: AppDocument(app),
-        expect,
-    })
+    Ok(PutApp { app: AppDocument(app), expect })
 }
 
 /// The id of the URL counts, whatever the body says.
@@ -301,22 +209,13 @@ fn no_app(path: &str) -> Failure {
 }
 
 fn located(api: &Api, call: &Call, response: Response, id: &str) -> Response {
-    answer::location(
-        response,
-        call.host().unwrap_or(&api.cluster.options.advertised_http),
-        id,
-    )
+    answer::location(response, call.host().unwrap_or(&api.cluster.options.advertised_http), id)
 }
 
 /// Tells the event streams who asked for what; nobody listening is no error.
 fn announce(api: &Api, call: &Call, app: &App) {
     let client = call.peer.address.ip().to_string();
-    let _ = api.news.send(Arc::new(EventShape::api_post(
-        &client,
-        &call.path,
-        app,
-        now(),
-    )));
+    let _ = api.news.send(Arc::new(EventShape::api_post(&client, &call.path, app, now())));
 }
 
 #[cfg(test)]
@@ -327,9 +226,6 @@ mod tests {
     fn the_id_of_the_url_wins() {
         let document = serde_json::json!({"id": "/other", "cmd": "true"});
         assert_eq!(with_id(&document, "/a")["id"], "/a");
-        assert_eq!(
-            with_id(&serde_json::json!([1]), "/a"),
-            serde_json::json!([1])
-        );
+        assert_eq!(with_id(&serde_json::json!([1]), "/a"), serde_json::json!([1]));
     }
 }

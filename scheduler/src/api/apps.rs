@@ -27,27 +27,16 @@ impl Filter {
     fn of(query: &Query) -> Result<Self, Failure> {
         let text = query.one("label").unwrap_or_default();
         let labels = LabelSelector::parse(text).map_err(|reason| {
-            Failure::illegal(format!(
-                "Can not parse label selector {text}. Reason: {reason}"
-            ))
+            Failure::illegal(format!("Can not parse label selector {text}. Reason: {reason}"))
         })?;
         let lower = |key| query.one(key).map(str::to_lowercase);
-        Ok(Self {
-            cmd: lower("cmd"),
-            id: lower("id"),
-            labels,
-        })
+        Ok(Self { cmd: lower("cmd"), id: lower("id"), labels })
     }
 
     fn admits(&self, entry: &AppEntry) -> bool {
         let cmd = || entry.app.cmd.as_deref().unwrap_or_default().to_lowercase();
-        self.cmd
-            .as_ref()
-            .is_none_or(|part| entry.app.cmd.is_some() && cmd().contains(part))
-            && self
-                .id
-                .as_ref()
-                .is_none_or(|part| entry.app.id.as_str().to_lowercase().contains(part))
+        self.cmd.as_ref().is_none_or(|part| entry.app.cmd.is_some() && cmd().contains(part))
+            && self.id.as_ref().is_none_or(|part| entry.app.id.as_str().to_lowercase().contains(part))
             && self.labels.matches(&entry.app.labels)
     }
 }
@@ -59,10 +48,7 @@ pub(super) fn infos<'s>(
     parts: AppParts,
 ) -> Vec<AppInfo<'s>> {
     let now = now();
-    entries
-        .into_iter()
-        .map(|entry| AppInfo::of(state, entry, parts, now))
-        .collect()
+    entries.into_iter().map(|entry| AppInfo::of(state, entry, parts, now)).collect()
 }
 
 /// `GET /v2/apps`.
@@ -101,20 +87,14 @@ pub(super) fn versions(api: &Api, path: &str) -> Result<Response, Failure> {
 
 /// `GET /v2/apps/{id}/versions/{version}`.
 pub(super) fn version(api: &Api, path: &str, version: &str) -> Result<Response, Failure> {
-    let version: Timestamp = version
-        .parse()
-        .map_err(|error: spec::time::InvalidTimestamp| Failure::illegal(error.to_string()))?;
+    let version: Timestamp =
+        version.parse().map_err(|error: spec::time::InvalidTimestamp| Failure::illegal(error.to_string()))?;
     let state = api.cluster.state();
     let known = lookup::app(&state, path).and_then(|entry| entry.versions.get(&version));
-    known
-        .map(|app| answer::ok(&**app))
-        .ok_or_else(|| Failure::no_version(path, version))
+    known.map(|app| answer::ok(&**app)).ok_or_else(|| Failure::no_version(path, version))
 }
 
 /// `{key: value}` without building a tree of values first.
-pub(super) fn json_object<T>(
-    key: &'static str,
-    value: T,
-) -> std::collections::BTreeMap<&'static str, T> {
+pub(super) fn json_object<T>(key: &'static str, value: T) -> std::collections::BTreeMap<&'static str, T> {
     std::collections::BTreeMap::from([(key, value)])
 }

@@ -31,19 +31,12 @@ impl Api {
     /// A fresh one; counters begin at zero.
     pub fn new(cluster: Arc<Cluster>, ending: CancellationToken) -> Arc<Self> {
         let tally = Tally::watching(&cluster, now());
-        Arc::new(Self {
-            cluster,
-            news: broadcast::channel(NEWS_BACKLOG).0,
-            tally,
-            ending,
-        })
+        Arc::new(Self { cluster, news: broadcast::channel(NEWS_BACKLOG).0, tally, ending })
     }
 }
 
 /// The wall clock.
 pub(super) fn now() -> Timestamp {
-    let since_epoch = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_millis(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
 }

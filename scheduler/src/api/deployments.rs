@@ -17,9 +17,7 @@ use crate::state::{Command, Outcome};
 pub(super) fn list(api: &Api) -> Response {
     let state = api.cluster.state();
     let running = state.deployments.values();
-    let shapes: Vec<_> = running
-        .map(|deployment| DeploymentShape::of(&state, deployment))
-        .collect();
+    let shapes: Vec<_> = running.map(|deployment| DeploymentShape::of(&state, deployment)).collect();
     answer::ok(&shapes)
 }
 
@@ -33,9 +31,7 @@ pub(super) async fn cancel(api: &Api, call: &Call, id: &str) -> Result<Response,
     }
     let deployment = DeploymentId(Uuid::new_v4());
     match change::ask(api, Command::RevertDeployment { id, deployment }).await? {
-        Outcome::Deployed { id, version } => {
-            Ok(answer::deployment(StatusCode::OK, Accepted { id, version }))
-        }
+        Outcome::Deployed { id, version } => Ok(answer::deployment(StatusCode::OK, Accepted { id, version })),
         Outcome::Refused(refusal) => Err(refusal.into()),
         Outcome::Done | Outcome::Registered { .. } => Err(Failure::internal()),
     }

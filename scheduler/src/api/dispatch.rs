@@ -17,8 +17,7 @@ use super::context::{Api, now};
 use super::failure::Failure;
 use super::route::Route;
 use super::{
-    agents, app_changes, apps, deployments, events, groups, guard, info, kill, logs, metrics,
-    queue, tasks,
+    agents, app_changes, apps, deployments, events, groups, guard, info, kill, logs, metrics, queue, tasks,
 };
 
 /// The API as one service.
@@ -44,16 +43,10 @@ async fn handle(State(api): State<Arc<Api>>, request: Request) -> Response {
     let measured = api.tally.begin(&call.method, now());
     let leadership = api.cluster.leadership().borrow().clone();
     let mut response = match guard::check_origin(&call.method, &call.headers) {
-        Ok(()) => answer(&api, call, body)
-            .await
-            .unwrap_or_else(Failure::into_response),
+        Ok(()) => answer(&api, call, body).await.unwrap_or_else(Failure::into_response),
         Err(refused) => refused.into_response(),
     };
-    guard::put_headers(
-        &mut response,
-        &leadership,
-        &api.cluster.options.advertised_http,
-    );
+    guard::put_headers(&mut response, &leadership, &api.cluster.options.advertised_http);
     measured.end(response.status(), now());
     response
 }
@@ -61,10 +54,7 @@ async fn handle(State(api): State<Arc<Api>>, request: Request) -> Response {
 /// Whatever went wrong inside stays inside; the log has it.
 fn after_panic(reason: Box<dyn Any + Send>) -> Response {
     let reason = reason.downcast_ref::<&str>().copied().map(str::to_owned);
-    tracing::error!(
-        reason = reason.as_deref().unwrap_or("unknown"),
-        "a request handler panicked"
-    );
+    tracing::error!(reason = reason.as_deref().unwrap_or("unknown"), "a request handler panicked");
     Failure::internal().into_response()
 }
 
@@ -108,9 +98,7 @@ async fn of_apps(api: &Api, route: Route, call: Call, body: Body) -> Result<Resp
         ("GET", Route::AppsBelow(group)) => apps::below(api, &call, &group),
         ("POST", Route::AppRestart(id)) => app_changes::restart(api, &call, &id).await,
         // Marathon's way to delete an app whose id ends in `/restart`.
-        ("DELETE", Route::AppRestart(id)) => {
-            app_changes::remove(api, &call, &format!("{id}/restart")).await
-        }
+        ("DELETE", Route::AppRestart(id)) => app_changes::remove(api, &call, &format!("{id}/restart")).await,
         ("GET", Route::AppVersions(id)) => apps::versions(api, &id),
         ("GET", Route::AppVersion { app, version }) => apps::version(api, &app, &version),
         _ => Err(Failure::method()),

@@ -15,17 +15,9 @@ pub(super) struct AppParts {
 
 impl AppParts {
     /// What a list always shows.
-    pub const LIST: Self = Self {
-        counts: true,
-        deployments: true,
-        ..Self::NONE
-    };
+    pub const LIST: Self = Self { counts: true, deployments: true, ..Self::NONE };
     /// What a single app, and the members of a `/*`, always show.
-    pub const SINGLE: Self = Self {
-        tasks: true,
-        last_task_failure: true,
-        ..Self::LIST
-    };
+    pub const SINGLE: Self = Self { tasks: true, last_task_failure: true, ..Self::LIST };
     /// Nothing: what apps inside groups begin with.
     pub const NONE: Self = Self {
         tasks: false,
@@ -39,9 +31,7 @@ impl AppParts {
     /// `self` and what the query asks for. Unknown values are ignored; `apps.`, `app.`, `group.apps.` and
     /// no prefix mean the same.
     pub fn with(self, query: &Query) -> Self {
-        query
-            .all("embed")
-            .fold(self, |parts, value| parts.with_value(strip_prefix(value)))
+        query.all("embed").fold(self, |parts, value| parts.with_value(strip_prefix(value)))
     }
 
     fn with_value(mut self, value: &str) -> Self {
@@ -63,10 +53,7 @@ impl AppParts {
 }
 
 fn strip_prefix(value: &str) -> &str {
-    ["group.apps.", "apps.", "app."]
-        .iter()
-        .find_map(|prefix| value.strip_prefix(prefix))
-        .unwrap_or(value)
+    ["group.apps.", "apps.", "app."].iter().find_map(|prefix| value.strip_prefix(prefix)).unwrap_or(value)
 }
 
 /// What a group shows of what it holds.
@@ -96,17 +83,9 @@ mod tests {
 
     #[test]
     fn clients_rule_5_embeds_repeat_and_prefixes_do_not_matter() {
-        for text in [
-            "embed=apps.tasks&embed=apps.counts",
-            "embed=app.tasks&embed=counts&embed=nonsense",
-        ] {
+        for text in ["embed=apps.tasks&embed=apps.counts", "embed=app.tasks&embed=counts&embed=nonsense"] {
             let parts = AppParts::NONE.with(&Query::parse(text));
-            let expected = AppParts {
-                tasks: true,
-                counts: true,
-                deployments: true,
-                ..AppParts::NONE
-            };
+            let expected = AppParts { tasks: true, counts: true, deployments: true, ..AppParts::NONE };
             assert_eq!(parts, expected, "{text}");
         }
         assert_eq!(AppParts::LIST.with(&Query::default()), AppParts::LIST);

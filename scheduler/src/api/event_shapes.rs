@@ -26,10 +26,7 @@ impl EventShape {
     fn new(kind: &'static str, at: Timestamp, mut fields: Value) -> Self {
         fields["eventType"] = kind.into();
         fields["timestamp"] = at.to_string().into();
-        Self {
-            kind,
-            data: fields.to_string(),
-        }
+        Self { kind, data: fields.to_string() }
     }
 
     /// Somebody changed a single app over the API.
@@ -40,11 +37,7 @@ impl EventShape {
 
     /// A stream began or ended.
     pub fn stream(attached: bool, remote_address: &str, at: Timestamp) -> Self {
-        let kind = if attached {
-            "event_stream_attached"
-        } else {
-            "event_stream_detached"
-        };
+        let kind = if attached { "event_stream_attached" } else { "event_stream_detached" };
         Self::new(kind, at, json!({"remoteAddress": remote_address}))
     }
 }
@@ -52,16 +45,8 @@ impl EventShape {
 /// What a stream shows of one applied entry. `state` is that entry's or a later one; `light` leaves the
 /// affected apps out of deployment plans.
 pub(super) fn shapes(applied: &Applied, state: &State, light: bool) -> Vec<EventShape> {
-    let maker = Maker {
-        at: applied.at,
-        state,
-        light,
-    };
-    applied
-        .events
-        .iter()
-        .flat_map(|event| maker.shapes(event))
-        .collect()
+    let maker = Maker { at: applied.at, state, light };
+    applied.events.iter().flat_map(|event| maker.shapes(event)).collect()
 }
 
 struct Maker<'a> {
@@ -76,45 +61,25 @@ impl Maker<'_> {
             Event::AppPut { app, .. } => self.health_checks_added(app),
             Event::AppGone { id } => vec![self.event("app_terminated_event", json!({"appId": id}))],
             Event::GroupChanged { version } => {
-                vec![self.event(
-                    "group_change_success",
-                    json!({"groupId": "/", "version": version}),
-                )]
+                vec![self.event("group_change_success", json!({"groupId": "/", "version": version}))]
             }
             Event::TaskPlaced { task } => {
                 vec![self.instance_changed(task, condition_name(task.condition))]
             }
-            Event::TaskKill {
-                task,
-                reason: KillReason::Unhealthy,
-            } => vec![self.unhealthy_kill(task)],
+            Event::TaskKill { task, reason: KillReason::Unhealthy } => vec![self.unhealthy_kill(task)],
             Event::TaskChanged { task, message } => self.task_changed(task, message),
             Event::TaskHealth { task, was } => self.health_changed(task, *was),
-            Event::TaskEnded {
-                task,
-                state,
-                message,
-                ..
-            } => self.task_ended(task, *state, message),
-            Event::StepStarted {
-                deployment,
-                actions,
-            } => {
-                let fields =
-                    json!({"plan": self.plan(deployment), "currentStep": step_json(actions)});
+            Event::TaskEnded { task, state, message, .. } => self.task_ended(task, *state, message),
+            Event::StepStarted { deployment, actions } => {
+                let fields = json!({"plan": self.plan(deployment), "currentStep": step_json(actions)});
                 vec![self.event("deployment_info", fields)]
             }
-            Event::StepDone {
-                deployment,
-                actions,
-            } => {
-                let fields =
-                    json!({"plan": self.plan(deployment), "currentStep": step_json(actions)});
+            Event::StepDone { deployment, actions } => {
+                let fields = json!({"plan": self.plan(deployment), "currentStep": step_json(actions)});
                 vec![self.event("deployment_step_success", fields)]
             }
             Event::DeploymentDone { deployment } => {
-                let fields =
-                    json!({"id": deployment.id.to_string(), "plan": self.plan(deployment)});
+                let fields = json!({"id": deployment.id.to_string(), "plan": self.plan(deployment)});
                 vec![self.event("deployment_success", fields)]
             }
             Event::DeploymentCancelled { deployment, .. } => {
@@ -190,18 +155,12 @@ impl Maker<'_> {
         if silent {
             return vec![changed];
         }
-        vec![
-            self.status_update(task, mesos_state(task.condition), message),
-            changed,
-        ]
+        vec![self.status_update(task, mesos_state(task.condition), message), changed]
     }
 
     fn task_ended(&self, task: &Task, ended: TaskState, message: &str) -> Vec<EventShape> {
         let (status, condition) = reported_names(ended);
-        vec![
-            self.status_update(task, status, message),
-            self.instance_changed(task, condition),
-        ]
+        vec![self.status_update(task, status, message), self.instance_changed(task, condition)]
     }
 
     fn health_changed(&self, task: &Task, was: Option<bool>) -> Vec<EventShape> {
@@ -233,16 +192,13 @@ impl Maker<'_> {
 
     /// `taskId` holds an instance id, as Marathon has it.
     fn health_check_failed(&self, task: &Task, check: &spec::app::HealthCheck) -> EventShape {
-        let fields =
-            json!({"appId": task.id.app(), "taskId": task.id.instance, "healthCheck": check});
+        let fields = json!({"appId": task.id.app(), "taskId": task.id.instance, "healthCheck": check});
         self.event("failed_health_check_event", fields)
     }
 
     fn unhealthy_kill(&self, task: &Task) -> EventShape {
         let cause = task.health.iter().find(|result| !result.alive);
-        let cause = cause
-            .and_then(|result| result.last_failure_cause.as_deref())
-            .unwrap_or_default();
+        let cause = cause.and_then(|result| result.last_failure_cause.as_deref()).unwrap_or_default();
         let fields = json!({
             "appId": task.id.app(),
             "taskId": task.id,

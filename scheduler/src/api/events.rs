@@ -39,21 +39,13 @@ struct Wish {
 
 /// Opens a stream. Jetty compares `Accept` as a text, and so do we.
 pub(super) fn stream(api: &Arc<Api>, call: &Call) -> Result<Response, Failure> {
-    if call
-        .headers
-        .get(header::ACCEPT)
-        .is_none_or(|accept| accept != "text/event-stream")
-    {
+    if call.headers.get(header::ACCEPT).is_none_or(|accept| accept != "text/event-stream") {
         return Err(Failure::event_stream_accept());
     }
     let leadership = api.cluster.leadership().borrow().clone();
     if let (false, Some(leader)) = (leadership.leading, &leadership.leader_http) {
         let target = format!("http://{leader}{}", call.target);
-        return Ok(answer::with(
-            answer::plain(StatusCode::FOUND, ""),
-            header::LOCATION,
-            &target,
-        ));
+        return Ok(answer::with(answer::plain(StatusCode::FOUND, ""), header::LOCATION, &target));
     }
     let wish = Wish {
         kinds: call.query.all("event_type").map(str::to_owned).collect(),
@@ -63,17 +55,10 @@ pub(super) fn stream(api: &Arc<Api>, call: &Call) -> Result<Response, Failure> {
     let (frames, queue) = mpsc::channel(OUTSTANDING_MAX);
     tokio::spawn(Stream::open(api, call.peer.clone(), wish, frames).run(Arc::clone(api)));
     let body = stream::unfold(queue, |mut queue| async {
-        queue
-            .recv()
-            .await
-            .map(|frame: Bytes| (Ok::<_, std::convert::Infallible>(frame), queue))
+        queue.recv().await.map(|frame: Bytes| (Ok::<_, std::convert::Infallible>(frame), queue))
     });
     let response = answer::plain(StatusCode::OK, Body::from_stream(body.boxed()));
-    let response = answer::with(
-        response,
-        header::CONTENT_TYPE,
-        "text/event-stream;charset=utf-8",
-    );
+    let response = answer::with(response, header::CONTENT_TYPE, "text/event-stream;charset=utf-8");
     Ok(answer::with(response, header::CONNECTION, "close"))
 }
 
@@ -95,13 +80,7 @@ impl Stream {
         let attached = EventShape::stream(true, &peer.address.to_string(), now());
         let _ = api.news.send(Arc::new(attached.clone()));
         let (applied, news) = (api.cluster.subscribe(), api.news.subscribe());
-        let mut stream = Self {
-            wish,
-            peer,
-            frames,
-            applied,
-            news,
-        };
+        let mut stream = Self { wish, peer, frames, applied, news };
         // The queue is empty: the first frame always fits.
         let _ = stream.send(&attached, None);
         stream
@@ -134,11 +113,7 @@ impl Stream {
         }
     }
 
-    fn on_applied(
-        &mut self,
-        api: &Api,
-        applied: Result<Arc<Applied>, RecvError>,
-    ) -> Result<(), Over> {
+    fn on_applied(&mut self, api: &Api, applied: Result<Arc<Applied>, RecvError>) -> Result<(), Over> {
         let Ok(applied) = applied else {
             return self.cut_off("it fell behind the log");
         };
@@ -153,14 +128,9 @@ impl Stream {
         if !self.wish.kinds.is_empty() && !self.wish.kinds.iter().any(|kind| kind == shape.kind) {
             return Ok(());
         }
-        let id = index
-            .filter(|_| self.wish.ids)
-            .map(|index| format!("id: {index}\r\n"));
+        let id = index.filter(|_| self.wish.ids).map(|index| format!("id: {index}\r\n"));
         let id = id.unwrap_or_default();
-        self.push(Bytes::from(format!(
-            "{id}event: {}\r\ndata: {}\r\n\r\n",
-            shape.kind, shape.data
-        )))
+        self.push(Bytes::from(format!("{id}event: {}\r\ndata: {}\r\n\r\n", shape.kind, shape.data)))
     }
 
     fn push(&mut self, frame: Bytes) -> Result<(), Over> {

@@ -24,11 +24,7 @@ const LOCKED: &str = "App is locked by one or more deployments. Override with th
 
 impl Failure {
     fn new(status: StatusCode, body: Value) -> Self {
-        Self {
-            status,
-            body,
-            retry: false,
-        }
+        Self { status, body, retry: false }
     }
 
     fn message(status: StatusCode, message: impl Into<String>) -> Self {
@@ -37,10 +33,7 @@ impl Failure {
 
     /// 404 as a resource says it itself: with an empty `details`.
     pub fn not_found(message: impl Into<String>) -> Self {
-        Self::new(
-            StatusCode::NOT_FOUND,
-            json!({"message": message.into(), "details": []}),
-        )
+        Self::new(StatusCode::NOT_FOUND, json!({"message": message.into(), "details": []}))
     }
 
     /// 404 as it comes out of a change: without `details`.
@@ -75,10 +68,7 @@ impl Failure {
 
     /// 400 for a body that is no JSON; `details` is a text here.
     pub fn not_json(parser: impl Into<String>) -> Self {
-        Self::new(
-            StatusCode::BAD_REQUEST,
-            json!({"message": "Invalid JSON", "details": parser.into()}),
-        )
+        Self::new(StatusCode::BAD_REQUEST, json!({"message": "Invalid JSON", "details": parser.into()}))
     }
 
     /// 400 for no body.
@@ -90,10 +80,7 @@ impl Failure {
 
     /// 413.
     pub fn too_large(limit: usize) -> Self {
-        Self::message(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            format!("The body is larger than {limit} bytes"),
-        )
+        Self::message(StatusCode::PAYLOAD_TOO_LARGE, format!("The body is larger than {limit} bytes"))
     }
 
     /// 415.
@@ -108,10 +95,7 @@ impl Failure {
 
     /// 405 as the event stream's servlet says it.
     pub fn event_stream_accept() -> Self {
-        Self::message(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "HTTP method GET is not supported by this URL",
-        )
+        Self::message(StatusCode::METHOD_NOT_ALLOWED, "HTTP method GET is not supported by this URL")
     }
 
     /// 500, as Marathon has it since 1.5: an unknown route.
@@ -121,8 +105,7 @@ impl Failure {
 
     /// 403 for a page of another site.
     pub fn cross_site() -> Self {
-        let message =
-            "A change that a page of another site asks for is refused; see the Origin header";
+        let message = "A change that a page of another site asks for is refused; see the Origin header";
         Self::message(StatusCode::FORBIDDEN, message)
     }
 
@@ -133,10 +116,7 @@ impl Failure {
 
     /// 503; trying again may help.
     pub fn unavailable(message: impl Into<String>) -> Self {
-        Self {
-            retry: true,
-            ..Self::message(StatusCode::SERVICE_UNAVAILABLE, message)
-        }
+        Self { retry: true, ..Self::message(StatusCode::SERVICE_UNAVAILABLE, message) }
     }
 
     /// One field of the wrong shape: 422 "Invalid JSON".
@@ -147,11 +127,7 @@ impl Failure {
     /// As a response.
     pub fn into_response(self) -> Response {
         let response = answer::json(self.status, &self.body);
-        if self.retry {
-            answer::with(response, header::RETRY_AFTER, "1")
-        } else {
-            response
-        }
+        if self.retry { answer::with(response, header::RETRY_AFTER, "1") } else { response }
     }
 }
 
@@ -171,20 +147,13 @@ impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
         let message = refusal.to_string();
         match refusal {
-            Refusal::AppExists(_) | Refusal::AgentBusy(_) => {
-                Self::message(StatusCode::CONFLICT, message)
-            }
+            Refusal::AppExists(_) | Refusal::AgentBusy(_) => Self::message(StatusCode::CONFLICT, message),
             Refusal::NoApp(_) => Self::missing(message),
-            Refusal::NoDeployment(_) | Refusal::NoTask(_) | Refusal::NoAgent(_) => {
-                Self::not_found(message)
-            }
+            Refusal::NoDeployment(_) | Refusal::NoTask(_) | Refusal::NoAgent(_) => Self::not_found(message),
             Refusal::Changed(_) => Self::unavailable(message),
             Refusal::Locked(ids) => {
                 let ids: Vec<Value> = ids.iter().map(|id| json!({"id": id.to_string()})).collect();
-                Self::new(
-                    StatusCode::CONFLICT,
-                    json!({"message": LOCKED, "deployments": ids}),
-                )
+                Self::new(StatusCode::CONFLICT, json!({"message": LOCKED, "deployments": ids}))
             }
             Refusal::TooManyDeployments(max) => Self::message(StatusCode::FORBIDDEN, too_many(max)),
             Refusal::Invalid(violations) => violations.into(),

@@ -19,24 +19,14 @@ pub(super) fn one(api: &Api, call: &Call, path: &str) -> Result<Response, Failur
     let missing = || Failure::not_found(format!("Group '{path}' does not exist"));
     let below = lookup::apps_below(&state, path).ok_or_else(missing)?;
     let id = spec::ids::canonical_path(path).map_err(|_| missing())?;
-    Ok(answer::ok(&GroupInfo::of(
-        &state,
-        id,
-        &below,
-        GroupParts::of(&call.query),
-        now(),
-    )))
+    Ok(answer::ok(&GroupInfo::of(&state, id, &below, GroupParts::of(&call.query), now())))
 }
 
 /// `GET /v2/groups/{id}/apps`: a bare array, empty for an unknown group.
 pub(super) fn apps(api: &Api, call: &Call, path: &str) -> Response {
     let state = api.cluster.state();
     let below = lookup::apps_below(&state, path).unwrap_or_default();
-    answer::ok(&apps::infos(
-        &state,
-        below,
-        AppParts::NONE.with(&call.query),
-    ))
+    answer::ok(&apps::infos(&state, below, AppParts::NONE.with(&call.query)))
 }
 
 /// `DELETE /v2/groups` and `/v2/groups/{id}`: removes every app below it.
@@ -45,13 +35,7 @@ pub(super) async fn remove(api: &Api, call: &Call, path: &str) -> Result<Respons
         let below = lookup::apps_below(state, path)
             .ok_or_else(|| Failure::missing(format!("Group '{path}' does not exist")))?;
         let remove = below.iter().map(|entry| entry.app.id.clone()).collect();
-        Ok((
-            Change {
-                remove,
-                ..Change::default()
-            },
-            (),
-        ))
+        Ok((Change { remove, ..Change::default() }, ()))
     })
     .await?;
     Ok(answer::deployment(StatusCode::OK, accepted))

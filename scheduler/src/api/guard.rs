@@ -19,14 +19,8 @@ pub(super) fn check_origin(method: &Method, headers: &HeaderMap) -> Result<(), F
     let Some(origin) = headers.get(header::ORIGIN) else {
         return Ok(());
     };
-    let host = headers
-        .get(header::HOST)
-        .and_then(|host| host.to_str().ok());
-    let site = origin
-        .to_str()
-        .ok()
-        .and_then(|origin| origin.split_once("://"))
-        .map(|(_, site)| site);
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let site = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, site)| site);
     match (site, host) {
         (Some(site), Some(host)) if site.eq_ignore_ascii_case(host) => Ok(()),
         _ => Err(Failure::cross_site()),
@@ -47,10 +41,7 @@ pub(super) fn put_headers(response: &mut Response, leadership: &Leadership, adve
         headers.insert(HeaderName::from_static("x-marathon-leader"), leader);
     }
     headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
-    headers.insert(
-        header::X_XSS_PROTECTION,
-        HeaderValue::from_static("1; mode=block"),
-    );
+    headers.insert(header::X_XSS_PROTECTION, HeaderValue::from_static("1; mode=block"));
 }
 
 #[cfg(test)]

@@ -12,14 +12,8 @@ use super::shapes;
 
 /// `GET /ping`, in the type that is asked for.
 pub(super) fn ping(call: &Call) -> Response {
-    let accept = call
-        .headers
-        .get(header::ACCEPT)
-        .and_then(|accept| accept.to_str().ok())
-        .unwrap_or("*/*");
-    let asked = accept
-        .split(',')
-        .map(|kind| kind.split(';').next().unwrap_or_default().trim());
+    let accept = call.headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or("*/*");
+    let asked = accept.split(',').map(|kind| kind.split(';').next().unwrap_or_default().trim());
     for kind in asked {
         match kind {
             "*/*" | "text/*" | "text/plain" => return pong("text/plain", "pong"),
@@ -32,22 +26,14 @@ pub(super) fn ping(call: &Call) -> Response {
 }
 
 fn pong(kind: &str, body: &'static str) -> Response {
-    answer::with(
-        answer::plain(StatusCode::OK, body),
-        header::CONTENT_TYPE,
-        kind,
-    )
+    answer::with(answer::plain(StatusCode::OK, body), header::CONTENT_TYPE, kind)
 }
 
 /// `GET /v2/info`.
 pub(super) fn info(api: &Api) -> Response {
     let leadership = api.cluster.leadership().borrow().clone();
     let cluster_id = api.cluster.state().cluster_id;
-    answer::ok(&shapes::info::info(
-        &api.cluster.options,
-        cluster_id,
-        &leadership,
-    ))
+    answer::ok(&shapes::info::info(&api.cluster.options, cluster_id, &leadership))
 }
 
 /// `GET /v2/leader`.
@@ -60,7 +46,5 @@ pub(super) fn leader(api: &Api) -> Result<Response, Failure> {
 /// `DELETE /v2/leader`: a single master has nobody to hand over to and stays.
 pub(super) fn abdicate(api: &Api) -> Result<Response, Failure> {
     leader(api)?;
-    Err(Failure::unavailable(
-        "There is no other master that could lead",
-    ))
+    Err(Failure::unavailable("There is no other master that could lead"))
 }

@@ -30,15 +30,9 @@ struct Switches {
 impl Switches {
     fn of(query: &Query) -> Result<Self, Failure> {
         let flag = |name| query.flag(name, false);
-        let switches = Self {
-            scale: flag("scale"),
-            wipe: flag("wipe"),
-            force: flag("force"),
-        };
+        let switches = Self { scale: flag("scale"), wipe: flag("wipe"), force: flag("force") };
         if switches.scale && switches.wipe {
-            return Err(Failure::bad_request(
-                "You cannot use scale and wipe at the same time.",
-            ));
+            return Err(Failure::bad_request("You cannot use scale and wipe at the same time."));
         }
         Ok(switches)
     }
@@ -64,12 +58,7 @@ pub(super) async fn of_app(api: &Api, call: &Call, path: &str) -> Result<Respons
 }
 
 /// `DELETE /v2/apps/{id}/tasks/{taskId}`.
-pub(super) async fn one(
-    api: &Api,
-    call: &Call,
-    path: &str,
-    task: &str,
-) -> Result<Response, Failure> {
+pub(super) async fn one(api: &Api, call: &Call, path: &str, task: &str) -> Result<Response, Failure> {
     let switches = Switches::of(&call.query)?;
     let victim = |state: &State| {
         let entry = lookup::app_or_404(state, path)?;
@@ -93,11 +82,7 @@ pub(super) async fn many(api: &Api, call: Call, body: Body) -> Result<Response, 
     let switches = Switches::of(&call.query)?;
     let ids = ids(&body::json_of_any_type(&call.headers, body).await?)?;
     let victims = |state: &State| {
-        let found: Vec<_> = ids
-            .iter()
-            .filter_map(|id| state.tasks.get(id))
-            .cloned()
-            .collect();
+        let found: Vec<_> = ids.iter().filter_map(|id| state.tasks.get(id)).cloned().collect();
         let mut apps: Vec<AppId> = ids.iter().map(|id| id.app().clone()).collect();
         apps.sort_unstable();
         apps.dedup();
@@ -120,11 +105,9 @@ fn ids(document: &Value) -> Result<Vec<TaskId>, Failure> {
     };
     let read = |(index, id): (usize, &Value)| {
         let text = id.as_str();
-        let text = text.ok_or_else(|| {
-            Failure::malformed(&format!("/ids({index})"), "error.expected.jsstring")
-        })?;
-        text.parse()
-            .map_err(|error: spec::ids::IdError| Failure::bad_request(error.to_string()))
+        let text =
+            text.ok_or_else(|| Failure::malformed(&format!("/ids({index})"), "error.expected.jsstring"))?;
+        text.parse().map_err(|error: spec::ids::IdError| Failure::bad_request(error.to_string()))
     };
     ids.iter().enumerate().map(read).collect()
 }
@@ -134,15 +117,7 @@ async fn kill(api: &Api, victims: &[Arc<Task>], wipe: bool) -> Result<(), Failur
         return Ok(());
     }
     let tasks = victims.iter().map(|task| task.id.clone()).collect();
-    change::ask_done(
-        api,
-        Command::KillTasks {
-            tasks,
-            wipe,
-            reason: KillReason::Asked,
-        },
-    )
-    .await
+    change::ask_done(api, Command::KillTasks { tasks, wipe, reason: KillReason::Asked }).await
 }
 
 /// Deploys every app of the victims with fewer instances, the victims named.
@@ -155,14 +130,7 @@ async fn scale(
         let (apps, victims) = victims(state)?;
         let put: Result<Vec<_>, _> = apps.iter().map(|app| fewer(state, app, &victims)).collect();
         let kill = victims.iter().map(|task| task.id.clone()).collect();
-        Ok((
-            Change {
-                put: put?,
-                kill,
-                ..Change::default()
-            },
-            (),
-        ))
+        Ok((Change { put: put?, kill, ..Change::default() }, ()))
     };
     let (accepted, ()) = change::deploy(api, force, plan).await?;
     Ok(answer::deployment(StatusCode::OK, accepted))
@@ -172,32 +140,17 @@ async fn scale(
 fn fewer(state: &State, id: &AppId, victims: &[Arc<Task>]) -> Result<PutApp, Failure> {
     let entry = lookup::app(state, id.as_str())
         .ok_or_else(|| Failure::missing(format!("Path '{id}' does not exist")))?;
-    let counting = victims
-        .iter()
-        .filter(|task| task.id.app() == id && task.counts())
-        .count();
+    let counting = victims.iter().filter(|task| task.id.app() == id && task.counts()).count();
     let counting = u32::try_from(counting).unwrap_or(u32::MAX);
     let instances = entry.app.instances.saturating_sub(counting);
-    let app = App {
-        instances,
-        ..(*entry.app).clone()
-    };
-    Ok(PutApp {
-        app: AppDocument(Arc::new(app)),
-        expect: Expect::Version(entry.app.version),
-    })
+    let app = App { instances, ..(*entry.app).clone() };
+    Ok(PutApp { app: AppDocument(Arc::new(app)), expect: Expect::Version(entry.app.version) })
 }
 
 fn host_of<'s>(state: &'s State, task: &'s Task) -> &'s str {
-    host(
-        state.agents.get(&task.agent).map(AsRef::as_ref),
-        &task.agent,
-    )
+    host(state.agents.get(&task.agent).map(AsRef::as_ref), &task.agent)
 }
 
 fn shapes<'s>(state: &'s State, tasks: &'s [Arc<Task>]) -> Vec<TaskShape<'s>> {
-    tasks
-        .iter()
-        .map(|task| TaskShape::of(state, task))
-        .collect()
+    tasks.iter().map(|task| TaskShape::of(state, task)).collect()
 }

@@ -34,32 +34,22 @@ pub(super) async fn stream(api: &Api, call: &Call, task: &str) -> Result<Respons
     let agent = agent_of(&api.cluster.state(), &id, call.query.one("agent"))?;
     let (parts, mut queue) = mpsc::channel(PARTS_MAX);
     let request = request(id, agent, &call.query, parts)?;
-    tokio::time::timeout(OPEN_TIMEOUT, api.cluster.open_log(request))
-        .await
-        .map_err(|_| AskError::Busy)??;
+    tokio::time::timeout(OPEN_TIMEOUT, api.cluster.open_log(request)).await.map_err(|_| AskError::Busy)??;
     let first = match tokio::time::timeout(FIRST_PART, queue.recv()).await {
         Ok(Some(Err(reason))) => return Err(Failure::not_found(reason)),
         Ok(Some(Ok(first))) => first,
         Ok(None) | Err(_) => Vec::new(),
     };
     let ending = api.ending.clone().cancelled_owned();
-    let body = stream::once(async { Ok(first) })
-        .chain(rest(queue))
-        .take_until(ending);
+    let body = stream::once(async { Ok(first) }).chain(rest(queue)).take_until(ending);
     let body = body.map(|part: Part| part.map(Bytes::from).map_err(std::io::Error::other));
     let response = answer::plain(StatusCode::OK, Body::from_stream(body.boxed()));
     let response = answer::with(response, header::CONTENT_TYPE, "text/plain; charset=utf-8");
-    Ok(answer::with(
-        response,
-        HeaderName::from_static("x-content-type-options"),
-        "nosniff",
-    ))
+    Ok(answer::with(response, HeaderName::from_static("x-content-type-options"), "nosniff"))
 }
 
 fn rest(queue: mpsc::Receiver<Part>) -> impl futures_util::Stream<Item = Part> + Send {
-    stream::unfold(queue, |mut queue| async {
-        queue.recv().await.map(|part| (part, queue))
-    })
+    stream::unfold(queue, |mut queue| async { queue.recv().await.map(|part| (part, queue)) })
 }
 
 fn request(
@@ -75,14 +65,7 @@ fn request(
     };
     let tail = query.one("tail").map(str::parse).transpose();
     let tail_lines = tail.map_err(|_| Failure::illegal("tail must be a number of lines"))?;
-    Ok(LogRequest {
-        task,
-        agent,
-        file,
-        tail_lines,
-        follow: query.flag("follow", false),
-        parts,
-    })
+    Ok(LogRequest { task, agent, file, tail_lines, follow: query.flag("follow", false), parts })
 }
 
 /// Where the task runs or ran: the state knows the running ones and each app's last failure, the client
@@ -98,9 +81,6 @@ fn agent_of(state: &State, task: &TaskId, asked: Option<&str>) -> Result<AgentId
     let known = known.ok_or_else(|| Failure::no_task(&task.to_string()))?;
     match known.presence {
         Presence::Connected => Ok(known.id.clone()),
-        Presence::Lost => Err(Failure::unavailable(format!(
-            "Agent {} is away",
-            known.info.hostname
-        ))),
+        Presence::Lost => Err(Failure::unavailable(format!("Agent {} is away", known.info.hostname))),
     }
 }

@@ -29,10 +29,7 @@ pub(super) fn apps_below<'s>(state: &'s State, group: &str) -> Option<Vec<&'s Ar
         return Some(apps(state).collect());
     }
     // Collected by key: the iterator borrows the path as long as the state.
-    let below: Vec<AppId> = state
-        .apps_below(&group)
-        .map(|entry| entry.app.id.clone())
-        .collect();
+    let below: Vec<AppId> = state.apps_below(&group).map(|entry| entry.app.id.clone()).collect();
     let below: Vec<_> = below.iter().filter_map(|id| state.app(id)).collect();
     (!below.is_empty()).then_some(below)
 }

@@ -21,19 +21,12 @@ use crate::state::{Condition, Presence, State};
 /// `GET /metrics` and `/metrics/prometheus`.
 pub(super) fn show(api: &Api, call: &Call) -> Response {
     let samples = collect(api);
-    let accepts_json = call
-        .headers
-        .get(header::ACCEPT)
-        .is_some_and(|kind| kind == "application/json");
+    let accepts_json = call.headers.get(header::ACCEPT).is_some_and(|kind| kind == "application/json");
     if accepts_json && !call.path.contains("prometheus") {
         return answer::ok(&samples.json());
     }
     let response = answer::plain(StatusCode::OK, samples.prometheus());
-    answer::with(
-        response,
-        header::CONTENT_TYPE,
-        "text/plain; version=0.0.4; charset=utf-8",
-    )
+    answer::with(response, header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")
 }
 
 fn collect(api: &Api) -> Samples {
@@ -42,20 +35,12 @@ fn collect(api: &Api) -> Samples {
     let uptime = now().millis_since(api.tally.since) as f64 / 1000.0;
     let leading = api.cluster.leadership().borrow().leading;
     samples.gauge("marathon.uptime.gauge.seconds", uptime);
-    samples.gauge(
-        "marathon.instances.launch-overdue.gauge",
-        overdue(api, &state) as f64,
-    );
+    samples.gauge("marathon.instances.launch-overdue.gauge", overdue(api, &state) as f64);
     samples.gauge("gantry_leading", f64::from(u8::from(leading)));
     samples.gauge("gantry_raft_applied_index", state.index as f64);
     of_apps(&mut samples, &state);
     of_tasks(&mut samples, &state);
-    let measured = api
-        .cluster
-        .usage()
-        .values()
-        .map(|usage| usage.machine)
-        .fold(Measured::default(), plus);
+    let measured = api.cluster.usage().values().map(|usage| usage.machine).fold(Measured::default(), plus);
     of_agents(&mut samples, &state, measured);
     of_log(&mut samples, &api.tally);
     of_requests(&mut samples, &api.tally);
@@ -76,10 +61,7 @@ fn of_apps(samples: &mut Samples, state: &State) {
     samples.gauge("marathon.apps.active.gauge", f64::from(apps));
     samples.gauge("marathon.pods.active.gauge", 0.0);
     samples.gauge("marathon.groups.active.gauge", groups.len() as f64);
-    samples.gauge(
-        "marathon.deployments.active.gauge",
-        state.deployments.len() as f64,
-    );
+    samples.gauge("marathon.deployments.active.gauge", state.deployments.len() as f64);
     samples.gauge("gantry_queue_apps", f64::from(queued));
     samples.gauge("gantry_queue_instances", waiting as f64);
 }
@@ -91,15 +73,9 @@ fn of_tasks(samples: &mut Samples, state: &State) {
     }
     let count = |condition| by_condition.get(&condition).copied().unwrap_or(0) as f64;
     let staged = count(Condition::Provisioned) + count(Condition::Staging);
-    samples.gauge(
-        "marathon.instances.running.gauge",
-        count(Condition::Running),
-    );
+    samples.gauge("marathon.instances.running.gauge", count(Condition::Running));
     samples.gauge("marathon.instances.staged.gauge", staged);
-    samples.gauge(
-        "marathon.instances.inflight-kills.gauge",
-        count(Condition::Killing),
-    );
+    samples.gauge("marathon.instances.inflight-kills.gauge", count(Condition::Killing));
     for condition in [
         Condition::Provisioned,
         Condition::Staging,
@@ -115,8 +91,7 @@ fn of_tasks(samples: &mut Samples, state: &State) {
 }
 
 fn of_agents(samples: &mut Samples, state: &State, measured: Measured) {
-    let (mut connected, mut capacity, mut reserved) =
-        (0_u32, Resources::default(), Resources::default());
+    let (mut connected, mut capacity, mut reserved) = (0_u32, Resources::default(), Resources::default());
     for agent in state.agents.values() {
         reserved = reserved.plus(&agent.reserved);
         if agent.presence == Presence::Connected {
@@ -125,89 +100,42 @@ fn of_agents(samples: &mut Samples, state: &State, measured: Measured) {
         }
     }
     let lost = state.agents.len() as f64 - f64::from(connected);
-    samples.labelled_gauge(
-        "gantry_agents",
-        ("presence", "connected"),
-        f64::from(connected),
-    );
+    samples.labelled_gauge("gantry_agents", ("presence", "connected"), f64::from(connected));
     samples.labelled_gauge("gantry_agents", ("presence", "lost"), lost);
     let cores = |milli: u64| milli as f64 / 1000.0;
-    samples.labelled_gauge(
-        "gantry_cpus",
-        ("kind", "capacity"),
-        cores(capacity.cpus_milli),
-    );
-    samples.labelled_gauge(
-        "gantry_cpus",
-        ("kind", "reserved"),
-        cores(reserved.cpus_milli),
-    );
+    samples.labelled_gauge("gantry_cpus", ("kind", "capacity"), cores(capacity.cpus_milli));
+    samples.labelled_gauge("gantry_cpus", ("kind", "reserved"), cores(reserved.cpus_milli));
     samples.labelled_gauge("gantry_cpus", ("kind", "used"), cores(measured.cpus_milli));
     let bytes = |mib: u64| mib as f64 * 1024.0 * 1024.0;
-    samples.labelled_gauge(
-        "gantry_memory_bytes",
-        ("kind", "capacity"),
-        bytes(capacity.mem_mib),
-    );
-    samples.labelled_gauge(
-        "gantry_memory_bytes",
-        ("kind", "reserved"),
-        bytes(reserved.mem_mib),
-    );
-    samples.labelled_gauge(
-        "gantry_memory_bytes",
-        ("kind", "used"),
-        measured.mem_bytes as f64,
-    );
+    samples.labelled_gauge("gantry_memory_bytes", ("kind", "capacity"), bytes(capacity.mem_mib));
+    samples.labelled_gauge("gantry_memory_bytes", ("kind", "reserved"), bytes(reserved.mem_mib));
+    samples.labelled_gauge("gantry_memory_bytes", ("kind", "used"), measured.mem_bytes as f64);
 }
 
 fn of_log(samples: &mut Samples, tally: &Tally) {
     let read = |counter: &AtomicU64| counter.load(Relaxed);
     samples.counter("marathon.deployments.counter", read(&tally.deployments));
-    samples.counter(
-        "marathon.deployments.dismissed.counter",
-        read(&tally.deployments_dismissed),
-    );
-    samples.counter(
-        "marathon.tasks.launched.counter",
-        read(&tally.tasks_launched),
-    );
+    samples.counter("marathon.deployments.dismissed.counter", read(&tally.deployments_dismissed));
+    samples.counter("marathon.tasks.launched.counter", read(&tally.tasks_launched));
     for (state, counter) in STATES.iter().zip(&tally.task_updates) {
         let name = state.to_ascii_lowercase().replace('_', "-");
-        samples.counter(
-            &format!("marathon.mesos.task-updates.{name}.counter"),
-            read(counter),
-        );
+        samples.counter(&format!("marathon.mesos.task-updates.{name}.counter"), read(counter));
     }
 }
 
 fn of_requests(samples: &mut Samples, tally: &Tally) {
     let read = |counter: &AtomicU64| counter.load(Relaxed) as f64;
     // The request that asks is one of them.
-    samples.gauge(
-        "marathon.http.requests.active.gauge",
-        read(&tally.requests_active),
-    );
+    samples.gauge("marathon.http.requests.active.gauge", read(&tally.requests_active));
     for (method, counter) in METHODS.into_iter().zip(&tally.requests) {
-        samples.labelled_counter(
-            "gantry_http_requests_total",
-            ("method", method),
-            read(counter),
-        );
+        samples.labelled_counter("gantry_http_requests_total", ("method", method), read(counter));
     }
     for (method, millis) in METHODS.into_iter().zip(&tally.request_millis) {
         let name = "gantry_http_request_seconds_total";
         samples.labelled_counter(name, ("method", method), read(millis) / 1000.0);
     }
-    for (class, counter) in ["1xx", "2xx", "3xx", "4xx", "5xx"]
-        .into_iter()
-        .zip(&tally.responses)
-    {
-        samples.labelled_counter(
-            "gantry_http_responses_total",
-            ("status", class),
-            read(counter),
-        );
+    for (class, counter) in ["1xx", "2xx", "3xx", "4xx", "5xx"].into_iter().zip(&tally.responses) {
+        samples.labelled_counter("gantry_http_responses_total", ("status", class), read(counter));
     }
 }
 
@@ -215,9 +143,7 @@ fn of_requests(samples: &mut Samples, tally: &Tally) {
 fn overdue(api: &Api, state: &State) -> usize {
     let (waiting, now) = (api.cluster.waiting.load(), now());
     let limit = api.cluster.options.launch_timeout_millis;
-    let late = waiting
-        .iter()
-        .filter(|(_, waiting)| now.millis_since(waiting.since) > limit);
+    let late = waiting.iter().filter(|(_, waiting)| now.millis_since(waiting.since) > limit);
     late.map(|(id, _)| state.queue_count(id)).sum()
 }
 

@@ -15,10 +15,7 @@ use crate::state::Command;
 
 /// `GET /v2/queue`.
 pub(super) fn list(api: &Api, call: &Call) -> Response {
-    let sampled = call
-        .query
-        .all("embed")
-        .any(|value| value == "lastUnusedOffers");
+    let sampled = call.query.all("embed").any(|value| value == "lastUnusedOffers");
     let (state, waiting, now) = (api.cluster.state(), api.cluster.waiting.load(), now());
     let items: Vec<_> = lookup::apps(&state)
         .filter_map(|entry| {

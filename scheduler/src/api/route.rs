@@ -44,10 +44,7 @@ impl Route {
         let Ok(decoded) = percent_decode_str(path).decode_utf8() else {
             return Self::Unknown;
         };
-        let segments: Vec<&str> = decoded
-            .split('/')
-            .filter(|segment| !segment.is_empty())
-            .collect();
+        let segments: Vec<&str> = decoded.split('/').filter(|segment| !segment.is_empty()).collect();
         match *segments.as_slice() {
             [] => Self::Root,
             ["ping"] => Self::Ping,
@@ -85,15 +82,13 @@ impl Route {
             [group @ .., "*", "tasks"] => Self::TasksBelow(absolute(group)),
             [app @ .., "restart"] if !app.is_empty() => Self::AppRestart(absolute(app)),
             [app @ .., "tasks"] if !app.is_empty() => Self::AppTasks(absolute(app)),
-            [app @ .., "tasks", task] if !app.is_empty() => Self::AppTask {
-                app: absolute(app),
-                task: (*task).to_owned(),
-            },
+            [app @ .., "tasks", task] if !app.is_empty() => {
+                Self::AppTask { app: absolute(app), task: (*task).to_owned() }
+            }
             [app @ .., "versions"] if !app.is_empty() => Self::AppVersions(absolute(app)),
-            [app @ .., "versions", version] if !app.is_empty() => Self::AppVersion {
-                app: absolute(app),
-                version: (*version).to_owned(),
-            },
+            [app @ .., "versions", version] if !app.is_empty() => {
+                Self::AppVersion { app: absolute(app), version: (*version).to_owned() }
+            }
             app => Self::App(absolute(app)),
         }
     }
@@ -130,20 +125,11 @@ mod tests {
             ("/v2/apps/a/b/restart", AppRestart(text("/a/b"))),
             ("/v2/apps/restart", App(text("/restart"))),
             ("/v2/apps/a/tasks", AppTasks(text("/a"))),
-            (
-                "/v2/apps/a/tasks/t.1",
-                AppTask {
-                    app: text("/a"),
-                    task: text("t.1"),
-                },
-            ),
+            ("/v2/apps/a/tasks/t.1", AppTask { app: text("/a"), task: text("t.1") }),
             ("/v2/apps/a/versions", AppVersions(text("/a"))),
             (
                 "/v2/apps/a/b/versions/2020-01-01T00:00:00.000Z",
-                AppVersion {
-                    app: text("/a/b"),
-                    version: text("2020-01-01T00:00:00.000Z"),
-                },
+                AppVersion { app: text("/a/b"), version: text("2020-01-01T00:00:00.000Z") },
             ),
             ("/v2/tasks/delete", TasksDelete),
             ("/v2/queue/a/b/delay", QueueDelay(text("/a/b"))),
@@ -168,22 +154,13 @@ mod tests {
     fn clients_rule_2_double_slashes_mean_nothing() {
         assert_eq!(Route::of("/v2/apps//shop/web"), App(text("/shop/web")));
         assert_eq!(Route::of("/v2/groups//shop"), Group(text("/shop")));
-        assert_eq!(
-            Route::of("/v2/queue//shop/web/delay"),
-            QueueDelay(text("/shop/web"))
-        );
+        assert_eq!(Route::of("/v2/queue//shop/web/delay"), QueueDelay(text("/shop/web")));
     }
 
     #[test]
     fn clients_rule_3_encoded_slashes_are_slashes() {
         assert_eq!(Route::of("/v2/apps/%2Fshop%2Fweb"), App(text("/shop/web")));
-        assert_eq!(
-            Route::of("/v2/apps/%2Fshop%2fweb/versions"),
-            AppVersions(text("/shop/web"))
-        );
-        assert_eq!(
-            Route::of("/v2/apps/%2Fshop%2Fweb/restart"),
-            AppRestart(text("/shop/web"))
-        );
+        assert_eq!(Route::of("/v2/apps/%2Fshop%2fweb/versions"), AppVersions(text("/shop/web")));
+        assert_eq!(Route::of("/v2/apps/%2Fshop%2Fweb/restart"), AppRestart(text("/shop/web")));
     }
 }

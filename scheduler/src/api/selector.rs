@@ -28,10 +28,7 @@ enum Test {
 impl LabelSelector {
     /// Reads a query; the error says what was expected where.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let mut reader = Reader {
-            rest: text,
-            length: text.len(),
-        };
+        let mut reader = Reader { rest: text, length: text.len() };
         let mut demands = Vec::new();
         if !reader.at_end() {
             demands.push(reader.demand()?);
@@ -39,23 +36,17 @@ impl LabelSelector {
                 demands.push(reader.demand()?);
             }
         }
-        if reader.at_end() {
-            Ok(Self(demands))
-        } else {
-            Err(reader.expected("`,' or end of source"))
-        }
+        if reader.at_end() { Ok(Self(demands)) } else { Err(reader.expected("`,' or end of source")) }
     }
 
     /// Every form, also `!=` and `notin`, wants the label to exist.
     pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
         self.0.iter().all(|demand| {
-            labels
-                .get(&demand.label)
-                .is_some_and(|value| match &demand.test {
-                    Test::Exists => true,
-                    Test::In(values) => values.contains(value),
-                    Test::NotIn(values) => !values.contains(value),
-                })
+            labels.get(&demand.label).is_some_and(|value| match &demand.test {
+                Test::Exists => true,
+                Test::In(values) => values.contains(value),
+                Test::NotIn(values) => !values.contains(value),
+            })
         })
     }
 }
@@ -69,33 +60,18 @@ impl Reader<'_> {
     fn demand(&mut self) -> Result<Demand, String> {
         let label = self.term()?;
         if self.take("==") {
-            return Ok(Demand {
-                label,
-                test: Test::In(vec![self.term()?]),
-            });
+            return Ok(Demand { label, test: Test::In(vec![self.term()?]) });
         }
         if self.take("!=") {
-            return Ok(Demand {
-                label,
-                test: Test::NotIn(vec![self.term()?]),
-            });
+            return Ok(Demand { label, test: Test::NotIn(vec![self.term()?]) });
         }
         if self.take("notin") {
-            return Ok(Demand {
-                label,
-                test: Test::NotIn(self.set()?),
-            });
+            return Ok(Demand { label, test: Test::NotIn(self.set()?) });
         }
         if self.take("in") {
-            return Ok(Demand {
-                label,
-                test: Test::In(self.set()?),
-            });
+            return Ok(Demand { label, test: Test::In(self.set()?) });
         }
-        Ok(Demand {
-            label,
-            test: Test::Exists,
-        })
+        Ok(Demand { label, test: Test::Exists })
     }
 
     fn set(&mut self) -> Result<Vec<String>, String> {
@@ -110,11 +86,7 @@ impl Reader<'_> {
         while self.take(",") {
             values.push(self.term()?);
         }
-        if self.take(")") {
-            Ok(values)
-        } else {
-            Err(self.expected("`)'"))
-        }
+        if self.take(")") { Ok(values) } else { Err(self.expected("`)'")) }
     }
 
     fn term(&mut self) -> Result<String, String> {
@@ -124,11 +96,7 @@ impl Reader<'_> {
         loop {
             let before = chars.as_str();
             match chars.next() {
-                Some('\\') => term.push(
-                    chars
-                        .next()
-                        .ok_or_else(|| self.expected("a character after `\\'"))?,
-                ),
+                Some('\\') => term.push(chars.next().ok_or_else(|| self.expected("a character after `\\'"))?),
                 Some(c) if c.is_ascii_alphanumeric() || "-_.".contains(c) => term.push(c),
                 _ => {
                     self.rest = before;
@@ -136,11 +104,7 @@ impl Reader<'_> {
                 }
             }
         }
-        if term.is_empty() {
-            Err(self.expected("a label or value"))
-        } else {
-            Ok(term)
-        }
+        if term.is_empty() { Err(self.expected("a label or value")) } else { Ok(term) }
     }
 
     fn take(&mut self, token: &str) -> bool {
@@ -164,10 +128,7 @@ impl Reader<'_> {
     }
 
     fn expected(&self, what: &str) -> String {
-        format!(
-            "{what} expected at character {}",
-            self.length - self.rest.len() + 1
-        )
+        format!("{what} expected at character {}", self.length - self.rest.len() + 1)
     }
 }
 
@@ -176,10 +137,7 @@ mod tests {
     use super::*;
 
     fn matches(selector: &str, labels: &[(&str, &str)]) -> bool {
-        let labels = labels
-            .iter()
-            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-            .collect();
+        let labels = labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         LabelSelector::parse(selector).unwrap().matches(&labels)
     }
 
@@ -214,14 +172,9 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused_with_a_reason() {
-        for wrong in [
-            "==", "a==", "a b", "a in web", "a in (b", "a,", ",a", "a\\", "a=b", "ä",
-        ] {
+        for wrong in ["==", "a==", "a b", "a in web", "a in (b", "a,", ",a", "a\\", "a=b", "ä"] {
             assert!(LabelSelector::parse(wrong).is_err(), "{wrong}");
         }
-        assert_eq!(
-            LabelSelector::parse("a==").unwrap_err(),
-            "a label or value expected at character 4"
-        );
+        assert_eq!(LabelSelector::parse("a==").unwrap_err(), "a label or value expected at character 4");
     }
 }

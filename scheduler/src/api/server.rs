@@ -36,10 +36,7 @@ pub(super) struct Peer {
 impl Peer {
     /// For requests that came without a connection (tests, embedding).
     pub fn local() -> Self {
-        Self {
-            address: SocketAddr::from(([127, 0, 0, 1], 0)),
-            hangup: CancellationToken::new(),
-        }
+        Self { address: SocketAddr::from(([127, 0, 0, 1], 0)), hangup: CancellationToken::new() }
     }
 }
 
@@ -59,10 +56,7 @@ pub(super) async fn serve(
         let Some((stream, address, slot)) = accepted else {
             continue;
         };
-        let peer = Peer {
-            address,
-            hangup: CancellationToken::new(),
-        };
+        let peer = Peer { address, hangup: CancellationToken::new() };
         let served = connection(stream, peer, routes.clone(), shutdown.clone());
         connections.spawn(async move {
             served.await;
@@ -98,9 +92,7 @@ async fn connection(stream: TcpStream, peer: Peer, routes: Router, shutdown: Can
         routes.clone().oneshot(request)
     });
     let mut builder = http1::Builder::new();
-    builder
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT);
+    builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
     let connection = builder.serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {

@@ -59,10 +59,7 @@ pub(super) struct Measured {
 impl Tally {
     /// Counts what `cluster` applies from now on, for as long as somebody holds the tally.
     pub fn watching(cluster: &Cluster, since: Timestamp) -> Arc<Self> {
-        let tally = Arc::new(Self {
-            since,
-            ..Self::default()
-        });
+        let tally = Arc::new(Self { since, ..Self::default() });
         let (weak, mut applied) = (Arc::downgrade(&tally), cluster.subscribe());
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
@@ -84,15 +81,8 @@ impl Tally {
     pub fn begin(self: &Arc<Self>, method: &Method, now: Timestamp) -> Measured {
         self.requests_active.fetch_add(1, Relaxed);
         let name = method.as_str().to_ascii_lowercase();
-        let method = METHODS
-            .iter()
-            .position(|known| *known == name)
-            .unwrap_or(METHODS.len() - 1);
-        Measured {
-            tally: Arc::clone(self),
-            method,
-            began: now,
-        }
+        let method = METHODS.iter().position(|known| *known == name).unwrap_or(METHODS.len() - 1);
+        Measured { tally: Arc::clone(self), method, began: now }
     }
 
     fn count(&self, entry: &Applied) {
@@ -119,10 +109,7 @@ impl Measured {
     /// It was answered.
     pub fn end(self, status: StatusCode, now: Timestamp) {
         add(&self.tally.requests[self.method], 1);
-        add(
-            &self.tally.request_millis[self.method],
-            now.millis_since(self.began),
-        );
+        add(&self.tally.request_millis[self.method], now.millis_since(self.began));
         let class = usize::from(status.as_u16() / 100).saturating_sub(1);
         if let Some(counter) = self.tally.responses.get(class) {
             add(counter, 1);

@@ -24,11 +24,8 @@ pub(super) fn list(api: &Api, call: &Call) -> Result<Response, Failure> {
         .collect();
     let state = api.cluster.state();
     let tasks = state.tasks.values();
-    let tasks =
-        tasks.filter(|task| wanted.is_empty() || wanted.contains(&mesos_state(task.condition)));
-    let tasks: Vec<_> = tasks
-        .map(|task| TaskShape::with_service_ports(&state, task))
-        .collect();
+    let tasks = tasks.filter(|task| wanted.is_empty() || wanted.contains(&mesos_state(task.condition)));
+    let tasks: Vec<_> = tasks.map(|task| TaskShape::with_service_ports(&state, task)).collect();
     Ok(answer::ok(&json_object("tasks", tasks)))
 }
 
@@ -46,9 +43,7 @@ pub(super) fn below(api: &Api, group: &str) -> Result<Response, Failure> {
     let state = api.cluster.state();
     let entries = lookup::apps_below(&state, group)
         .ok_or_else(|| Failure::not_found(format!("Group '{group}' does not exist")))?;
-    let tasks = entries
-        .iter()
-        .flat_map(|entry| state.tasks_of(&entry.app.id));
+    let tasks = entries.iter().flat_map(|entry| state.tasks_of(&entry.app.id));
     let tasks: Vec<_> = tasks.map(|task| TaskShape::of(&state, task)).collect();
     Ok(answer::ok(&json_object("tasks", tasks)))
 }

@@ -53,10 +53,7 @@ impl<M: Machine, S: LogStore> Driver<M, S> {
         let failure = match result {
             Ok(Ok(())) => None,
             Ok(Err(error)) => Some(error.to_string()),
-            Err(panic) => Some(format!(
-                "the replicated log broke one of its own rules: {}",
-                text(&*panic)
-            )),
+            Err(panic) => Some(format!("the replicated log broke one of its own rules: {}", text(&*panic))),
         };
         self.end(failure);
     }
@@ -88,16 +85,8 @@ impl<M: Machine, S: LogStore> Driver<M, S> {
 
     /// Waits for an input or the next tick, then takes what else is there.
     fn gather(&mut self, next_tick: Instant) -> Batch {
-        let mut batch = Batch {
-            proposals: Vec::new(),
-            bytes: 0,
-            inputs: 0,
-            open: true,
-        };
-        match self
-            .inputs
-            .recv_timeout(next_tick.saturating_duration_since(Instant::now()))
-        {
+        let mut batch = Batch { proposals: Vec::new(), bytes: 0, inputs: 0, open: true };
+        match self.inputs.recv_timeout(next_tick.saturating_duration_since(Instant::now())) {
             Ok(input) => self.take(input, &mut batch),
             Err(RecvTimeoutError::Timeout) => return batch,
             Err(RecvTimeoutError::Disconnected) => batch.open = false,
@@ -115,11 +104,7 @@ impl<M: Machine, S: LogStore> Driver<M, S> {
     fn take(&mut self, input: Input<M::Output>, batch: &mut Batch) {
         batch.inputs += 1;
         match input {
-            Input::Propose {
-                entries,
-                reply,
-                room,
-            } => {
+            Input::Propose { entries, reply, room } => {
                 drop(room);
                 let ticket = self.next_ticket;
                 self.next_ticket += 1;
@@ -155,11 +140,7 @@ impl<M: Machine, S: LogStore> Driver<M, S> {
         if let Some(job) = self.node.snapshot_due() {
             let stopping = Arc::clone(&self.stopping);
             let writer = thread::Builder::new().name("log-snapshot".into());
-            self.snapshot = Some(
-                writer
-                    .spawn(move || job.run(&stopping))
-                    .map_err(NodeError::Thread)?,
-            );
+            self.snapshot = Some(writer.spawn(move || job.run(&stopping)).map_err(NodeError::Thread)?);
         }
         Ok(())
     }
@@ -212,7 +193,5 @@ fn finish(writer: Writer) -> Result<Option<Written>, NodeError> {
 
 fn text(panic: &(dyn std::any::Any + Send)) -> &str {
     let string = panic.downcast_ref::<String>().map(String::as_str);
-    string
-        .or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("panic")
+    string.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("panic")
 }

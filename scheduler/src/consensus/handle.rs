@@ -24,9 +24,7 @@ pub enum ProposeError {
     #[error("this master does not lead")]
     NotLeader { leader: Option<u64> },
     /// Leadership was lost or the log stopped meanwhile: it may be applied or not.
-    #[error(
-        "whether the entry is or will be applied is unknown: leadership was lost, or the log stopped"
-    )]
+    #[error("whether the entry is or will be applied is unknown: leadership was lost, or the log stopped")]
     Dropped,
     /// Too much is waiting. Nothing was appended.
     #[error("too many proposals are waiting")]
@@ -95,10 +93,7 @@ pub(super) struct Room {
 impl Room {
     fn take(used: &Arc<AtomicUsize>, bytes: usize) -> Option<Self> {
         let before = used.fetch_add(bytes, Ordering::Relaxed);
-        let room = Self {
-            bytes,
-            used: Arc::clone(used),
-        };
+        let room = Self { bytes, used: Arc::clone(used) };
         (before + bytes <= QUEUE_BYTES_MAX).then_some(room)
     }
 }
@@ -125,17 +120,13 @@ pub(super) struct Shared<O> {
 
 impl<M: super::Machine> Clone for Handle<M> {
     fn clone(&self) -> Self {
-        Self {
-            shared: Arc::clone(&self.shared),
-        }
+        Self { shared: Arc::clone(&self.shared) }
     }
 }
 
 impl<M: super::Machine> Handle<M> {
     pub(super) fn new(shared: Shared<M::Output>) -> Self {
-        Self {
-            shared: Arc::new(shared),
-        }
+        Self { shared: Arc::new(shared) }
     }
 
     /// Appends one entry. Returns when it is on disk, committed and applied.
@@ -145,10 +136,7 @@ impl<M: super::Machine> Handle<M> {
     }
 
     /// Appends entries, in order and with nothing between them.
-    pub async fn propose_many(
-        &self,
-        entries: Vec<Vec<u8>>,
-    ) -> Result<Vec<M::Output>, ProposeError> {
+    pub async fn propose_many(&self, entries: Vec<Vec<u8>>) -> Result<Vec<M::Output>, ProposeError> {
         if entries.is_empty() {
             return Ok(Vec::new());
         }
@@ -156,28 +144,18 @@ impl<M: super::Machine> Handle<M> {
         let bytes = entries.iter().map(Vec::len).sum();
         let room = Room::take(&self.shared.queued_bytes, bytes).ok_or(ProposeError::Busy)?;
         let (reply, outcome) = oneshot::channel();
-        self.shared
-            .inputs
-            .try_send(Input::Propose {
-                entries,
-                reply,
-                room,
-            })
-            .map_err(|error| match error {
+        self.shared.inputs.try_send(Input::Propose { entries, reply, room }).map_err(
+            |error| match error {
                 TrySendError::Full(_) => ProposeError::Busy,
                 TrySendError::Disconnected(_) => ProposeError::Stopped,
-            })?;
+            },
+        )?;
         outcome.await.unwrap_or(Err(ProposeError::Dropped))
     }
 
     /// A message from another member. Dropped when too much is waiting: raft sends again.
     pub fn step(&self, message: Message) {
-        if self
-            .shared
-            .inputs
-            .try_send(Input::Step(Box::new(message)))
-            .is_err()
-        {
+        if self.shared.inputs.try_send(Input::Step(Box::new(message))).is_err() {
             tracing::debug!("queue full: message from a peer dropped");
         }
     }
@@ -210,12 +188,7 @@ impl<M: super::Machine> Handle<M> {
     pub async fn join(&self) -> Result<(), Stopped> {
         let mut status = self.status();
         while status.changed().await.is_ok() {}
-        let thread = self
-            .shared
-            .thread
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let thread = self.shared.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread {
             // It has let go of its status, so it is about to end.
             let _ = thread.join();

@@ -6,8 +6,7 @@
 
 use protobuf::Message as _;
 use raft::eraftpb::{
-    ConfChange, ConfChangeV2, ConfState, Entry, EntryType, HardState, Message, MessageType,
-    SnapshotMetadata,
+    ConfChange, ConfChangeV2, ConfState, Entry, EntryType, HardState, Message, MessageType, SnapshotMetadata,
 };
 use raft::{Config, RawNode, ReadOnlyOption, Ready, SnapshotStatus, StateRole};
 
@@ -80,15 +79,9 @@ impl<M: Machine, S: LogStore> Node<M, S> {
     pub fn open(config: NodeConfig, store: S, mut machine: M) -> Result<Self, NodeError> {
         let meta = store.outline().snapshot().clone();
         let restored = machine.restore(meta.index, store.chunks()?);
-        restored.map_err(|reason| NodeError::Restore {
-            index: meta.index,
-            reason,
-        })?;
-        let mut raw = RawNode::new(
-            &raft_config(&config, meta.index),
-            Storage::new(store),
-            &logger::logger(),
-        )?;
+        restored.map_err(|reason| NodeError::Restore { index: meta.index, reason })?;
+        let mut raw =
+            RawNode::new(&raft_config(&config, meta.index), Storage::new(store), &logger::logger())?;
         let mut election = Election::new(config.seed ^ config.id.rotate_left(32));
         election.settle(&mut raw.raft);
         Ok(Self {
@@ -164,47 +157,27 @@ impl<M: Machine, S: LogStore> Node<M, S> {
             answers.extend(refuse(&proposals, || ProposeError::NotLeader { leader }));
             return answers;
         }
-        let counts: Vec<_> = proposals
-            .iter()
-            .map(|proposal| proposal.entries.len())
-            .collect();
+        let counts: Vec<_> = proposals.iter().map(|proposal| proposal.entries.len()).collect();
         let tickets: Vec<_> = proposals.iter().map(|proposal| proposal.ticket).collect();
-        let mut message = Message {
-            from: self.id,
-            ..Message::default()
-        };
+        let mut message = Message { from: self.id, ..Message::default() };
         message.set_msg_type(MessageType::MsgPropose);
-        let entry = |data: Vec<u8>| Entry {
-            data: data.into(),
-            ..Entry::default()
-        };
-        message.entries = proposals
-            .into_iter()
-            .flat_map(|proposal| proposal.entries)
-            .map(entry)
-            .collect();
+        let entry = |data: Vec<u8>| Entry { data: data.into(), ..Entry::default() };
+        message.entries = proposals.into_iter().flat_map(|proposal| proposal.entries).map(entry).collect();
         let mut first = self.raw.raft.raft_log.last_index() + 1;
         if message.entries.is_empty() || self.raw.step(message).is_err() {
-            let busy = |ticket| Answer {
-                ticket,
-                outcome: Err(ProposeError::Busy),
-            };
+            let busy = |ticket| Answer { ticket, outcome: Err(ProposeError::Busy) };
             answers.extend(tickets.into_iter().map(busy));
             return answers;
         }
         for (ticket, count) in tickets.into_iter().zip(counts) {
-            self.waiting
-                .appended(self.raw.raft.term, first, ticket, count);
+            self.waiting.appended(self.raw.raft.term, first, ticket, count);
             first += count as u64;
         }
         answers
     }
 
     /// Handles all that is outstanding: persists, sends, applies.
-    pub fn ready(
-        &mut self,
-        transport: &dyn Transport,
-    ) -> Result<Vec<Answer<M::Output>>, NodeError> {
+    pub fn ready(&mut self, transport: &dyn Transport) -> Result<Vec<Answer<M::Output>>, NodeError> {
         let mut answers = self.settle_waiting();
         while self.raw.has_ready() {
             let ready = self.raw.ready();
@@ -244,47 +217,29 @@ impl<M: Machine, S: LogStore> Node<M, S> {
         if !ready.snapshot().is_empty() {
             let meta = ready.snapshot().get_metadata().clone();
             let chunks = split_chunks(&ready.snapshot().data);
-            let malformed = || NodeError::Restore {
-                index: meta.index,
-                reason: "it is malformed".into(),
-            };
+            let malformed = || NodeError::Restore { index: meta.index, reason: "it is malformed".into() };
             let chunks = chunks.ok_or_else(malformed)?;
             snapshot = Some(SnapshotWrite::Received { meta, chunks });
         }
         let received = snapshot.as_ref().map(|snapshot| snapshot.meta().clone());
         let hard_state = Some(self.raw.raft.hard_state());
         let entries = ready.take_entries();
-        self.raw.mut_store().commit(Write {
-            snapshot,
-            entries,
-            hard_state,
-            compact: 0,
-        })?;
+        self.raw.mut_store().commit(Write { snapshot, entries, hard_state, compact: 0 })?;
         received.map_or(Ok(()), |meta| self.install(meta))
     }
 
     fn install(&mut self, meta: SnapshotMetadata) -> Result<(), NodeError> {
         let chunks = self.store().chunks()?;
         let restored = self.machine.restore(meta.index, chunks);
-        restored.map_err(|reason| NodeError::Restore {
-            index: meta.index,
-            reason,
-        })?;
+        restored.map_err(|reason| NodeError::Restore { index: meta.index, reason })?;
         (self.applied, self.applied_term) = (meta.index, meta.term);
         self.members = meta.get_conf_state().clone();
         self.machine.applied();
         Ok(())
     }
 
-    fn apply(
-        &mut self,
-        entries: Vec<Entry>,
-        answers: &mut Vec<Answer<M::Output>>,
-    ) -> Result<(), NodeError> {
-        if entries
-            .iter()
-            .any(|entry| entry.get_entry_type() != EntryType::EntryNormal)
-        {
+    fn apply(&mut self, entries: Vec<Entry>, answers: &mut Vec<Answer<M::Output>>) -> Result<(), NodeError> {
+        if entries.iter().any(|entry| entry.get_entry_type() != EntryType::EntryNormal) {
             // The members in force must be found again after a crash (see `store`).
             self.persist_commit(entries.last().map_or(self.applied, |last| last.index))?;
         }
@@ -324,20 +279,14 @@ impl<M: Machine, S: LogStore> Node<M, S> {
         if hard_state.as_ref() == Some(self.store().outline().hard_state()) {
             return Ok(());
         }
-        Ok(self.raw.mut_store().commit(Write {
-            hard_state,
-            ..Write::default()
-        })?)
+        Ok(self.raw.mut_store().commit(Write { hard_state, ..Write::default() })?)
     }
 
     /// The hard state on disk with a later commit index. Not raft's own: between a message and `ready` that
     /// may speak of entries that are not on disk yet.
     fn committed(&self, commit: u64) -> HardState {
         let stored = self.store().outline().hard_state();
-        HardState {
-            commit: stored.commit.max(commit),
-            ..stored.clone()
-        }
+        HardState { commit: stored.commit.max(commit), ..stored.clone() }
     }
 
     /// The last act of a node. When it stops in order the commit index is known at once on the next start.
@@ -345,11 +294,7 @@ impl<M: Machine, S: LogStore> Node<M, S> {
         if self.told.2 {
             self.machine.leadership(self.told.0, None, false);
         }
-        if orderly {
-            self.persist_commit(self.applied)
-        } else {
-            Ok(())
-        }
+        if orderly { self.persist_commit(self.applied) } else { Ok(()) }
     }
 
     /// A snapshot to be written now, if one is due. It is not due again before `snapshot_written`.
@@ -358,26 +303,18 @@ impl<M: Machine, S: LogStore> Node<M, S> {
             return None;
         }
         self.snapshots.begun();
-        let mut meta = SnapshotMetadata {
-            index: self.applied,
-            term: self.applied_term,
-            ..SnapshotMetadata::default()
-        };
+        let mut meta =
+            SnapshotMetadata { index: self.applied, term: self.applied_term, ..SnapshotMetadata::default() };
         meta.set_conf_state(self.members.clone());
         let sink = self.store().stage(meta.index);
-        Some(SnapshotJob {
-            meta,
-            frozen: self.machine.freeze(),
-            sink,
-        })
+        Some(SnapshotJob { meta, frozen: self.machine.freeze(), sink })
     }
 
     /// The job has ended (`None`: without a snapshot): makes it the current one and forgets old entries.
     pub fn snapshot_written(&mut self, written: Option<Written>) -> Result<(), NodeError> {
         self.snapshots.ended();
         let outline = self.store().outline();
-        let Some(Written { meta, pieces }) =
-            written.filter(|new| new.meta.index > outline.snapshot().index)
+        let Some(Written { meta, pieces }) = written.filter(|new| new.meta.index > outline.snapshot().index)
         else {
             return Ok(());
         };
@@ -385,19 +322,13 @@ impl<M: Machine, S: LogStore> Node<M, S> {
         let compact = outline.compaction(meta.index, policy.keep_entries, policy.keep_bytes);
         let snapshot = Some(SnapshotWrite::Own { meta, pieces });
         let hard_state = Some(self.committed(self.applied));
-        self.raw.mut_store().commit(Write {
-            snapshot,
-            hard_state,
-            compact,
-            entries: Vec::new(),
-        })?;
+        self.raw.mut_store().commit(Write { snapshot, hard_state, compact, entries: Vec::new() })?;
         Ok(())
     }
 
     fn settle_waiting(&mut self) -> Vec<Answer<M::Output>> {
         let raft = &self.raw.raft;
-        self.waiting
-            .leads((raft.state == StateRole::Leader).then_some(raft.term))
+        self.waiting.leads((raft.state == StateRole::Leader).then_some(raft.term))
     }
 
     fn tell_leadership(&mut self) {
@@ -448,13 +379,7 @@ impl<M: Machine, S: LogStore> Node<M, S> {
 }
 
 fn refuse<O>(proposals: &[Proposal], why: impl Fn() -> ProposeError) -> Vec<Answer<O>> {
-    proposals
-        .iter()
-        .map(|proposal| Answer {
-            ticket: proposal.ticket,
-            outcome: Err(why()),
-        })
-        .collect()
+    proposals.iter().map(|proposal| Answer { ticket: proposal.ticket, outcome: Err(why()) }).collect()
 }
 
 fn send(transport: &dyn Transport, messages: Vec<Message>) {

@@ -92,11 +92,7 @@ pub fn open_with<M: Machine>(
 ) -> Result<Handle<M>, OpenError> {
     let store = open_store(&options, &machine)?;
     let identity = store.identity().clone();
-    let config = NodeConfig {
-        id: options.id,
-        seed: options.seed,
-        snapshots: options.snapshots,
-    };
+    let config = NodeConfig { id: options.id, seed: options.seed, snapshots: options.snapshots };
     let node = Node::open(config, store, machine)?;
     drive(node, identity, options.tick, transport)
 }
@@ -122,25 +118,14 @@ pub(super) fn drive<M: Machine, S: LogStore>(
         next_ticket: 0,
         snapshot: None,
     };
-    let thread = thread::Builder::new()
-        .name("log".into())
-        .spawn(move || driver.run());
+    let thread = thread::Builder::new().name("log".into()).spawn(move || driver.run());
     let thread = Mutex::new(Some(thread.map_err(OpenError::Thread)?));
     let queued_bytes = Arc::new(AtomicUsize::new(0));
-    Ok(Handle::new(Shared {
-        inputs: sender,
-        queued_bytes,
-        status,
-        stopping,
-        thread,
-        identity,
-    }))
+    Ok(Handle::new(Shared { inputs: sender, queued_bytes, status, stopping, thread, identity }))
 }
 
 fn open_store<M: Machine>(options: &Options, machine: &M) -> Result<DiskStore, OpenError> {
-    let Options {
-        data_dir, name, id, ..
-    } = options;
+    let Options { data_dir, name, id, .. } = options;
     if *id == raft::INVALID_ID {
         return Err(OpenError::NoId);
     }
@@ -150,32 +135,14 @@ fn open_store<M: Machine>(options: &Options, machine: &M) -> Result<DiskStore, O
     if !options.bootstrap {
         return Err(OpenError::Empty(data_dir.clone()));
     }
-    let identity = Identity {
-        name: name.clone(),
-        id: *id,
-        group: Uuid::new_v4(),
-    };
+    let identity = Identity { name: name.clone(), id: *id, group: Uuid::new_v4() };
     tracing::info!(dir = %data_dir.display(), group = %identity.group, "founding a new cluster");
-    Ok(DiskStore::create(
-        data_dir,
-        &identity,
-        first_snapshot(machine, &[*id]),
-    )?)
+    Ok(DiskStore::create(data_dir, &identity, first_snapshot(machine, &[*id]))?)
 }
 
 /// The machine as it is, with its first voters.
 pub(super) fn first_snapshot<M: Machine>(machine: &M, voters: &[u64]) -> SnapshotWrite {
-    let mut meta = SnapshotMetadata {
-        index: FIRST,
-        term: 1,
-        ..SnapshotMetadata::default()
-    };
-    meta.set_conf_state(ConfState {
-        voters: voters.to_vec(),
-        ..ConfState::default()
-    });
-    SnapshotWrite::Received {
-        meta,
-        chunks: machine.freeze().chunks().collect(),
-    }
+    let mut meta = SnapshotMetadata { index: FIRST, term: 1, ..SnapshotMetadata::default() };
+    meta.set_conf_state(ConfState { voters: voters.to_vec(), ..ConfState::default() });
+    SnapshotWrite::Received { meta, chunks: machine.freeze().chunks().collect() }
 }

@@ -22,12 +22,7 @@ pub struct SnapshotPolicy {
 
 impl Default for SnapshotPolicy {
     fn default() -> Self {
-        Self {
-            entries: 10_000,
-            bytes: 64 << 20,
-            keep_entries: 1_000,
-            keep_bytes: 16 << 20,
-        }
+        Self { entries: 10_000, bytes: 64 << 20, keep_entries: 1_000, keep_bytes: 16 << 20 }
     }
 }
 
@@ -42,12 +37,7 @@ pub(super) struct Progress {
 
 impl Progress {
     pub(super) fn new(policy: SnapshotPolicy) -> Self {
-        Self {
-            policy,
-            entries: 0,
-            bytes: 0,
-            writing: false,
-        }
+        Self { policy, entries: 0, bytes: 0, writing: false }
     }
 
     pub(super) fn applied(&mut self, bytes: usize) {
@@ -98,9 +88,6 @@ impl SnapshotJob {
             self.sink.put(&chunk)?;
             pieces += 1;
         }
-        Ok(Some(Written {
-            meta: self.meta,
-            pieces,
-        }))
+        Ok(Some(Written { meta: self.meta, pieces }))
     }
 }

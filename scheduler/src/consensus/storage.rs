@@ -22,11 +22,7 @@ pub(super) struct Storage<S> {
 
 impl<S: LogStore> Storage<S> {
     pub(super) fn new(store: S) -> Self {
-        Self {
-            store,
-            recent: VecDeque::new(),
-            recent_bytes: 0,
-        }
+        Self { store, recent: VecDeque::new(), recent_bytes: 0 }
     }
 
     pub(super) fn store(&self) -> &S {
@@ -45,11 +41,7 @@ impl<S: LogStore> Storage<S> {
             self.forget_from(first.index);
         }
         entries.into_iter().for_each(|entry| self.remember(entry));
-        while self
-            .recent
-            .front()
-            .is_some_and(|entry| entry.index < self.store.outline().first_index())
-        {
+        while self.recent.front().is_some_and(|entry| entry.index < self.store.outline().first_index()) {
             self.forget_oldest();
         }
         Ok(())
@@ -84,13 +76,7 @@ impl<S: LogStore> Storage<S> {
             bytes += u64::from(entry.compute_size());
             *at == 0 || bytes <= max_bytes
         };
-        let found = self
-            .recent
-            .iter()
-            .skip(at)
-            .take(count)
-            .enumerate()
-            .take_while(fits);
+        let found = self.recent.iter().skip(at).take(count).enumerate().take_while(fits);
         Some(found.map(|(_, entry)| entry.clone()).collect())
     }
 }
@@ -116,18 +102,13 @@ impl<S: LogStore> raft::Storage for Storage<S> {
         if let Some(entries) = self.recent(low, high, max_bytes) {
             return Ok(entries);
         }
-        self.store
-            .entries(low, high, max_bytes)
-            .map_err(|error| StorageError::Other(error.into()).into())
+        self.store.entries(low, high, max_bytes).map_err(|error| StorageError::Other(error.into()).into())
     }
 
     fn term(&self, index: u64) -> raft::Result<u64> {
         let outline = self.store.outline();
-        let missing = if index < outline.base().index {
-            StorageError::Compacted
-        } else {
-            StorageError::Unavailable
-        };
+        let missing =
+            if index < outline.base().index { StorageError::Compacted } else { StorageError::Unavailable };
         outline.term(index).ok_or_else(|| missing.into())
     }
 
@@ -144,14 +125,8 @@ impl<S: LogStore> raft::Storage for Storage<S> {
         if meta.index < request_index {
             return Err(StorageError::SnapshotTemporarilyUnavailable.into());
         }
-        let chunks = self
-            .store
-            .chunks()
-            .map_err(|error| StorageError::Other(error.into()))?;
-        let mut snapshot = Snapshot {
-            data: join_chunks(&chunks).into(),
-            ..Snapshot::default()
-        };
+        let chunks = self.store.chunks().map_err(|error| StorageError::Other(error.into()))?;
+        let mut snapshot = Snapshot { data: join_chunks(&chunks).into(), ..Snapshot::default() };
         snapshot.set_metadata(meta.clone());
         Ok(snapshot)
     }

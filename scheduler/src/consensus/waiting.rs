@@ -20,23 +20,13 @@ impl Proposal {
         let total: usize = entries.iter().map(Vec::len).sum();
         let longest = entries.iter().map(Vec::len).max().unwrap_or(0);
         if longest > MAX_ENTRY_BYTES {
-            return Err(ProposeError::TooLarge {
-                bytes: longest,
-                limit: MAX_ENTRY_BYTES,
-            });
+            return Err(ProposeError::TooLarge { bytes: longest, limit: MAX_ENTRY_BYTES });
         }
         if total > MAX_BATCH_BYTES {
-            return Err(ProposeError::TooLarge {
-                bytes: total,
-                limit: MAX_BATCH_BYTES,
-            });
+            return Err(ProposeError::TooLarge { bytes: total, limit: MAX_BATCH_BYTES });
         }
         // raft's own entries are the empty ones.
-        if entries.iter().any(Vec::is_empty) {
-            Err(ProposeError::Empty)
-        } else {
-            Ok(())
-        }
+        if entries.iter().any(Vec::is_empty) { Err(ProposeError::Empty) } else { Ok(()) }
     }
 }
 
@@ -64,21 +54,13 @@ struct Wait<O> {
 
 impl<O> Waiting<O> {
     pub(super) fn new() -> Self {
-        Self {
-            term: 0,
-            queue: VecDeque::new(),
-        }
+        Self { term: 0, queue: VecDeque::new() }
     }
 
     /// A proposal's entries were appended from index `first` on. All earlier terms have been abandoned.
     pub(super) fn appended(&mut self, term: u64, first: u64, ticket: u64, count: usize) {
         self.term = term;
-        self.queue.push_back(Wait {
-            ticket,
-            first,
-            count,
-            outputs: Vec::with_capacity(count),
-        });
+        self.queue.push_back(Wait { ticket, first, count, outputs: Vec::with_capacity(count) });
     }
 
     /// An entry was applied; the answer, if that completes a proposal.
@@ -90,10 +72,7 @@ impl<O> Waiting<O> {
             return None;
         }
         let done = self.queue.pop_front()?;
-        Some(Answer {
-            ticket: done.ticket,
-            outcome: Ok(done.outputs),
-        })
+        Some(Answer { ticket: done.ticket, outcome: Ok(done.outputs) })
     }
 
     /// This node leads in `term` (`None`: it does not lead). Proposals of other terms may or may not be
@@ -102,10 +81,7 @@ impl<O> Waiting<O> {
         if term == Some(self.term) {
             return Vec::new();
         }
-        let abandon = |wait: Wait<O>| Answer {
-            ticket: wait.ticket,
-            outcome: Err(ProposeError::Dropped),
-        };
+        let abandon = |wait: Wait<O>| Answer { ticket: wait.ticket, outcome: Err(ProposeError::Dropped) };
         self.queue.drain(..).map(abandon).collect()
     }
 }

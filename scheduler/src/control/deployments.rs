@@ -11,10 +11,7 @@ pub(super) fn complete(state: &State, memory: &mut Memory) -> Vec<(DeploymentId,
     let is_complete = |id: &DeploymentId| {
         let deployment = state.deployments.get(id)?;
         let done = memory.done_of(deployment);
-        let is_over = deployment
-            .current_actions()
-            .iter()
-            .all(|action| done.contains(&action.app));
+        let is_over = deployment.current_actions().iter().all(|action| done.contains(&action.app));
         is_over.then_some((*id, deployment.current))
     };
     touched.iter().filter_map(is_complete).collect()

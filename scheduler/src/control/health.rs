@@ -17,15 +17,12 @@ pub(super) fn watch(subject: &Subject<'_>, todo: &mut Todo) {
         .iter()
         .filter(|task| task.goal == Goal::Running && task.condition == Condition::Running);
     let failing = running.filter(|task| is_failing(task));
-    todo.replace
-        .extend(failing.map(|task| (task.id.clone(), KillReason::Unhealthy)));
+    todo.replace.extend(failing.map(|task| (task.id.clone(), KillReason::Unhealthy)));
 }
 
 fn is_failing(task: &Task) -> bool {
     let check_of = |report: &HealthReport| task.app.health_checks.get(report.check as usize);
-    task.health
-        .iter()
-        .any(|report| check_of(report).is_some_and(|check| is_too_often(check, report)))
+    task.health.iter().any(|report| check_of(report).is_some_and(|check| is_too_often(check, report)))
 }
 
 /// Checks that Marathon's leader ran kill at failure number max + 1, and never with a maximum of 0; those
@@ -34,9 +31,7 @@ fn is_too_often(check: &HealthCheck, report: &HealthReport) -> bool {
     let (failures, most) = (report.consecutive_failures, check.max_consecutive_failures);
     match check.protocol {
         _ if report.alive || failures == 0 => false,
-        HealthProtocol::Http | HealthProtocol::Https | HealthProtocol::Tcp => {
-            most > 0 && failures > most
-        }
+        HealthProtocol::Http | HealthProtocol::Https | HealthProtocol::Tcp => most > 0 && failures > most,
         HealthProtocol::Command
         | HealthProtocol::MesosHttp
         | HealthProtocol::MesosHttps

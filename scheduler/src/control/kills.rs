@@ -29,12 +29,7 @@ pub(super) fn choose(
     let firsts = sorted.iter().take_while(|task| is_first(task)).count();
     let others = sorted.split_off(firsts);
     let others = evenly(state, app, &others, count.saturating_sub(firsts));
-    sorted
-        .into_iter()
-        .chain(others)
-        .take(count)
-        .map(|task| task.id.clone())
-        .collect()
+    sorted.into_iter().chain(others).take(count).map(|task| task.id.clone()).collect()
 }
 
 /// Position in the usual order.
@@ -55,25 +50,15 @@ pub(super) fn rank(app: &App, task: &Task) -> (u8, u64, Reverse<u64>, TaskId) {
 }
 
 /// The first `count` of `tasks`, each taken from the largest groups that are left.
-fn evenly<'a>(
-    state: &State,
-    app: &App,
-    tasks: &[&'a Arc<Task>],
-    count: usize,
-) -> Vec<&'a Arc<Task>> {
+fn evenly<'a>(state: &State, app: &App, tasks: &[&'a Arc<Task>], count: usize) -> Vec<&'a Arc<Task>> {
     let is_group = |operator| operator == Operator::GroupBy;
-    let fields = app
-        .constraints
-        .iter()
-        .filter(|constraint| is_group(constraint.operator));
+    let fields = app.constraints.iter().filter(|constraint| is_group(constraint.operator));
     let fields: Vec<_> = fields.map(|constraint| constraint.field.as_str()).collect();
     if fields.is_empty() {
         return tasks.iter().copied().take(count).collect();
     }
     let mut groups = Groups::of(state, &fields, tasks);
-    (0..count)
-        .map_while(|_| groups.take_from_largest())
-        .collect()
+    (0..count).map_while(|_| groups.take_from_largest()).collect()
 }
 
 /// Values of the grouping fields, one each.
@@ -89,10 +74,7 @@ struct Groups<'a> {
 
 impl<'a> Groups<'a> {
     fn of(state: &State, fields: &[&str], tasks: &[&'a Arc<Task>]) -> Self {
-        let mut groups = Self {
-            queues: BTreeMap::new(),
-            sizes: BTreeMap::new(),
-        };
+        let mut groups = Self { queues: BTreeMap::new(), sizes: BTreeMap::new() };
         for (position, task) in tasks.iter().enumerate() {
             let agent = state.agents.get(&task.agent);
             let value = |field: &&str| Some(field_value(&agent?.info, field)?.into_owned());
@@ -100,36 +82,22 @@ impl<'a> Groups<'a> {
             for key in values.iter().cloned().enumerate() {
                 *groups.sizes.entry(key).or_default() += 1;
             }
-            groups
-                .queues
-                .entry(values)
-                .or_default()
-                .push_back((position, task));
+            groups.queues.entry(values).or_default().push_back((position, task));
         }
         groups
     }
 
     fn take_from_largest(&mut self) -> Option<&'a Arc<Task>> {
         let size = |values: &Values| -> usize {
-            values
-                .iter()
-                .cloned()
-                .enumerate()
-                .filter_map(|key| self.sizes.get(&key))
-                .sum()
+            values.iter().cloned().enumerate().filter_map(|key| self.sizes.get(&key)).sum()
         };
         let of_queue = |(values, queue): (&Values, &VecDeque<(usize, _)>)| {
             Some((Reverse(size(values)), queue.front()?.0, values.clone()))
         };
         let (_, _, values) = self.queues.iter().filter_map(of_queue).min()?;
         for key in values.iter().cloned().enumerate() {
-            self.sizes
-                .entry(key)
-                .and_modify(|size| *size = size.saturating_sub(1));
+            self.sizes.entry(key).and_modify(|size| *size = size.saturating_sub(1));
         }
-        self.queues
-            .get_mut(&values)?
-            .pop_front()
-            .map(|(_, task)| task)
+        self.queues.get_mut(&values)?.pop_front().map(|(_, task)| task)
     }
 }

@@ -25,23 +25,11 @@ pub(super) fn consider(memory: &mut Memory, subject: &Subject<'_>, missing: u32)
         return Launch::default();
     };
     memory.waits(subject.id, subject.now);
-    let until = entry
-        .delay
-        .map(|delay| delay.until())
-        .filter(|until| *until > subject.now);
+    let until = entry.delay.map(|delay| delay.until()).filter(|until| *until > subject.now);
     if until.is_some() || memory.is_blocked(&entry.app) {
-        return Launch {
-            demand: None,
-            due: until,
-        };
+        return Launch { demand: None, due: until };
     }
-    Launch {
-        demand: Some(Demand {
-            app: Arc::clone(&entry.app),
-            count: missing,
-        }),
-        due: None,
-    }
+    Launch { demand: Some(Demand { app: Arc::clone(&entry.app), count: missing }), due: None }
 }
 
 /// Finds places and notes why some were not found.

@@ -61,29 +61,17 @@ impl Memory {
 
     /// An entry was applied: what it changed is to be looked at.
     pub fn note(&mut self, applied: &Applied) {
-        applied
-            .events
-            .iter()
-            .for_each(|event| self.note_event(event));
+        applied.events.iter().for_each(|event| self.note_event(event));
     }
 
     /// After an election, or when an entry was missed: everything is to be looked at.
     pub fn note_everything(&mut self, state: &State) {
         let waiting = std::mem::take(&mut self.waiting);
-        *self = Self {
-            is_room: true,
-            ..Self::default()
-        };
-        self.waiting = waiting
-            .into_iter()
-            .filter(|(app, _)| state.apps.contains_key(app))
-            .collect();
+        *self = Self { is_room: true, ..Self::default() };
+        self.waiting = waiting.into_iter().filter(|(app, _)| state.apps.contains_key(app)).collect();
         self.dirty.extend(state.apps.keys().cloned());
         // Also of apps that are gone already: their action is then complete.
-        let actions = state
-            .deployments
-            .values()
-            .flat_map(|deployment| deployment.current_actions());
+        let actions = state.deployments.values().flat_map(|deployment| deployment.current_actions());
         self.dirty.extend(actions.map(|action| action.app.clone()));
     }
 
@@ -103,15 +91,10 @@ impl Memory {
             | Event::TaskHealth { task, .. } => self.look_again(task.id.app()),
             Event::AgentJoined { .. } => self.is_room = true,
             Event::StepStarted { actions, .. } => {
-                actions
-                    .iter()
-                    .for_each(|action| self.look_again(&action.app));
+                actions.iter().for_each(|action| self.look_again(&action.app));
             }
-            Event::DeploymentDone { deployment }
-            | Event::DeploymentCancelled { deployment, .. } => {
-                deployment
-                    .actions()
-                    .for_each(|action| self.look_again(&action.app));
+            Event::DeploymentDone { deployment } | Event::DeploymentCancelled { deployment, .. } => {
+                deployment.actions().for_each(|action| self.look_again(&action.app));
             }
             Event::GroupChanged { .. }
             | Event::TaskUnknown { .. }
@@ -140,8 +123,7 @@ impl Memory {
         if self.is_room && now >= self.retry_at() {
             self.is_room = false;
             self.retried_at = now;
-            self.dirty
-                .extend(std::mem::take(&mut self.blocked).into_keys());
+            self.dirty.extend(std::mem::take(&mut self.blocked).into_keys());
         }
     }
 
@@ -186,45 +168,28 @@ impl Memory {
         let mut by_app = BTreeMap::new();
         for deployment in state.deployments.values() {
             for action in deployment.actions() {
-                by_app
-                    .entry(action.app.clone())
-                    .or_insert((deployment.id, None));
+                by_app.entry(action.app.clone()).or_insert((deployment.id, None));
             }
             for action in deployment.current_actions() {
                 by_app.insert(action.app.clone(), (deployment.id, Some(action.kind)));
             }
         }
-        self.locks = Locks {
-            source: state.deployments.clone(),
-            by_app,
-        };
-        self.progress
-            .retain(|id, _| state.deployments.contains_key(id));
+        self.locks = Locks { source: state.deployments.clone(), by_app };
+        self.progress.retain(|id, _| state.deployments.contains_key(id));
     }
 
     /// The lock of an app.
     pub(super) fn duty_of<'a>(&self, state: &'a State, app: &AppId) -> Lock<'a> {
         let (id, kind) = self.locks.by_app.get(app)?;
-        state
-            .deployments
-            .get(id)
-            .map(|deployment| (deployment, *kind))
+        state.deployments.get(id).map(|deployment| (deployment, *kind))
     }
 
     /// Whether the running action of the app is complete.
-    pub(super) fn note_progress(
-        &mut self,
-        app: &AppId,
-        deployment: Option<&Arc<Deployment>>,
-        is_done: bool,
-    ) {
+    pub(super) fn note_progress(&mut self, app: &AppId, deployment: Option<&Arc<Deployment>>, is_done: bool) {
         let Some(deployment) = deployment else { return };
         let progress = self.progress.entry(deployment.id).or_default();
         if progress.step != deployment.current {
-            *progress = Progress {
-                step: deployment.current,
-                ..Progress::default()
-            };
+            *progress = Progress { step: deployment.current, ..Progress::default() };
         }
         if is_done {
             progress.done.insert(app.clone());
@@ -261,8 +226,7 @@ impl Memory {
     /// Tasks of the app wait.
     pub(super) fn waits(&mut self, app: &AppId, now: Timestamp) {
         if !self.waiting.contains_key(app) {
-            self.waiting
-                .insert(app.clone(), Arc::new(Waiting::begun(now)));
+            self.waiting.insert(app.clone(), Arc::new(Waiting::begun(now)));
         }
     }
 
@@ -274,10 +238,7 @@ impl Memory {
 
     /// Every agent was looked at, in vain.
     pub(super) fn found_no_place(&mut self, app: &AppId, look: &Look) {
-        let mut report = self
-            .waiting
-            .get(app)
-            .map_or_else(|| Waiting::begun(look.at), |it| (**it).clone());
+        let mut report = self.waiting.get(app).map_or_else(|| Waiting::begun(look.at), |it| (**it).clone());
         report.absorb(look);
         self.waiting.insert(app.clone(), Arc::new(report));
     }

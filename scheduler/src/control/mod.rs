@@ -50,9 +50,7 @@ pub struct Settings {
 impl Default for Settings {
     /// Marathon's `task_launch_timeout`: five minutes.
     fn default() -> Self {
-        Self {
-            launch_timeout_millis: 300_000,
-        }
+        Self { launch_timeout_millis: 300_000 }
     }
 }
 
@@ -66,13 +64,7 @@ pub struct Step {
 }
 
 /// Decides what to do next.
-pub fn step(
-    state: &State,
-    memory: &mut Memory,
-    now: Timestamp,
-    seed: u64,
-    settings: &Settings,
-) -> Step {
+pub fn step(state: &State, memory: &mut Memory, now: Timestamp, seed: u64, settings: &Settings) -> Step {
     memory.wake(now);
     memory.read_locks(state);
     let mut work = Work::default();
@@ -88,10 +80,7 @@ pub fn step(
     }
     work.complete_steps(deployments::complete(state, memory));
     let placements = launch::place(state, memory, work.demands(), now, seed);
-    Step {
-        commands: work.into_commands(placements),
-        next_due: memory.next_due(now),
-    }
+    Step { commands: work.into_commands(placements), next_due: memory.next_due(now) }
 }
 
 /// Everything that is to be done for one app now.
@@ -104,11 +93,7 @@ fn decide(subject: &Subject<'_>) -> Todo {
         Duty::Remove => scale::remove(subject, &mut todo),
         Duty::Keep(app) => scale::keep(subject, app, &mut todo),
         Duty::Leave => {}
-        Duty::Act {
-            kind,
-            app,
-            deployment,
-        } => match kind {
+        Duty::Act { kind, app, deployment } => match kind {
             ActionKind::StartApplication => todo.is_done = true,
             ActionKind::StopApplication => scale::remove(subject, &mut todo),
             ActionKind::ScaleApplication => scale::scale(subject, app, deployment, &mut todo),
@@ -124,9 +109,7 @@ fn settle(memory: &mut Memory, work: &mut Work, subject: &Subject<'_>, todo: Tod
     let launch = launch::consider(memory, subject, todo.missing);
     let due = [todo.due, launch.due].into_iter().flatten().min();
     let taken = work.take(todo, launch.demand);
-    let confirm = taken
-        .is_busy
-        .then(|| subject.now.plus_millis(CONFIRM_MILLIS));
+    let confirm = taken.is_busy.then(|| subject.now.plus_millis(CONFIRM_MILLIS));
     memory.set_timer(subject.id, due.into_iter().chain(confirm).min());
     if taken.is_cut {
         memory.look_again(subject.id);

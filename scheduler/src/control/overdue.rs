@@ -7,9 +7,7 @@ use crate::state::{Condition, Goal, KillReason, Task};
 /// Finds what is overdue, and when the next task will be.
 pub(super) fn watch(subject: &Subject<'_>, todo: &mut Todo) {
     for task in subject.tasks.iter().filter(|task| is_starting(task)) {
-        let due = task
-            .staged_at
-            .plus_millis(subject.settings.launch_timeout_millis);
+        let due = task.staged_at.plus_millis(subject.settings.launch_timeout_millis);
         if due <= subject.now {
             todo.replace.push((task.id.clone(), KillReason::Overdue));
         } else {
@@ -19,10 +17,6 @@ pub(super) fn watch(subject: &Subject<'_>, todo: &mut Todo) {
 }
 
 fn is_starting(task: &Task) -> bool {
-    let starting = [
-        Condition::Provisioned,
-        Condition::Staging,
-        Condition::Starting,
-    ];
+    let starting = [Condition::Provisioned, Condition::Staging, Condition::Starting];
     task.goal == Goal::Running && starting.contains(&task.condition)
 }

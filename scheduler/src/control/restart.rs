@@ -20,68 +20,34 @@ use crate::state::{Condition, Goal, KillReason, Task, min_healthy};
 
 /// One look at a rolling replacement.
 pub(super) fn restart(subject: &Subject<'_>, app: &Arc<App>, todo: &mut Todo) {
-    let (old, new): (Vec<_>, Vec<_>) = subject
-        .tasks
-        .iter()
-        .copied()
-        .partition(|task| task.is_outdated(app));
-    let standing: Vec<_> = old
-        .iter()
-        .copied()
-        .filter(|task| is_standing(task))
-        .collect();
-    let holding: Vec<_> = new
-        .iter()
-        .copied()
-        .filter(|task| holds_place(task))
-        .collect();
+    let (old, new): (Vec<_>, Vec<_>) = subject.tasks.iter().copied().partition(|task| task.is_outdated(app));
+    let standing: Vec<_> = old.iter().copied().filter(|task| is_standing(task)).collect();
+    let holding: Vec<_> = new.iter().copied().filter(|task| holds_place(task)).collect();
     let count = Count::of(app, &subject.tasks, &standing, &holding);
     end_old(app, &old, standing, count.kills(), todo);
-    let surplus = kills::choose(
-        subject.state,
-        app,
-        &holding,
-        &[],
-        holding.len().saturating_sub(count.wanted),
-    );
-    todo.end
-        .extend(surplus.into_iter().map(|task| (task, KillReason::Surplus)));
-    todo.missing = u32::try_from(count.starts())
-        .unwrap_or(u32::MAX)
-        .min(room(subject, app));
+    let surplus =
+        kills::choose(subject.state, app, &holding, &[], holding.len().saturating_sub(count.wanted));
+    todo.end.extend(surplus.into_iter().map(|task| (task, KillReason::Surplus)));
+    todo.missing = u32::try_from(count.starts()).unwrap_or(u32::MAX).min(room(subject, app));
     let is_gone = |task: &&Arc<Task>| task.goal == Goal::Decommissioned && !task.takes_room();
-    let is_over =
-        old.iter().all(is_gone) && count.new_good == count.wanted && holding.len() == count.wanted;
+    let is_over = old.iter().all(is_gone) && count.new_good == count.wanted && holding.len() == count.wanted;
     todo.is_done = app.instances == 0 || is_over;
 }
 
 /// Ends `count` of the standing ones, unhealthy first, and all that were replaced by the unreachable
 /// strategy already.
-fn end_old(
-    app: &App,
-    old: &[&Arc<Task>],
-    mut standing: Vec<&Arc<Task>>,
-    count: usize,
-    todo: &mut Todo,
-) {
+fn end_old(app: &App, old: &[&Arc<Task>], mut standing: Vec<&Arc<Task>>, count: usize, todo: &mut Todo) {
     standing.sort_by_cached_key(|task| (task.is_healthy(), kills::rank(app, task)));
     let lost = |task: &&&Arc<Task>| {
         task.goal != Goal::Decommissioned && task.condition == Condition::UnreachableInactive
     };
-    let victims = standing
-        .into_iter()
-        .take(count)
-        .chain(old.iter().filter(lost).copied());
-    todo.end
-        .extend(victims.map(|task| (task.id.clone(), KillReason::Outdated)));
+    let victims = standing.into_iter().take(count).chain(old.iter().filter(lost).copied());
+    todo.end.extend(victims.map(|task| (task.id.clone(), KillReason::Outdated)));
 }
 
 /// Not told to end, and not ending by itself.
 fn is_standing(task: &Task) -> bool {
-    let is_leaving = matches!(
-        task.condition,
-        Condition::Killing | Condition::UnreachableInactive
-    );
+    let is_leaving = matches!(task.condition, Condition::Killing | Condition::UnreachableInactive);
     task.goal == Goal::Running && !is_leaving
 }
 
@@ -107,12 +73,7 @@ struct Count {
 }
 
 impl Count {
-    fn of(
-        app: &App,
-        tasks: &[&Arc<Task>],
-        standing: &[&Arc<Task>],
-        holding: &[&Arc<Task>],
-    ) -> Self {
+    fn of(app: &App, tasks: &[&Arc<Task>], standing: &[&Arc<Task>], holding: &[&Arc<Task>]) -> Self {
         let wanted = f64::from(app.instances);
         let strategy = app.upgrade_strategy;
         Self {
@@ -192,27 +153,12 @@ mod tests {
     /// The worked examples of reference section 5.2, N = 4.
     #[test]
     fn worked_examples() {
-        let one_by_one = [
-            (0, 1),
-            (0, 0),
-            (1, 0),
-            (0, 1),
-            (0, 0),
-            (1, 0),
-            (0, 1),
-            (0, 0),
-            (1, 0),
-            (0, 1),
-            (0, 0),
-            (1, 0),
-        ];
+        let one_by_one =
+            [(0, 1), (0, 0), (1, 0), (0, 1), (0, 0), (1, 0), (0, 1), (0, 0), (1, 0), (0, 1), (0, 0), (1, 0)];
         // 1.0/1.0: four new ones beside the four old, then every good new one ends an old one.
         assert_eq!(rounds(bounds(4, 1.0, 1.0), 4, 0), [(0, 4), (0, 0), (4, 0)]);
         // 0.5/0.0: two go, two come, two go, two come.
-        assert_eq!(
-            rounds(bounds(4, 0.5, 0.0), 4, 0),
-            [(2, 0), (0, 2), (0, 0), (2, 0), (0, 2), (0, 0)]
-        );
+        assert_eq!(rounds(bounds(4, 0.5, 0.0), 4, 0), [(2, 0), (0, 2), (0, 0), (2, 0), (0, 2), (0, 0)]);
         // 0/0: all go, all come.
         assert_eq!(rounds(bounds(4, 0.0, 0.0), 4, 0), [(4, 0), (0, 4), (0, 0)]);
         // 1.0/0: five for a while, one by one.
@@ -222,12 +168,7 @@ mod tests {
     #[test]
     fn the_first_look_is_marathons_formula() {
         let look = |count: Count, old, old_healthy| {
-            let count = Count {
-                old,
-                old_healthy,
-                total: old,
-                ..count
-            };
+            let count = Count { old, old_healthy, total: old, ..count };
             (count.kills(), count.starts())
         };
         // killNow = max(0, c - minHealthy); starts = min(N, maxCapacity - old active).
@@ -246,24 +187,12 @@ mod tests {
     #[test]
     fn every_replacement_ends() {
         for wanted in 1..7 {
-            for (healthy, over) in [
-                (1.0, 1.0),
-                (1.0, 0.0),
-                (0.5, 0.0),
-                (0.75, 0.0),
-                (0.0, 0.0),
-                (0.9, 0.2),
-            ] {
+            for (healthy, over) in [(1.0, 1.0), (1.0, 0.0), (0.5, 0.0), (0.75, 0.0), (0.0, 0.0), (0.9, 0.2)] {
                 for old in 0..9 {
                     for unhealthy in 0..=old {
-                        let starts: usize = rounds(bounds(wanted, healthy, over), old, unhealthy)
-                            .iter()
-                            .map(|r| r.1)
-                            .sum();
-                        assert_eq!(
-                            starts, wanted,
-                            "{wanted} {healthy} {over} {old} {unhealthy}"
-                        );
+                        let starts: usize =
+                            rounds(bounds(wanted, healthy, over), old, unhealthy).iter().map(|r| r.1).sum();
+                        assert_eq!(starts, wanted, "{wanted} {healthy} {over} {old} {unhealthy}");
                     }
                 }
             }

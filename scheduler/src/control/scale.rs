@@ -19,12 +19,7 @@ pub(super) fn keep(subject: &Subject<'_>, app: &Arc<App>, todo: &mut Todo) {
 
 /// `ScaleApplication` (reference section 5.2): victims first; when they are gone what is missing is
 /// started; complete when all that had to be started is running, healthy and ready.
-pub(super) fn scale(
-    subject: &Subject<'_>,
-    app: &Arc<App>,
-    deployment: &Deployment,
-    todo: &mut Todo,
-) {
+pub(super) fn scale(subject: &Subject<'_>, app: &Arc<App>, deployment: &Deployment, todo: &mut Todo) {
     let holding = holding(subject);
     end_surplus(subject, app, &holding, &deployment.kill, todo);
     let is_ending = |task: &&Arc<Task>| task.goal == Goal::Decommissioned && task.takes_room();
@@ -33,20 +28,14 @@ pub(super) fn scale(
     }
     todo.missing = missing(subject, app, &holding);
     todo.is_done = holding.len() == app.instances as usize
-        && holding
-            .iter()
-            .all(|task| was_up_before(task, deployment) || is_good(task));
+        && holding.iter().all(|task| was_up_before(task, deployment) || is_good(task));
 }
 
 /// `StopApplication`, and an app that is removed: every task is ended; complete when none is left that
 /// anybody can still end.
 pub(super) fn remove(subject: &Subject<'_>, todo: &mut Todo) {
-    let staying = subject
-        .tasks
-        .iter()
-        .filter(|task| task.goal != Goal::Decommissioned);
-    todo.end
-        .extend(staying.map(|task| (task.id.clone(), KillReason::Removed)));
+    let staying = subject.tasks.iter().filter(|task| task.goal != Goal::Decommissioned);
+    todo.end.extend(staying.map(|task| (task.id.clone(), KillReason::Removed)));
     todo.is_done = todo.end.is_empty() && !subject.tasks.iter().any(|task| task.takes_room());
 }
 
@@ -63,33 +52,19 @@ fn was_up_before(task: &Task, deployment: &Deployment) -> bool {
 }
 
 fn holding<'a>(subject: &Subject<'a>) -> Vec<&'a Arc<Task>> {
-    subject
-        .tasks
-        .iter()
-        .copied()
-        .filter(|task| holds_place(task))
-        .collect()
+    subject.tasks.iter().copied().filter(|task| holds_place(task)).collect()
 }
 
-fn end_surplus(
-    subject: &Subject<'_>,
-    app: &App,
-    holding: &[&Arc<Task>],
-    named: &[TaskId],
-    todo: &mut Todo,
-) {
+fn end_surplus(subject: &Subject<'_>, app: &App, holding: &[&Arc<Task>], named: &[TaskId], todo: &mut Todo) {
     let surplus = holding.len().saturating_sub(app.instances as usize);
     let victims = kills::choose(subject.state, app, holding, named, surplus);
-    todo.end
-        .extend(victims.into_iter().map(|task| (task, KillReason::Surplus)));
+    todo.end.extend(victims.into_iter().map(|task| (task, KillReason::Surplus)));
 }
 
 /// How many to start.
 fn missing(subject: &Subject<'_>, app: &App, holding: &[&Arc<Task>]) -> u32 {
     let wanted = (app.instances as usize).saturating_sub(holding.len());
-    u32::try_from(wanted)
-        .unwrap_or(u32::MAX)
-        .min(room(subject, app))
+    u32::try_from(wanted).unwrap_or(u32::MAX).min(room(subject, app))
 }
 
 /// How many `apply` will let in: it counts tasks that are still ending.

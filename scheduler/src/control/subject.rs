@@ -32,11 +32,7 @@ pub(super) enum Duty<'a> {
     /// A deployment that has not come to this app yet, or has gone past it.
     Leave,
     /// A deployment that is at this app.
-    Act {
-        kind: ActionKind,
-        app: &'a Arc<App>,
-        deployment: &'a Arc<Deployment>,
-    },
+    Act { kind: ActionKind, app: &'a Arc<App>, deployment: &'a Arc<Deployment> },
 }
 
 /// The lock of an app: the deployment that holds it, and its action for the app in the running step.
@@ -56,24 +52,13 @@ impl<'a> Subject<'a> {
             (None, _, _) => Duty::Remove,
             (Some(entry), None, _) => Duty::Keep(&entry.app),
             (Some(_), Some(_), None) => Duty::Leave,
-            (Some(entry), Some(_), Some((deployment, kind))) => Duty::Act {
-                kind,
-                app: &entry.app,
-                deployment,
-            },
+            (Some(entry), Some(_), Some((deployment, kind))) => {
+                Duty::Act { kind, app: &entry.app, deployment }
+            }
         };
         let tasks = state.tasks_of(id).collect();
         let deployment = acting.map(|(deployment, _)| deployment);
-        Self {
-            state,
-            id,
-            entry,
-            tasks,
-            duty,
-            deployment,
-            now,
-            settings,
-        }
+        Self { state, id, entry, tasks, duty, deployment, now, settings }
     }
 }
 

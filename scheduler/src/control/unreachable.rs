@@ -39,10 +39,7 @@ fn fates(task: &Task) -> Vec<(Timestamp, Fate)> {
             vec![(task.since, Fate::Expunged)]
         }
         UnreachableStrategy::Disabled => Vec::new(),
-        UnreachableStrategy::Enabled {
-            inactive_after_seconds,
-            expunge_after_seconds,
-        } => {
+        UnreachableStrategy::Enabled { inactive_after_seconds, expunge_after_seconds } => {
             let inactive = task.since.plus_seconds(inactive_after_seconds);
             if task.condition == Condition::UnreachableInactive {
                 let left = expunge_after_seconds.saturating_sub(inactive_after_seconds);
@@ -51,10 +48,7 @@ fn fates(task: &Task) -> Vec<(Timestamp, Fate)> {
             let expunged = task.since.plus_seconds(expunge_after_seconds);
             let is_replaced = task.goal == Goal::Running && inactive < expunged;
             let replaced = is_replaced.then_some((inactive, Fate::Inactive));
-            replaced
-                .into_iter()
-                .chain([(expunged, Fate::Expunged)])
-                .collect()
+            replaced.into_iter().chain([(expunged, Fate::Expunged)]).collect()
         }
     }
 }

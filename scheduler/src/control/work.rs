@@ -98,10 +98,7 @@ impl Work {
         if let Some(demand) = demand {
             is_cut |= self.demand(demand);
         }
-        Taken {
-            is_busy: before != (self.kills_count, self.places_count),
-            is_cut,
-        }
+        Taken { is_busy: before != (self.kills_count, self.places_count), is_cut }
     }
 
     fn has_room(&mut self, push: impl FnOnce(&mut Self)) -> bool {
@@ -138,28 +135,16 @@ impl Work {
     pub(super) fn into_commands(self, placements: Vec<Placement>) -> Vec<Command> {
         let mut commands = Vec::new();
         if !self.expunge.is_empty() {
-            commands.push(Command::Expunge {
-                tasks: self.expunge,
-            });
+            commands.push(Command::Expunge { tasks: self.expunge });
         }
         if !self.inactive.is_empty() {
-            commands.push(Command::MarkInactive {
-                tasks: self.inactive,
-            });
+            commands.push(Command::MarkInactive { tasks: self.inactive });
         }
         let replace = self.replace.into_iter();
-        commands.extend(replace.map(|(reason, tasks)| Command::KillTasks {
-            tasks,
-            wipe: false,
-            reason,
-        }));
+        commands.extend(replace.map(|(reason, tasks)| Command::KillTasks { tasks, wipe: false, reason }));
         let end = self.end.into_iter();
         commands.extend(end.map(|(reason, tasks)| Command::Decommission { tasks, reason }));
-        commands.extend(
-            self.steps
-                .into_iter()
-                .map(|(id, step)| Command::CompleteStep { id, step }),
-        );
+        commands.extend(self.steps.into_iter().map(|(id, step)| Command::CompleteStep { id, step }));
         if !placements.is_empty() {
             commands.push(Command::Place(placements));
         }

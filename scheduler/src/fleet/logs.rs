@@ -55,7 +55,6 @@ impl LogDesk {
         Self { outgoing, open: Arc::default() }
     }
 
-
     /// Opens a stream; what the agent is to be told.
     pub(super) fn open(&self, request: LogRequest) -> Option<OpenLog> {
         let mut open = lock(&self.open);

@@ -92,7 +92,7 @@ async fn handshake(stream: TcpStream, cluster: &Cluster) -> Result<(Reader, Writ
         writer.write(&MasterMessage::Refused { reason: reason.clone() }).await?;
         return Err(SessionError::Refused(reason));
     }
-    Ok((reader, writer, hello))
+    Ok((reader, writer, *hello))
 }
 
 /// What keeps this agent out until a person does something about it.
@@ -184,7 +184,8 @@ async fn listen(
 ) -> Result<(), SessionError> {
     let silence = Duration::from_millis(SILENCE_MILLIS_MAX);
     loop {
-        let message = tokio::time::timeout(silence, reader.read()).await.map_err(|_| SessionError::Silent)??;
+        let message =
+            tokio::time::timeout(silence, reader.read()).await.map_err(|_| SessionError::Silent)??;
         match message {
             None => return Ok(()),
             Some(AgentMessage::Hello(_)) => return Err(SessionError::OutOfTurn),

@@ -39,9 +39,9 @@ impl Reader {
     /// The next message; `None` when the agent has closed the stream.
     pub(super) async fn read(&mut self) -> io::Result<Option<AgentMessage>> {
         let Some(frame) = self.0.next().await.transpose()? else { return Ok(None) };
-        postcard::from_bytes(&frame)
-            .map(Some)
-            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, format!("unreadable message: {error}")))
+        postcard::from_bytes(&frame).map(Some).map_err(|error| {
+            io::Error::new(io::ErrorKind::InvalidData, format!("unreadable message: {error}"))
+        })
     }
 }
 

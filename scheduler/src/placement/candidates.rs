@@ -65,23 +65,14 @@ pub(super) struct Pick {
 
 impl<'p> Candidates<'p> {
     /// For `count` tasks of an app.
-    pub(super) fn new(
-        needs: &'p Needs,
-        siblings: BTreeMap<usize, u32>,
-        count: usize,
-        seed: u64,
-    ) -> Self {
+    pub(super) fn new(needs: &'p Needs, siblings: BTreeMap<usize, u32>, count: usize, seed: u64) -> Self {
         let counts = needs.rules.iter().any(Rule::counts);
         Self {
             needs,
             siblings,
             seed,
             seen: 0,
-            chunk: if counts {
-                usize::MAX
-            } else {
-                count.saturating_mul(2).max(RANKED_MIN)
-            },
+            chunk: if counts { usize::MAX } else { count.saturating_mul(2).max(RANKED_MIN) },
             classes: Vec::new(),
             class_of: BTreeMap::new(),
             queue: BinaryHeap::new(),
@@ -104,10 +95,7 @@ impl<'p> Candidates<'p> {
                 Verdict::NotNow => self.aside.push(queued.class),
                 Verdict::Yes => {
                     if let Some(site) = self.best_of(queued.class, sites) {
-                        return Some(Pick {
-                            site,
-                            class: queued.class,
-                        });
+                        return Some(Pick { site, class: queued.class });
                     }
                 }
             }
@@ -141,24 +129,18 @@ impl<'p> Candidates<'p> {
         }
         touched.sort_unstable();
         touched.dedup();
-        touched
-            .into_iter()
-            .for_each(|class| self.enqueue(class, tallies));
+        touched.into_iter().for_each(|class| self.enqueue(class, tallies));
         found > 0
     }
 
     fn add(&mut self, index: usize, sites: &[Site<'_>]) -> usize {
         let info = &sites[index].agent.info;
         let counting = self.needs.rules.iter().filter(|rule| rule.counts());
-        let values: Vec<_> = counting
-            .map(|rule| rule.value_on(info).map(|value| value.into_owned()))
-            .collect();
+        let values: Vec<_> =
+            counting.map(|rule| rule.value_on(info).map(|value| value.into_owned())).collect();
         let fresh = self.classes.len();
         let class = *self.class_of.entry(values).or_insert_with_key(|values| {
-            self.classes.push(Class {
-                values: values.clone(),
-                sites: BinaryHeap::new(),
-            });
+            self.classes.push(Class { values: values.clone(), sites: BinaryHeap::new() });
             fresh
         });
         let ranked = self.ranked(index, sites);
@@ -169,21 +151,13 @@ impl<'p> Candidates<'p> {
     fn ranked(&self, site: usize, sites: &[Site<'_>]) -> Ranked {
         let siblings = self.siblings.get(&site).copied().unwrap_or(0);
         let score = score(&sites[site], &self.needs.resources, siblings);
-        Ranked {
-            score,
-            tie: mix(self.seed, site as u64),
-            site,
-        }
+        Ranked { score, tie: mix(self.seed, site as u64), site }
     }
 
     fn enqueue(&mut self, class: usize, tallies: &Tallies) {
         let crowd = self.crowd(class, tallies);
         if let Some(Reverse(best)) = self.classes[class].sites.peek() {
-            self.queue.push(Reverse(Queued {
-                crowd,
-                best: *best,
-                class,
-            }));
+            self.queue.push(Reverse(Queued { crowd, best: *best, class }));
         }
     }
 
@@ -192,19 +166,12 @@ impl<'p> Candidates<'p> {
     fn best_of(&mut self, class: usize, sites: &[Site<'_>]) -> Option<usize> {
         let needs = self.needs;
         let queue = &mut self.classes[class].sites;
-        std::iter::from_fn(|| queue.pop())
-            .map(|ranked| ranked.0.site)
-            .find(|site| needs.fits(&sites[*site]))
+        std::iter::from_fn(|| queue.pop()).map(|ranked| ranked.0.site).find(|site| needs.fits(&sites[*site]))
     }
 
     /// The counting rules, their tallies' positions, and the class' values for them.
     fn counted(&self, class: usize) -> impl Iterator<Item = (usize, &Rule, Option<&str>)> {
-        let counting = self
-            .needs
-            .rules
-            .iter()
-            .enumerate()
-            .filter(|(_, rule)| rule.counts());
+        let counting = self.needs.rules.iter().enumerate().filter(|(_, rule)| rule.counts());
         counting
             .zip(&self.classes[class].values)
             .map(|((index, rule), value)| (index, rule, value.as_deref()))
@@ -212,9 +179,7 @@ impl<'p> Candidates<'p> {
 
     fn crowd(&self, class: usize, tallies: &Tallies) -> u32 {
         let groups = self.counted(class).filter(|(_, rule, _)| rule.spreads());
-        groups
-            .filter_map(|(index, _, value)| Some(tallies.at(index).of(value?)))
-            .sum()
+        groups.filter_map(|(index, _, value)| Some(tallies.at(index).of(value?))).sum()
     }
 
     fn verdict(&self, class: usize, tallies: &Tallies) -> Verdict {

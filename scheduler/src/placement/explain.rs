@@ -24,10 +24,7 @@ pub struct Look {
 impl Waiting {
     /// A report that begins at `now`.
     pub fn begun(now: Timestamp) -> Self {
-        Self {
-            since: now,
-            ..Self::default()
-        }
+        Self { since: now, ..Self::default() }
     }
 
     /// Takes in one more look.
@@ -42,11 +39,7 @@ impl Waiting {
             self.last_used_at = Some(look.at);
         }
         self.launch_attempt.processed += look.rejects.processed;
-        let sums = self
-            .launch_attempt
-            .declined
-            .iter_mut()
-            .zip(look.rejects.declined);
+        let sums = self.launch_attempt.declined.iter_mut().zip(look.rejects.declined);
         sums.for_each(|(sum, count)| *sum += count);
         self.last_agents = look.rejects;
         self.sample.clone_from(&look.sample);
@@ -55,22 +48,9 @@ impl Waiting {
 
 /// Looks at every connected agent as the plan leaves it. Agents that are away offer nothing and are not
 /// counted.
-pub(super) fn look(
-    needs: &Needs,
-    sites: &[Site<'_>],
-    tallies: &Tallies,
-    placed: u32,
-    at: Timestamp,
-) -> Look {
-    let mut look = Look {
-        at,
-        placed,
-        ..Look::default()
-    };
-    for site in sites
-        .iter()
-        .filter(|site| site.agent.presence == Presence::Connected)
-    {
+pub(super) fn look(needs: &Needs, sites: &[Site<'_>], tallies: &Tallies, placed: u32, at: Timestamp) -> Look {
+    let mut look = Look { at, placed, ..Look::default() };
+    for site in sites.iter().filter(|site| site.agent.presence == Presence::Connected) {
         look.rejects.processed += 1;
         let mut reasons = needs.reasons(site, tallies, PortsAsked::Any);
         let Some(first) = reasons.next() else {
@@ -79,15 +59,9 @@ pub(super) fn look(
         look.rejects.declined[first as usize] += 1;
         if look.sample.len() < SAMPLE_MAX {
             let reasons: Vec<_> = std::iter::once(first).chain(reasons).collect();
-            let details: Vec<_> = reasons
-                .iter()
-                .map(|reason| detail(*reason, needs, site, tallies))
-                .collect();
-            look.sample.push(Unfit {
-                agent: site.agent.id.clone(),
-                reasons,
-                detail: details.join("; "),
-            });
+            let details: Vec<_> =
+                reasons.iter().map(|reason| detail(*reason, needs, site, tallies)).collect();
+            look.sample.push(Unfit { agent: site.agent.id.clone(), reasons, detail: details.join("; ") });
         }
     }
     look
@@ -97,21 +71,13 @@ fn detail(reason: Reason, needs: &Needs, site: &Site<'_>, tallies: &Tallies) -> 
     let (asked, free) = (&needs.resources, &site.free);
     match reason {
         Reason::UnfulfilledRole => {
-            let roles = needs
-                .foreign_roles
-                .as_deref()
-                .unwrap_or_default()
-                .join(", ");
+            let roles = needs.foreign_roles.as_deref().unwrap_or_default().join(", ");
             format!("accepts only resources reserved for {roles}, the agent's are for everybody")
         }
         Reason::UnfulfilledConstraint => broken(needs, site, tallies),
         Reason::AgentMaintenance => "the agent is away".to_owned(),
         Reason::InsufficientCpus => {
-            format!(
-                "needs {} cpus, {} free",
-                cores(asked.cpus_milli),
-                cores(free.cpus_milli)
-            )
+            format!("needs {} cpus, {} free", cores(asked.cpus_milli), cores(free.cpus_milli))
         }
         Reason::InsufficientMemory => {
             format!("needs {} MiB memory, {} free", asked.mem_mib, free.mem_mib)
@@ -121,9 +87,7 @@ fn detail(reason: Reason, needs: &Needs, site: &Site<'_>, tallies: &Tallies) -> 
         }
         Reason::InsufficientGpus => format!("needs {} gpus, {} free", asked.gpus, free.gpus),
         Reason::InsufficientPorts => super::ports::missing(&needs.ports, site),
-        Reason::NoCorrespondingReservationFound => {
-            "nothing is reserved for the app there".to_owned()
-        }
+        Reason::NoCorrespondingReservationFound => "nothing is reserved for the app there".to_owned(),
         Reason::DeclinedScarceResources => "its scarce resources are kept for others".to_owned(),
     }
 }
@@ -136,21 +100,12 @@ fn broken(needs: &Needs, site: &Site<'_>, tallies: &Tallies) -> String {
         None => format!("constraint {} and no such attribute", rule.text),
     };
     let rules = needs.broken_rules(info, tallies).map(of_rule);
-    needs
-        .runtime_missing(info)
-        .into_iter()
-        .chain(rules)
-        .collect::<Vec<_>>()
-        .join("; ")
+    needs.runtime_missing(info).into_iter().chain(rules).collect::<Vec<_>>().join("; ")
 }
 
 /// `2.0`, `0.5`, `0.125`.
 fn cores(milli: u64) -> String {
     let text = format!("{}.{:03}", milli / 1000, milli % 1000);
     let short = text.trim_end_matches('0');
-    if short.ends_with('.') {
-        format!("{short}0")
-    } else {
-        short.to_owned()
-    }
+    if short.ends_with('.') { format!("{short}0") } else { short.to_owned() }
 }

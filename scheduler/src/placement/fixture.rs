@@ -39,23 +39,14 @@ pub(crate) fn info(name: &str, attributes: &str) -> AgentInfo {
     AgentInfo {
         hostname: name.to_owned(),
         ip: [127, 0, 0, 1].into(),
-        capacity: Resources {
-            cpus_milli: 4000,
-            mem_mib: 1000,
-            disk_mib: 10_000,
-            gpus: 0,
-        },
+        capacity: Resources { cpus_milli: 4000, mem_mib: 1000, disk_mib: 10_000, gpus: 0 },
         ports: vec![(31_000, 31_004), (31_010, 31_014)],
         attributes: attributes
             .split_whitespace()
             .filter_map(|pair| pair.split_once('='))
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect(),
-        runtimes: Runtimes {
-            docker: Some("no daemon".to_owned()),
-            process: None,
-            hollow: false,
-        },
+        runtimes: Runtimes { docker: Some("no daemon".to_owned()), process: None, hollow: false },
         version: "test".to_owned(),
     }
 }
@@ -101,20 +92,9 @@ pub(crate) fn put(state: &mut State, app: App) -> Arc<App> {
 }
 
 /// Adds a running task of `app` on an agent, reserving what it needs.
-pub(crate) fn run(
-    state: &mut State,
-    app: &Arc<App>,
-    agent: &AgentId,
-    host_ports: &[u16],
-) -> TaskId {
+pub(crate) fn run(state: &mut State, app: &Arc<App>, agent: &AgentId, host_ports: &[u16]) -> TaskId {
     let uuid = Uuid::from_u128(state.tasks.len() as u128 + 1);
-    let id = TaskId {
-        instance: InstanceId {
-            app: app.id.clone(),
-            uuid,
-        },
-        incarnation: 1,
-    };
+    let id = TaskId { instance: InstanceId { app: app.id.clone(), uuid }, incarnation: 1 };
     let staged_at = Timestamp::from_millis(1000 + state.tasks.len() as u64);
     let task = Task {
         id: id.clone(),
@@ -134,8 +114,7 @@ pub(crate) fn run(
     let mut home = (**state.agents.get(agent).expect("an agent")).clone();
     home.reserved = home.reserved.plus(&app.resources());
     home.tasks.insert(id.clone());
-    home.ports
-        .extend(host_ports.iter().map(|port| (*port, id.clone())));
+    home.ports.extend(host_ports.iter().map(|port| (*port, id.clone())));
     state.agents.insert(agent.clone(), Arc::new(home));
     state.tasks.insert(id.clone(), Arc::new(task));
     id

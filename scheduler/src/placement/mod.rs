@@ -61,9 +61,7 @@ impl Checker {
     /// See [`check`].
     pub fn check(&self, agent: &Agent, host_ports: &[u16]) -> Result<(), Reason> {
         let site = Site::of(agent);
-        let mut reasons = self
-            .needs
-            .reasons(&site, &self.tallies, PortsAsked::Given(host_ports));
+        let mut reasons = self.needs.reasons(&site, &self.tallies, PortsAsked::Given(host_ports));
         reasons.next().map_or(Ok(()), Err)
     }
 

@@ -55,41 +55,27 @@ impl Needs {
         tallies: &'a Tallies,
         asked: PortsAsked<'a>,
     ) -> impl Iterator<Item = Reason> + 'a {
-        Reason::ALL
-            .into_iter()
-            .filter(move |reason| self.holds(*reason, site, tallies, asked))
+        Reason::ALL.into_iter().filter(move |reason| self.holds(*reason, site, tallies, asked))
     }
 
     /// Can the task go there, rules that count other tasks aside?
     pub(super) fn fits(&self, site: &Site<'_>) -> bool {
         let uncounted = Tallies::default();
         self.runtime_missing(&site.agent.info).is_none()
-            && self
-                .rules
-                .iter()
-                .all(|rule| rule.counts() || rule.is_met_alone(&site.agent.info))
+            && self.rules.iter().all(|rule| rule.counts() || rule.is_met_alone(&site.agent.info))
             && Reason::ALL
                 .into_iter()
                 .filter(|reason| *reason != Reason::UnfulfilledConstraint)
                 .all(|reason| !self.holds(reason, site, &uncounted, PortsAsked::Any))
     }
 
-    fn holds(
-        &self,
-        reason: Reason,
-        site: &Site<'_>,
-        tallies: &Tallies,
-        asked: PortsAsked<'_>,
-    ) -> bool {
+    fn holds(&self, reason: Reason, site: &Site<'_>, tallies: &Tallies, asked: PortsAsked<'_>) -> bool {
         let (needed, free) = (&self.resources, &site.free);
         match reason {
             Reason::UnfulfilledRole => self.foreign_roles.is_some(),
             Reason::UnfulfilledConstraint => {
                 self.runtime_missing(&site.agent.info).is_some()
-                    || self
-                        .broken_rules(&site.agent.info, tallies)
-                        .next()
-                        .is_some()
+                    || self.broken_rules(&site.agent.info, tallies).next().is_some()
             }
             // A lost agent takes nothing; the nearest word that Marathon has.
             Reason::AgentMaintenance => site.agent.presence != Presence::Connected,
@@ -125,11 +111,7 @@ impl Needs {
         let is_broken = |(index, rule): &(usize, &Rule)| {
             rule.verdict(rule.value_on(info).as_deref(), tallies.at(*index)) != Verdict::Yes
         };
-        self.rules
-            .iter()
-            .enumerate()
-            .filter(is_broken)
-            .map(|(_, rule)| rule)
+        self.rules.iter().enumerate().filter(is_broken).map(|(_, rule)| rule)
     }
 }
 
@@ -137,11 +119,7 @@ fn runtime_of(app: &App) -> Runtime {
     let needs_image = |container: &spec::app::Container| {
         container.kind == ContainerType::Docker || container.docker.is_some()
     };
-    if app.container.as_ref().is_some_and(needs_image) {
-        Runtime::Docker
-    } else {
-        Runtime::Process
-    }
+    if app.container.as_ref().is_some_and(needs_image) { Runtime::Docker } else { Runtime::Process }
 }
 
 /// Agents offer what nobody has reserved (role `*`); an app may accept only what is reserved for some

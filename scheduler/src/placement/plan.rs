@@ -43,16 +43,8 @@ pub fn place(state: &State, demands: &[Demand], now: Timestamp, seed: u64) -> Pl
     let mut sites: Vec<Site<'_>> = state.agents.values().map(|agent| Site::of(agent)).collect();
     let mut plan = Plan::default();
     for (salt, demand) in (1..).zip(demands) {
-        let look = place_app(
-            state,
-            &mut sites,
-            &mut plan.placements,
-            demand,
-            mix(seed, salt),
-            now,
-        );
-        plan.waiting
-            .extend(look.map(|look| (demand.app.id.clone(), look)));
+        let look = place_app(state, &mut sites, &mut plan.placements, demand, mix(seed, salt), now);
+        plan.waiting.extend(look.map(|look| (demand.app.id.clone(), look)));
     }
     plan
 }

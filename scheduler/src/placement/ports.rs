@@ -7,20 +7,8 @@ use super::site::Site;
 
 /// The declared ports of `app` that get a host port, in order. A fixed 0 stands for any port.
 pub(super) fn asked(app: &spec::App) -> Vec<HostPort> {
-    let ports = app
-        .ports()
-        .into_iter()
-        .map(|port| port.host)
-        .filter(|host| *host != HostPort::None);
-    ports
-        .map(|host| {
-            if host == HostPort::Fixed(0) {
-                HostPort::Dynamic
-            } else {
-                host
-            }
-        })
-        .collect()
+    let ports = app.ports().into_iter().map(|port| port.host).filter(|host| *host != HostPort::None);
+    ports.map(|host| if host == HostPort::Fixed(0) { HostPort::Dynamic } else { host }).collect()
 }
 
 /// Do `given` answer what is asked: one each, fixed ones as asked, none twice, all free?
@@ -74,13 +62,7 @@ fn fixed(asked: &[HostPort]) -> Vec<u16> {
 fn walk<'a>(site: &'a Site<'_>, seed: u64) -> impl Iterator<Item = u16> + 'a {
     let count = site.ports_count();
     let start = usize::try_from(seed % (count.max(1) as u64)).unwrap_or_default();
-    let every = || {
-        site.agent
-            .info
-            .ports
-            .iter()
-            .flat_map(|(first, last)| *first..=*last)
-    };
+    let every = || site.agent.info.ports.iter().flat_map(|(first, last)| *first..=*last);
     let from_start = every().skip(start).chain(every().take(start));
     from_start.filter(|port| site.is_port_free(*port))
 }
@@ -94,23 +76,12 @@ fn has_duplicates(ports: &[u16]) -> bool {
 /// What is missing, in words.
 pub(super) fn missing(asked: &[HostPort], site: &Site<'_>) -> String {
     let fixed = fixed(asked);
-    let taken: Vec<_> = fixed
-        .iter()
-        .filter(|port| !site.is_port_free(**port))
-        .map(u16::to_string)
-        .collect();
+    let taken: Vec<_> = fixed.iter().filter(|port| !site.is_port_free(**port)).map(u16::to_string).collect();
     if !taken.is_empty() {
-        return format!(
-            "port {} is taken or not among the agent's",
-            taken.join(", ")
-        );
+        return format!("port {} is taken or not among the agent's", taken.join(", "));
     }
     if has_duplicates(&fixed) {
         return "asks for the same port twice".to_owned();
     }
-    format!(
-        "needs {} ports, {} free",
-        asked.len(),
-        walk(site, 0).count()
-    )
+    format!("needs {} ports, {} free", asked.len(), walk(site, 0).count())
 }

@@ -53,10 +53,7 @@ pub(super) enum Verdict {
 impl Rule {
     /// The rules of an app.
     pub(super) fn all_of(app: &App) -> Vec<Self> {
-        app.constraints
-            .iter()
-            .map(|constraint| Self::of(constraint, app.instances))
-            .collect()
+        app.constraints.iter().map(|constraint| Self::of(constraint, app.instances)).collect()
     }
 
     fn of(constraint: &Constraint, instances: u32) -> Self {
@@ -64,9 +61,7 @@ impl Rule {
         let number = value.and_then(|text| text.parse::<u32>().ok());
         let test = match constraint.operator {
             Operator::Unique => Test::Unique,
-            Operator::Cluster => {
-                Test::Cluster(value.filter(|text| !text.is_empty()).map(canonical))
-            }
+            Operator::Cluster => Test::Cluster(value.filter(|text| !text.is_empty()).map(canonical)),
             Operator::GroupBy => match number.filter(|groups| *groups > 0) {
                 Some(groups) => Test::Groups { groups, instances },
                 None => Test::Spread,
@@ -76,14 +71,8 @@ impl Rule {
             Operator::MaxPer => Test::MaxPer(number.unwrap_or(0)),
             Operator::Is => Test::Is(canonical(value.unwrap_or_default())),
         };
-        let words = [constraint.field.as_str(), constraint.operator.name()]
-            .into_iter()
-            .chain(value);
-        Self {
-            text: words.collect::<Vec<_>>().join(" "),
-            field: constraint.field.clone(),
-            test,
-        }
+        let words = [constraint.field.as_str(), constraint.operator.name()].into_iter().chain(value);
+        Self { text: words.collect::<Vec<_>>().join(" "), field: constraint.field.clone(), test }
     }
 
     /// The agent's value of the rule's field.
@@ -95,11 +84,7 @@ impl Rule {
     pub(super) fn counts(&self) -> bool {
         matches!(
             self.test,
-            Test::Unique
-                | Test::Cluster(None)
-                | Test::Groups { .. }
-                | Test::Spread
-                | Test::MaxPer(_)
+            Test::Unique | Test::Cluster(None) | Test::Groups { .. } | Test::Spread | Test::MaxPer(_)
         )
     }
 
@@ -116,14 +101,9 @@ impl Rule {
     /// One more task where the field has this value? An agent without the field fails, except UNLIKE.
     pub(super) fn verdict(&self, value: Option<&str>, tally: &Tally) -> Verdict {
         let Some(value) = value else {
-            return if matches!(self.test, Test::Unlike(_)) {
-                Verdict::Yes
-            } else {
-                Verdict::Never
-            };
+            return if matches!(self.test, Test::Unlike(_)) { Verdict::Yes } else { Verdict::Never };
         };
-        let matches =
-            |expression: &Option<Regex>| expression.as_ref().map(|regex| regex.is_match(value));
+        let matches = |expression: &Option<Regex>| expression.as_ref().map(|regex| regex.is_match(value));
         let yes = match &self.test {
             Test::Unique => tally.of(value) == 0,
             Test::Cluster(Some(wanted)) | Test::Is(wanted) => value == wanted,
@@ -172,9 +152,7 @@ impl Tally {
         match self.of(value) {
             0 => self.0.len() < groups as usize,
             count if count < each => true,
-            count if count == each => {
-                self.0.values().filter(|other| **other > each).count() < remainder
-            }
+            count if count == each => self.0.values().filter(|other| **other > each).count() < remainder,
             _ => false,
         }
     }
@@ -189,9 +167,7 @@ impl Tallies {
     pub(super) fn count(state: &State, app: &App, rules: &[Rule]) -> Self {
         let mut tallies = Self(vec![Tally::default(); rules.len()]);
         if rules.iter().any(Rule::counts) {
-            let constraining = state
-                .tasks_of(&app.id)
-                .filter(|task| !task.is_outdated(app));
+            let constraining = state.tasks_of(&app.id).filter(|task| !task.is_outdated(app));
             for agent in constraining.filter_map(|task| state.agents.get(&task.agent)) {
                 tallies.add(agent, rules);
             }
@@ -201,11 +177,7 @@ impl Tallies {
 
     /// One more task on `agent`.
     pub(super) fn add(&mut self, agent: &Agent, rules: &[Rule]) {
-        for (rule, tally) in rules
-            .iter()
-            .zip(&mut self.0)
-            .filter(|(rule, _)| rule.counts())
-        {
+        for (rule, tally) in rules.iter().zip(&mut self.0).filter(|(rule, _)| rule.counts()) {
             if let Some(value) = rule.value_on(&agent.info) {
                 tally.add(&value);
             }
@@ -223,19 +195,14 @@ impl Tallies {
 pub(crate) fn field_value<'a>(info: &'a AgentInfo, field: &str) -> Option<Cow<'a, str>> {
     match field {
         "hostname" | "@hostname" => Some(Cow::Borrowed(&info.hostname)),
-        _ => info
-            .attributes
-            .get(field.strip_prefix('@').unwrap_or(field))
-            .map(|text| scalar(text)),
+        _ => info.attributes.get(field.strip_prefix('@').unwrap_or(field)).map(|text| scalar(text)),
     }
 }
 
 /// Scalars are compared as Mesos writes them: rounded half to even to three decimals, without trailing
 /// zeros. Other text stays as it is.
 fn scalar(text: &str) -> Cow<'_, str> {
-    let is_plain = text
-        .bytes()
-        .all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'-' | b'+'));
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'-' | b'+'));
     match text.parse::<f64>() {
         Ok(number) if is_plain && number.abs() < 1e12 => {
             Cow::Owned(((number * 1000.0).round_ties_even() / 1000.0).to_string())

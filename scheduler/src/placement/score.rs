@@ -23,33 +23,14 @@ pub(super) fn score(site: &Site<'_>, asked: &Resources, siblings: u32) -> u64 {
     let shares = [
         share(capacity.cpus_milli, site.free.cpus_milli, asked.cpus_milli),
         share(capacity.mem_mib, site.free.mem_mib, asked.mem_mib),
-        if asked.disk_mib > 0 {
-            share(capacity.disk_mib, site.free.disk_mib, asked.disk_mib)
-        } else {
-            None
-        },
-        if asked.gpus > 0 {
-            share(capacity.gpus, site.free.gpus, asked.gpus)
-        } else {
-            None
-        },
+        if asked.disk_mib > 0 { share(capacity.disk_mib, site.free.disk_mib, asked.disk_mib) } else { None },
+        if asked.gpus > 0 { share(capacity.gpus, site.free.gpus, asked.gpus) } else { None },
     ];
-    let (count, sum) = shares
-        .iter()
-        .flatten()
-        .fold((0, 0), |(count, sum), share| (count + 1, sum + share));
+    let (count, sum) = shares.iter().flatten().fold((0, 0), |(count, sum), share| (count + 1, sum + share));
     let peak = shares.iter().flatten().copied().max().unwrap_or(0);
     let stranded = peak - sum / u64::max(count, 1);
-    let wasted = if asked.gpus == 0 && site.free.gpus > 0 {
-        GPU_WASTED
-    } else {
-        0
-    };
-    peak + stranded / 2
-        + u64::from(siblings)
-            .saturating_mul(SIBLING)
-            .min(GPU_WASTED / 2)
-        + wasted
+    let wasted = if asked.gpus == 0 && site.free.gpus > 0 { GPU_WASTED } else { 0 };
+    peak + stranded / 2 + u64::from(siblings).saturating_mul(SIBLING).min(GPU_WASTED / 2) + wasted
 }
 
 /// Share of `capacity` reserved with the task there, in millionths.

@@ -20,11 +20,7 @@ pub(super) struct Site<'a> {
 impl<'a> Site<'a> {
     /// Before the plan has put anything there.
     pub(super) fn of(agent: &'a Agent) -> Self {
-        Self {
-            agent,
-            free: agent.free(),
-            taken: BTreeSet::new(),
-        }
+        Self { agent, free: agent.free(), taken: BTreeSet::new() }
     }
 
     /// Puts a task there.
@@ -35,12 +31,7 @@ impl<'a> Site<'a> {
 
     /// May `port` be given to a task: in the agent's ranges and nobody's?
     pub(super) fn is_port_free(&self, port: u16) -> bool {
-        let in_range = self
-            .agent
-            .info
-            .ports
-            .iter()
-            .any(|(first, last)| (*first..=*last).contains(&port));
+        let in_range = self.agent.info.ports.iter().any(|(first, last)| (*first..=*last).contains(&port));
         in_range && !self.agent.ports.contains_key(&port) && !self.taken.contains(&port)
     }
 

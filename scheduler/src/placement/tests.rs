@@ -16,15 +16,7 @@ use crate::state::{Placement, Presence};
 const NOW: Timestamp = Timestamp::from_millis(5_000);
 
 fn plan(state: &State, app: &Arc<App>, count: u32, seed: u64) -> Plan {
-    place(
-        state,
-        &[Demand {
-            app: app.clone(),
-            count,
-        }],
-        NOW,
-        seed,
-    )
+    place(state, &[Demand { app: app.clone(), count }], NOW, seed)
 }
 
 /// Applies placements one by one, each having passed `check`.
@@ -32,11 +24,7 @@ fn apply_checked(state: &mut State, apps: &BTreeMap<AppId, Arc<App>>, placements
     for placement in placements {
         let app = &apps[&placement.app];
         let agent = state.agents.get(&placement.agent).unwrap().clone();
-        assert_eq!(
-            check(state, app, &agent, &placement.host_ports),
-            Ok(()),
-            "{placement:?}"
-        );
+        assert_eq!(check(state, app, &agent, &placement.host_ports), Ok(()), "{placement:?}");
         run(state, app, &placement.agent, &placement.host_ports);
     }
 }
@@ -63,28 +51,15 @@ fn check_names_the_first_reason() {
         (json!({"cpus": 5, "mem": 1001}), Err(InsufficientCpus)),
         (json!({"disk": 10_001}), Err(InsufficientDisk)),
         (json!({"gpus": 1}), Err(InsufficientGpus)),
-        (
-            json!({"container": docker, "cpus": 5}),
-            Err(UnfulfilledConstraint),
-        ),
-        (
-            json!({"acceptedResourceRoles": ["public"], "cpus": 5}),
-            Err(UnfulfilledRole),
-        ),
+        (json!({"container": docker, "cpus": 5}), Err(UnfulfilledConstraint)),
+        (json!({"acceptedResourceRoles": ["public"], "cpus": 5}), Err(UnfulfilledRole)),
         (json!({"acceptedResourceRoles": ["public", "*"]}), Ok(())),
-        (
-            json!({"portDefinitions": dynamic_ports(1)}),
-            Err(InsufficientPorts),
-        ),
+        (json!({"portDefinitions": dynamic_ports(1)}), Err(InsufficientPorts)),
     ];
     let state = cluster(&[("a", "")]);
     let agent = state.agents.values().next().unwrap();
     for (changes, expected) in rows {
-        assert_eq!(
-            check(&state, &app("/x", changes.clone()), agent, &[]),
-            expected,
-            "{changes}"
-        );
+        assert_eq!(check(&state, &app("/x", changes.clone()), agent, &[]), expected, "{changes}");
     }
 }
 
@@ -93,34 +68,21 @@ fn lost_agents_take_nothing_and_hollow_ones_run_everything() {
     let mut state = cluster(&[("a", ""), ("b", "")]);
     let image = json!({"container": {"type": "DOCKER", "docker":
         {"image": "x", "forcePullImage": false, "privileged": false}, "volumes": []}});
-    let mut agents: Vec<_> = state
-        .agents
-        .values()
-        .map(|agent| (**agent).clone())
-        .collect();
+    let mut agents: Vec<_> = state.agents.values().map(|agent| (**agent).clone()).collect();
     agents[0].presence = Presence::Lost;
     agents[1].info.runtimes.hollow = true;
-    assert_eq!(
-        check(&state, &app("/x", json!({})), &agents[0], &[]),
-        Err(Reason::AgentMaintenance)
-    );
+    assert_eq!(check(&state, &app("/x", json!({})), &agents[0], &[]), Err(Reason::AgentMaintenance));
     assert_eq!(check(&state, &app("/x", image), &agents[1], &[]), Ok(()));
     let lost = agents.remove(0);
     state.agents.insert(lost.id.clone(), Arc::new(lost));
     let app = put(&mut state, app("/x", json!({})));
-    assert_eq!(
-        spread(&plan(&state, &app, 3, 1)),
-        BTreeMap::from([("b", 3)])
-    );
+    assert_eq!(spread(&plan(&state, &app, 3, 1)), BTreeMap::from([("b", 3)]));
 }
 
 #[test]
 fn given_ports_must_be_in_range_free_distinct_and_as_asked() {
     let mut state = cluster(&[("a", "")]);
-    let other = put(
-        &mut state,
-        app("/other", json!({"portDefinitions": dynamic_ports(1)})),
-    );
+    let other = put(&mut state, app("/other", json!({"portDefinitions": dynamic_ports(1)})));
     let id = state.agents.keys().next().unwrap().clone();
     run(&mut state, &other, &id, &[31_000]);
     let mixed = json!({"requirePorts": true,
@@ -136,30 +98,16 @@ fn given_ports_must_be_in_range_free_distinct_and_as_asked() {
         (&[31_001, 80], false),
     ];
     for (ports, right) in rows {
-        let expected = if right {
-            Ok(())
-        } else {
-            Err(Reason::InsufficientPorts)
-        };
+        let expected = if right { Ok(()) } else { Err(Reason::InsufficientPorts) };
         let agent = state.agents.get(&id).unwrap();
-        assert_eq!(
-            check(&state, &app("/x", mixed.clone()), agent, ports),
-            expected,
-            "{ports:?}"
-        );
+        assert_eq!(check(&state, &app("/x", mixed.clone()), agent, ports), expected, "{ports:?}");
     }
 }
 
 #[test]
 fn dynamic_ports_are_consecutive_from_a_seeded_start_and_wrap_round() {
     let mut state = cluster(&[("a", "")]);
-    let app = put(
-        &mut state,
-        app(
-            "/x",
-            json!({"portDefinitions": dynamic_ports(3), "cpus": 0.01}),
-        ),
-    );
+    let app = put(&mut state, app("/x", json!({"portDefinitions": dynamic_ports(3), "cpus": 0.01})));
     let every: Vec<u16> = (31_000..=31_004).chain(31_010..=31_014).collect();
     let mut starts = BTreeSet::new();
     for seed in 0..50 {
@@ -171,45 +119,26 @@ fn dynamic_ports_are_consecutive_from_a_seeded_start_and_wrap_round() {
     }
     assert!(starts.len() > 5, "starts differ by seed: {starts:?}");
     let full = plan(&state, &app, 5, 1);
-    assert_eq!(
-        full.placements.len(),
-        3,
-        "ten ports are enough for three tasks of three"
-    );
-    assert_eq!(
-        full.waiting[0].1.rejects.declined[Reason::InsufficientPorts as usize],
-        1
-    );
+    assert_eq!(full.placements.len(), 3, "ten ports are enough for three tasks of three");
+    assert_eq!(full.waiting[0].1.rejects.declined[Reason::InsufficientPorts as usize], 1);
     assert_eq!(full.waiting[0].1.sample[0].detail, "needs 3 ports, 1 free");
 }
 
 #[test]
 fn fixed_ports_go_once_to_each_agent() {
     let mut state = cluster(&[("a", ""), ("b", "")]);
-    let fixed =
-        json!({"requirePorts": true, "portDefinitions": [{"port": 31_003, "protocol": "tcp"}]});
+    let fixed = json!({"requirePorts": true, "portDefinitions": [{"port": 31_003, "protocol": "tcp"}]});
     let app = put(&mut state, app("/x", fixed));
     let plan = plan(&state, &app, 3, 1);
     assert_eq!(spread(&plan), BTreeMap::from([("a", 1), ("b", 1)]));
-    assert!(
-        plan.placements
-            .iter()
-            .all(|placement| placement.host_ports == [31_003])
-    );
-    assert_eq!(
-        plan.waiting[0].1.sample[1].detail,
-        "port 31003 is taken or not among the agent's"
-    );
+    assert!(plan.placements.iter().all(|placement| placement.host_ports == [31_003]));
+    assert_eq!(plan.waiting[0].1.sample[1].detail, "port 31003 is taken or not among the agent's");
 }
 
 /// Which agents accept the first task, under one constraint.
 #[test]
 fn constraints_that_look_at_the_agent_alone() {
-    let state = cluster(&[
-        ("h1", "rack=r1 zone=z1 speed=1.50"),
-        ("h2", "rack=r2 speed=2"),
-        ("h3", ""),
-    ]);
+    let state = cluster(&[("h1", "rack=r1 zone=z1 speed=1.50"), ("h2", "rack=r2 speed=2"), ("h3", "")]);
     let rows = [
         (json!(["rack", "CLUSTER", "r1"]), "h1"),
         (json!(["rack", "LIKE", "r[12]"]), "h1 h2"),
@@ -229,10 +158,7 @@ fn constraints_that_look_at_the_agent_alone() {
     ];
     for (constraint, expected) in rows {
         let app = app("/x", json!({"constraints": [constraint]}));
-        let accepting = state
-            .agents
-            .values()
-            .filter(|agent| check(&state, &app, agent, &[]).is_ok());
+        let accepting = state.agents.values().filter(|agent| check(&state, &app, agent, &[]).is_ok());
         let names: Vec<_> = accepting.map(|agent| agent.id.as_str()).collect();
         assert_eq!(names.join(" "), expected, "{constraint}");
     }
@@ -241,50 +167,22 @@ fn constraints_that_look_at_the_agent_alone() {
 /// How many of twelve tasks go where, under constraints that count.
 #[test]
 fn constraints_that_count_tasks() {
-    let agents = [
-        ("h1", "rack=r1"),
-        ("h2", "rack=r1"),
-        ("h3", "rack=r2"),
-        ("h4", "rack=r3"),
-        ("h5", ""),
-    ];
+    let agents = [("h1", "rack=r1"), ("h2", "rack=r1"), ("h3", "rack=r2"), ("h4", "rack=r3"), ("h5", "")];
     let rows = [
         (json!([["hostname", "UNIQUE"]]), 12, [1, 1, 1, 1, 1]),
         (json!([["rack", "UNIQUE"]]), 12, [1, 0, 1, 1, 0]),
         (json!([["rack", "MAX_PER", "2"]]), 12, [1, 1, 2, 2, 0]),
         (json!([["rack", "GROUP_BY"]]), 12, [2, 2, 4, 4, 0]),
-        (
-            json!([["rack", "GROUP_BY", "2"], ["hostname", "LIKE", "h[123]"]]),
-            12,
-            [3, 3, 6, 0, 0],
-        ),
-        (
-            json!([["rack", "GROUP_BY", "3"], ["hostname", "UNIQUE"]]),
-            12,
-            [1, 1, 1, 1, 0],
-        ),
-        (
-            json!([["rack", "GROUP_BY"], ["hostname", "MAX_PER", "1"]]),
-            3,
-            [1, 0, 1, 1, 0],
-        ),
+        (json!([["rack", "GROUP_BY", "2"], ["hostname", "LIKE", "h[123]"]]), 12, [3, 3, 6, 0, 0]),
+        (json!([["rack", "GROUP_BY", "3"], ["hostname", "UNIQUE"]]), 12, [1, 1, 1, 1, 0]),
+        (json!([["rack", "GROUP_BY"], ["hostname", "MAX_PER", "1"]]), 3, [1, 0, 1, 1, 0]),
     ];
     for (constraints, count, expected) in rows {
         for seed in 0..5 {
             let mut state = cluster(&agents);
-            let app = put(
-                &mut state,
-                app(
-                    "/x",
-                    json!({"constraints": constraints, "instances": count}),
-                ),
-            );
+            let app = put(&mut state, app("/x", json!({"constraints": constraints, "instances": count})));
             let plan = plan(&state, &app, count, seed);
-            apply_checked(
-                &mut state,
-                &BTreeMap::from([(app.id.clone(), app.clone())]),
-                &plan.placements,
-            );
+            apply_checked(&mut state, &BTreeMap::from([(app.id.clone(), app.clone())]), &plan.placements);
             let spread = spread(&plan);
             let mut counts = agents.map(|(name, _)| spread.get(name).copied().unwrap_or(0));
             if counts[0] < counts[1] {
@@ -302,46 +200,28 @@ fn group_by_a_number_leaves_the_remainder_to_the_first_groups() {
     let app = put(&mut state, app("/x", five));
     let mut counts: Vec<_> = spread(&plan(&state, &app, 9, 3)).into_values().collect();
     counts.sort_unstable();
-    assert_eq!(
-        counts,
-        [2, 3],
-        "two groups of three and two, nothing beyond five, nothing in a third group"
-    );
+    assert_eq!(counts, [2, 3], "two groups of three and two, nothing beyond five, nothing in a third group");
 }
 
 #[test]
 fn an_agent_out_of_turn_for_now_has_its_turn_later() {
-    let mut state = cluster(&[
-        ("a", "rack=r1 zone=z1"),
-        ("b", "rack=r2 zone=z1"),
-        ("c", "rack=r1 zone=z2"),
-    ]);
+    let mut state = cluster(&[("a", "rack=r1 zone=z1"), ("b", "rack=r2 zone=z1"), ("c", "rack=r1 zone=z2")]);
     let both = json!({"constraints": [["rack", "GROUP_BY"], ["zone", "GROUP_BY"]]});
     let app = put(&mut state, app("/x", both));
     for agent in ["a", "a", "b"] {
         run(&mut state, &app, &AgentId::new(agent), &[]);
     }
     // c has the fewest tasks in its groups, but rack r1 is ahead of r2 until b has one more.
-    assert_eq!(
-        spread(&plan(&state, &app, 2, 1)),
-        BTreeMap::from([("b", 1), ("c", 1)])
-    );
+    assert_eq!(spread(&plan(&state, &app, 2, 1)), BTreeMap::from([("b", 1), ("c", 1)]));
 }
 
 #[test]
 fn cluster_without_a_value_follows_the_first_task() {
     let mut state = cluster(&[("h1", "rack=r1"), ("h2", "rack=r2"), ("h3", "rack=r2")]);
-    let app = put(
-        &mut state,
-        app("/x", json!({"constraints": [["rack", "CLUSTER"]]})),
-    );
+    let app = put(&mut state, app("/x", json!({"constraints": [["rack", "CLUSTER"]]})));
     for seed in 0..8 {
         let plan = plan(&state, &app, 10, seed);
-        let racks: BTreeSet<_> = plan
-            .placements
-            .iter()
-            .map(|p| p.agent.as_str() == "h1")
-            .collect();
+        let racks: BTreeSet<_> = plan.placements.iter().map(|p| p.agent.as_str() == "h1").collect();
         assert_eq!((racks.len(), plan.placements.len()), (1, 10));
     }
     run(&mut state, &app, &AgentId::new("h3"), &[]);
@@ -355,10 +235,7 @@ fn only_tasks_of_the_same_or_a_newer_configuration_constrain() {
     let old = put(&mut state, app("/x", unique.clone()));
     run(&mut state, &old, &AgentId::new("h1"), &[]);
     let agent = state.agents.values().next().unwrap().clone();
-    assert_eq!(
-        check(&state, &old, &agent, &[]),
-        Err(Reason::UnfulfilledConstraint)
-    );
+    assert_eq!(check(&state, &old, &agent, &[]), Err(Reason::UnfulfilledConstraint));
     let mut new = app("/x", unique);
     new.version = old.version.plus_seconds(1);
     assert_eq!(check(&state, &new, &agent, &[]), Ok(()));
@@ -368,19 +245,10 @@ fn only_tasks_of_the_same_or_a_newer_configuration_constrain() {
 fn equal_tasks_spread_and_siblings_keep_apart() {
     let mut state = cluster(&[("a", ""), ("b", ""), ("c", "")]);
     let app = put(&mut state, app("/x", json!({})));
-    assert_eq!(
-        spread(&plan(&state, &app, 9, 7)),
-        BTreeMap::from([("a", 3), ("b", 3), ("c", 3)])
-    );
-    let other = put(
-        &mut state,
-        super::fixture::app("/heavy", json!({"cpus": 0.5})),
-    );
+    assert_eq!(spread(&plan(&state, &app, 9, 7)), BTreeMap::from([("a", 3), ("b", 3), ("c", 3)]));
+    let other = put(&mut state, super::fixture::app("/heavy", json!({"cpus": 0.5})));
     run(&mut state, &other, &AgentId::new("a"), &[]);
-    assert_eq!(
-        spread(&plan(&state, &app, 3, 7)),
-        BTreeMap::from([("a", 1), ("b", 1), ("c", 1)])
-    );
+    assert_eq!(spread(&plan(&state, &app, 3, 7)), BTreeMap::from([("a", 1), ("b", 1), ("c", 1)]));
 }
 
 #[test]
@@ -395,15 +263,9 @@ fn scores_avoid_stranded_resources_and_wasted_gpus() {
     run(&mut state, &cpus, &AgentId::new("a"), &[]);
     run(&mut state, &mem, &AgentId::new("b"), &[]);
     let hungry = put(&mut state, app("/x", json!({"cpus": 1, "mem": 10})));
-    assert_eq!(
-        spread(&plan(&state, &hungry, 1, 1)),
-        BTreeMap::from([("b", 1)])
-    );
+    assert_eq!(spread(&plan(&state, &hungry, 1, 1)), BTreeMap::from([("b", 1)]));
     let wants_gpu = put(&mut state, app("/y", json!({"gpus": 1})));
-    assert_eq!(
-        spread(&plan(&state, &wants_gpu, 3, 1)),
-        BTreeMap::from([("g", 2)])
-    );
+    assert_eq!(spread(&plan(&state, &wants_gpu, 3, 1)), BTreeMap::from([("g", 2)]));
 }
 
 #[test]
@@ -414,31 +276,15 @@ fn what_waits_is_counted_by_first_reason_with_every_reason_in_words() {
     let look = plan(&state, &app, 5, 1).waiting.remove(0).1;
     assert_eq!((look.placed, look.rejects.processed, look.at), (2, 3, NOW));
     assert_eq!(look.rejects.declined, [0, 1, 0, 0, 2, 0, 0, 0, 0, 0]);
-    assert_eq!(
-        look.sample[0].reasons,
-        [Reason::InsufficientCpus, Reason::InsufficientMemory]
-    );
-    assert_eq!(
-        look.sample[0].detail,
-        "needs 3.5 cpus, 0.5 free; needs 600 MiB memory, 400 free"
-    );
+    assert_eq!(look.sample[0].reasons, [Reason::InsufficientCpus, Reason::InsufficientMemory]);
+    assert_eq!(look.sample[0].detail, "needs 3.5 cpus, 0.5 free; needs 600 MiB memory, 400 free");
     assert_eq!(look.sample[1].detail, "constraint rack IS r1 against r2");
 
     let mut waiting = Waiting::begun(Timestamp::from_millis(1));
     waiting.absorb(&look);
     waiting.absorb(&look);
-    assert_eq!(
-        (
-            waiting.processed,
-            waiting.unused,
-            waiting.launch_attempt.declined[4]
-        ),
-        (10, 6, 4)
-    );
-    assert_eq!(
-        (waiting.last_used_at, waiting.last_agents),
-        (Some(NOW), look.rejects)
-    );
+    assert_eq!((waiting.processed, waiting.unused, waiting.launch_attempt.declined[4]), (10, 6, 4));
+    assert_eq!((waiting.last_used_at, waiting.last_agents), (Some(NOW), look.rejects));
 }
 
 #[test]
@@ -462,10 +308,7 @@ fn a_small_app_in_a_large_cluster_still_finds_the_one_agent_with_room() {
     }
     let app = put(&mut state, app("/x", json!({})));
     for seed in 0..5 {
-        assert_eq!(
-            spread(&plan(&state, &app, 1, seed)),
-            BTreeMap::from([("h0777", 1)])
-        );
+        assert_eq!(spread(&plan(&state, &app, 1, seed)), BTreeMap::from([("h0777", 1)]));
     }
 }
 
@@ -485,24 +328,17 @@ fn any_constraint() -> impl Strategy<Value = serde_json::Value> {
 fn any_app() -> impl Strategy<Value = (serde_json::Value, u32)> {
     let ports = prop_oneof![
         (0usize..3).prop_map(|n| json!({"portDefinitions": dynamic_ports(n)})),
-        Just(
-            json!({"requirePorts": true, "portDefinitions": [{"port": 31_002, "protocol": "tcp"}]})
-        ),
+        Just(json!({"requirePorts": true, "portDefinitions": [{"port": 31_002, "protocol": "tcp"}]})),
     ];
-    (
-        1u32..3000,
-        1u32..500,
-        prop::collection::vec(any_constraint(), 0..3),
-        ports,
-        0u32..12,
-    )
-        .prop_map(|(cpus, mem, constraints, mut document, count)| {
+    (1u32..3000, 1u32..500, prop::collection::vec(any_constraint(), 0..3), ports, 0u32..12).prop_map(
+        |(cpus, mem, constraints, mut document, count)| {
             document["cpus"] = json!(f64::from(cpus) / 1000.0);
             document["mem"] = json!(mem);
             document["constraints"] = json!(constraints);
             document["instances"] = json!(count);
             (document, count)
-        })
+        },
+    )
 }
 
 proptest! {

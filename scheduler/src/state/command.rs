@@ -31,26 +31,16 @@ pub enum Command {
     /// End a deployment where it stands.
     CancelDeployment { id: DeploymentId },
     /// Undo a deployment: end it and deploy the originals as `deployment`, forced.
-    RevertDeployment {
-        id: DeploymentId,
-        deployment: DeploymentId,
-    },
+    RevertDeployment { id: DeploymentId, deployment: DeploymentId },
     /// End tasks; each is replaced at once (its instance stays wanted). `wipe`: the instance goes too.
-    KillTasks {
-        tasks: Vec<TaskId>,
-        wipe: bool,
-        reason: KillReason,
-    },
+    KillTasks { tasks: Vec<TaskId>, wipe: bool, reason: KillReason },
     /// Forget an app's launch delay.
     ResetDelay { app: AppId },
 
     /// Tasks put on agents by the control loop. Checked again one by one; what no longer holds is dropped.
     Place(Vec<Placement>),
     /// Tasks that a deployment or a scale-down has chosen to end for good.
-    Decommission {
-        tasks: Vec<TaskId>,
-        reason: KillReason,
-    },
+    Decommission { tasks: Vec<TaskId>, reason: KillReason },
     /// The running step `step` of the deployment is complete.
     CompleteStep { id: DeploymentId, step: usize },
     /// Tasks unreachable for long enough to be replaced.
@@ -59,21 +49,14 @@ pub enum Command {
     Expunge { tasks: Vec<TaskId> },
 
     /// An agent has opened a session. A `None` id asks for a new one; `key` finds it again in the outcome.
-    RegisterAgent {
-        id: Option<AgentId>,
-        info: AgentInfo,
-    },
+    RegisterAgent { id: Option<AgentId>, info: AgentInfo },
     /// An agent was silent for too long.
     LoseAgent { id: AgentId },
     /// An agent is not coming back: forget it. Refused while it has tasks or a session.
     ForgetAgent { id: AgentId },
     /// News of tasks from one agent. With `complete` (after a reconnect) tasks that the agent was told of
     /// and does not name are gone.
-    Report {
-        agent: AgentId,
-        complete: bool,
-        reports: Vec<TaskReport>,
-    },
+    Report { agent: AgentId, complete: bool, reports: Vec<TaskReport> },
 }
 
 /// A change of apps.
@@ -169,10 +152,7 @@ pub enum Outcome {
     /// Done (possibly nothing to do).
     Done,
     /// A deployment was accepted.
-    Deployed {
-        id: DeploymentId,
-        version: Timestamp,
-    },
+    Deployed { id: DeploymentId, version: Timestamp },
     /// An agent has its id.
     Registered { id: AgentId },
     /// Nothing changed.

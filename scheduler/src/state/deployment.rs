@@ -70,8 +70,6 @@ impl Deployment {
 
     /// The actions of the running step.
     pub fn current_actions(&self) -> &[Action] {
-        self.steps
-            .get(self.current)
-            .map_or(&[], |step| &step.actions)
+        self.steps.get(self.current).map_or(&[], |step| &step.actions)
     }
 }

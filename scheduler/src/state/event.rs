@@ -46,12 +46,7 @@ pub enum Event {
     /// A health or readiness result changed; `was` is the verdict before.
     TaskHealth { task: Arc<Task>, was: Option<bool> },
     /// It has ended and is gone from the state; `task` is its last form.
-    TaskEnded {
-        task: Arc<Task>,
-        state: TaskState,
-        message: String,
-        at: Timestamp,
-    },
+    TaskEnded { task: Arc<Task>, state: TaskState, message: String, at: Timestamp },
     /// It was unreachable for too long and was forgotten.
     TaskExpunged { task: Arc<Task> },
     /// An agent reports a task that the state does not know: the leader has it killed.
@@ -67,20 +62,11 @@ pub enum Event {
     /// A deployment was accepted.
     DeploymentStarted { deployment: Arc<Deployment> },
     /// Its next step begins.
-    StepStarted {
-        deployment: Arc<Deployment>,
-        actions: Vec<Action>,
-    },
+    StepStarted { deployment: Arc<Deployment>, actions: Vec<Action> },
     /// A step is complete.
-    StepDone {
-        deployment: Arc<Deployment>,
-        actions: Vec<Action>,
-    },
+    StepDone { deployment: Arc<Deployment>, actions: Vec<Action> },
     /// All steps are complete; it is gone from the state.
     DeploymentDone { deployment: Arc<Deployment> },
     /// It was cancelled.
-    DeploymentCancelled {
-        deployment: Arc<Deployment>,
-        by: Option<DeploymentId>,
-    },
+    DeploymentCancelled { deployment: Arc<Deployment>, by: Option<DeploymentId> },
 }

@@ -9,22 +9,16 @@ use spec::resources::Resources;
 
 use super::apply::service_ports;
 use super::{
-    Agent, AppEntry, Applied, Condition, DEPLOYMENTS_MAX, Deployment, Event, Goal, Presence, State,
-    Task, max_capacity,
+    Agent, AppEntry, Applied, Condition, DEPLOYMENTS_MAX, Deployment, Event, Goal, Presence, State, Task,
+    max_capacity,
 };
 
 /// Every breach; empty when all is well.
 pub fn violations(state: &State) -> Vec<String> {
     let mut found = Vec::new();
-    state
-        .tasks
-        .iter()
-        .for_each(|(id, task)| check_task(state, id, task, &mut found));
+    state.tasks.iter().for_each(|(id, task)| check_task(state, id, task, &mut found));
     check_agents(state, &mut found);
-    state
-        .apps
-        .iter()
-        .for_each(|(id, entry)| check_app(state, id, entry, &mut found));
+    state.apps.iter().for_each(|(id, entry)| check_app(state, id, entry, &mut found));
     check_service_ports(state, &mut found);
     check_deployments(state, &mut found);
     found
@@ -44,26 +38,15 @@ pub fn violations_after(state: &State, applied: &Applied) -> Vec<String> {
         }
     }
     let judged = placed.into_iter().filter(|(id, _)| !others.contains(id));
-    judged
-        .filter_map(|(id, version)| overfull(state, id, version))
-        .collect()
+    judged.filter_map(|(id, version)| overfull(state, id, version)).collect()
 }
 
 fn overfull(state: &State, id: &AppId, version: spec::Timestamp) -> Option<String> {
     let entry = state.app(id).filter(|entry| entry.app.version == version)?;
     let (tally, app) = (state.tally(entry), &entry.app);
-    let total_max = if tally.outdated == 0 {
-        app.instances
-    } else {
-        max_capacity(app)
-    };
+    let total_max = if tally.outdated == 0 { app.instances } else { max_capacity(app) };
     let over = tally.total > total_max || tally.current > app.instances;
-    over.then(|| {
-        format!(
-            "{id}: {tally:?} with {} instances, at most {total_max}",
-            app.instances
-        )
-    })
+    over.then(|| format!("{id}: {tally:?} with {} instances, at most {total_max}", app.instances))
 }
 
 fn claim(found: &mut Vec<String>, holds: bool, otherwise: impl FnOnce() -> String) {
@@ -77,34 +60,18 @@ fn check_task(state: &State, id: &TaskId, task: &Task, found: &mut Vec<String>) 
     let kept = entry.and_then(|entry| entry.version(task.app.version));
     let presence = state.agents.get(&task.agent).map(|agent| agent.presence);
     let ending = task.condition == Condition::Killing;
-    claim(found, task.id == *id && task.app.id == *id.app(), || {
-        format!("{id} is filed wrongly")
-    });
-    claim(found, presence.is_some(), || {
-        format!("{id} is on {} which does not exist", task.agent)
-    });
+    claim(found, task.id == *id && task.app.id == *id.app(), || format!("{id} is filed wrongly"));
+    claim(found, presence.is_some(), || format!("{id} is on {} which does not exist", task.agent));
     claim(found, entry.is_some(), || format!("{id} has no app"));
-    claim(found, kept == Some(&task.app), || {
-        format!("{id} runs a version that is not kept")
+    claim(found, kept == Some(&task.app), || format!("{id} runs a version that is not kept"));
+    claim(found, presence != Some(Presence::Lost) || task.is_unreachable(), || {
+        format!("{id} is {:?} on a lost agent", task.condition)
     });
-    claim(
-        found,
-        presence != Some(Presence::Lost) || task.is_unreachable(),
-        || format!("{id} is {:?} on a lost agent", task.condition),
-    );
-    claim(
-        found,
-        ending || task.is_unreachable() || task.goal == Goal::Running,
-        || format!("{id} is {:?} with goal {:?}", task.condition, task.goal),
-    );
-    claim(found, ending || task.goal != Goal::Restarting, || {
-        format!("{id} restarts and is not being ended")
+    claim(found, ending || task.is_unreachable() || task.goal == Goal::Running, || {
+        format!("{id} is {:?} with goal {:?}", task.condition, task.goal)
     });
-    claim(
-        found,
-        task.staged_at <= state.now && task.since <= state.now,
-        || format!("{id} is of the future"),
-    );
+    claim(found, ending || task.goal != Goal::Restarting, || format!("{id} restarts and is not being ended"));
+    claim(found, task.staged_at <= state.now && task.since <= state.now, || format!("{id} is of the future"));
 }
 
 /// What an agent's booked amounts must be.
@@ -123,9 +90,7 @@ fn check_agents(state: &State, found: &mut Vec<String>) {
         book.tasks.insert(task.id.clone());
         for port in &task.host_ports {
             let other = book.ports.insert(*port, task.id.clone());
-            claim(found, other.is_none(), || {
-                format!("port {port} of {} is given twice", task.agent)
-            });
+            claim(found, other.is_none(), || format!("port {port} of {} is given twice", task.agent));
         }
     }
     for (id, agent) in &state.agents {
@@ -135,66 +100,31 @@ fn check_agents(state: &State, found: &mut Vec<String>) {
 
 fn check_agent(id: &AgentId, agent: &Agent, booked: &Booked, found: &mut Vec<String>) {
     let fits = booked.reserved.fits(&agent.info.capacity);
-    claim(found, agent.id == *id, || {
-        format!("agent {id} is filed wrongly")
-    });
-    claim(found, agent.reserved == booked.reserved, || {
-        format!("{id}: reserved is not what its tasks take")
-    });
-    claim(found, agent.ports.iter().eq(&booked.ports), || {
-        format!("{id}: ports are not those of its tasks")
-    });
-    claim(found, agent.tasks.iter().eq(&booked.tasks), || {
-        format!("{id}: tasks are not those on it")
-    });
-    claim(found, fits, || {
-        format!("{id}: more is reserved than it has")
-    });
+    claim(found, agent.id == *id, || format!("agent {id} is filed wrongly"));
+    claim(found, agent.reserved == booked.reserved, || format!("{id}: reserved is not what its tasks take"));
+    claim(found, agent.ports.iter().eq(&booked.ports), || format!("{id}: ports are not those of its tasks"));
+    claim(found, agent.tasks.iter().eq(&booked.tasks), || format!("{id}: tasks are not those on it"));
+    claim(found, fits, || format!("{id}: more is reserved than it has"));
 }
 
 fn check_app(state: &State, id: &AppId, entry: &AppEntry, found: &mut Vec<String>) {
     let current = entry.version(entry.app.version);
     let instances: BTreeSet<_> = entry.vacant.iter().map(|vacant| vacant.uuid).collect();
-    let filed = entry
-        .versions
-        .iter()
-        .all(|(version, app)| app.version == *version && app.id == *id);
-    claim(found, entry.app.id == *id && filed, || {
-        format!("{id} is filed wrongly")
+    let filed = entry.versions.iter().all(|(version, app)| app.version == *version && app.id == *id);
+    claim(found, entry.app.id == *id && filed, || format!("{id} is filed wrongly"));
+    claim(found, current == Some(&entry.app), || format!("{id}: versions lack the current one"));
+    claim(found, entry.app.version <= state.root_version, || format!("{id} is newer than the root"));
+    claim(found, instances.len() == entry.vacant.len(), || format!("{id}: an instance is vacant twice"));
+    claim(found, entry.vacant.len() <= entry.app.instances as usize, || {
+        format!("{id}: {} vacant of {} instances", entry.vacant.len(), entry.app.instances)
     });
-    claim(found, current == Some(&entry.app), || {
-        format!("{id}: versions lack the current one")
-    });
-    claim(found, entry.app.version <= state.root_version, || {
-        format!("{id} is newer than the root")
-    });
-    claim(found, instances.len() == entry.vacant.len(), || {
-        format!("{id}: an instance is vacant twice")
-    });
-    claim(
-        found,
-        entry.vacant.len() <= entry.app.instances as usize,
-        || {
-            format!(
-                "{id}: {} vacant of {} instances",
-                entry.vacant.len(),
-                entry.app.instances
-            )
-        },
-    );
     for task in state.tasks_of(id) {
-        claim(found, !instances.contains(&task.id.instance.uuid), || {
-            format!("{} is vacant too", task.id)
-        });
+        claim(found, !instances.contains(&task.id.instance.uuid), || format!("{} is vacant too", task.id));
     }
     if entry.retired {
         let empty = entry.vacant.is_empty() && entry.delay.is_none();
-        claim(found, empty, || {
-            format!("{id} is removed and still waits for tasks")
-        });
-        claim(found, state.tasks_of(id).next().is_some(), || {
-            format!("{id} is removed and over")
-        });
+        claim(found, empty, || format!("{id} is removed and still waits for tasks"));
+        claim(found, state.tasks_of(id).next().is_some(), || format!("{id} is removed and over"));
     }
 }
 
@@ -210,24 +140,14 @@ fn check_service_ports(state: &State, found: &mut Vec<String>) {
 
 fn check_deployments(state: &State, found: &mut Vec<String>) {
     let mut locked: BTreeMap<&AppId, &Deployment> = BTreeMap::new();
-    claim(found, state.deployments.len() <= DEPLOYMENTS_MAX, || {
-        "too many deployments".to_owned()
-    });
+    claim(found, state.deployments.len() <= DEPLOYMENTS_MAX, || "too many deployments".to_owned());
     for (id, deployment) in &state.deployments {
         let whole = deployment.steps.iter().all(|step| !step.actions.is_empty());
-        claim(found, deployment.id == *id && whole, || {
-            format!("deployment {id} is malformed")
-        });
-        claim(found, deployment.current < deployment.steps.len(), || {
-            format!("deployment {id} is over")
-        });
+        claim(found, deployment.id == *id && whole, || format!("deployment {id} is malformed"));
+        claim(found, deployment.current < deployment.steps.len(), || format!("deployment {id} is over"));
         for action in deployment.actions() {
-            let other = locked
-                .insert(&action.app, deployment)
-                .filter(|other| other.id != *id);
-            claim(found, other.is_none(), || {
-                format!("{} is locked twice", action.app)
-            });
+            let other = locked.insert(&action.app, deployment).filter(|other| other.id != *id);
+            claim(found, other.is_none(), || format!("{} is locked twice", action.app));
         }
     }
 }

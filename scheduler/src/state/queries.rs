@@ -41,14 +41,8 @@ impl Tally {
     /// How many more tasks may be placed at most: never more up-to-date ones than `instances`, and as
     /// long as outdated ones are there, never more in all than `upgradeStrategy` allows.
     pub fn room(&self, app: &App) -> u32 {
-        let total_max = if self.outdated == 0 {
-            app.instances
-        } else {
-            max_capacity(app)
-        };
-        app.instances
-            .saturating_sub(self.current)
-            .min(total_max.saturating_sub(self.total))
+        let total_max = if self.outdated == 0 { app.instances } else { max_capacity(app) };
+        app.instances.saturating_sub(self.current).min(total_max.saturating_sub(self.total))
     }
 }
 
@@ -61,11 +55,7 @@ pub fn min_healthy(app: &App) -> u32 {
 pub fn max_capacity(app: &App) -> u32 {
     let over = 1.0 + app.upgrade_strategy.maximum_over_capacity;
     let most = (f64::from(app.instances) * over).floor() as u32;
-    if most == min_healthy(app) {
-        most.saturating_add(1)
-    } else {
-        most
-    }
+    if most == min_healthy(app) { most.saturating_add(1) } else { most }
 }
 
 impl Task {
@@ -80,10 +70,7 @@ impl Task {
 
     /// Is its agent away?
     pub fn is_unreachable(&self) -> bool {
-        matches!(
-            self.condition,
-            Condition::Unreachable | Condition::UnreachableInactive
-        )
+        matches!(self.condition, Condition::Unreachable | Condition::UnreachableInactive)
     }
 }
 
@@ -118,14 +105,9 @@ impl State {
     }
 
     /// Tasks on an agent.
-    pub fn tasks_on<'a>(
-        &'a self,
-        agent: &AgentId,
-    ) -> impl Iterator<Item = &'a Arc<Task>> + use<'a> {
+    pub fn tasks_on<'a>(&'a self, agent: &AgentId) -> impl Iterator<Item = &'a Arc<Task>> + use<'a> {
         let ids = self.agents.get(agent).map(|agent| &agent.tasks);
-        ids.into_iter()
-            .flatten()
-            .filter_map(|id| self.tasks.get(id))
+        ids.into_iter().flatten().filter_map(|id| self.tasks.get(id))
     }
 
     /// The agent of a task.
@@ -135,11 +117,7 @@ impl State {
 
     /// Running deployments that hold the lock of an app.
     pub fn locks_of(&self, app: &AppId) -> Vec<DeploymentId> {
-        self.deployments
-            .values()
-            .filter(|deployment| deployment.locks(app))
-            .map(|d| d.id)
-            .collect()
+        self.deployments.values().filter(|deployment| deployment.locks(app)).map(|d| d.id).collect()
     }
 
     /// Is the app's `RestartApplication` under way?
@@ -153,16 +131,13 @@ impl State {
     /// Counts the tasks of an app.
     pub fn tally(&self, entry: &AppEntry) -> Tally {
         let mut tally = Tally::default();
-        self.tasks_of(&entry.app.id)
-            .for_each(|task| tally.count(task, &entry.app));
+        self.tasks_of(&entry.app.id).for_each(|task| tally.count(task, &entry.app));
         tally
     }
 
     /// Tasks of an app that run.
     pub fn running_count(&self, app: &AppId) -> usize {
-        self.tasks_of(app)
-            .filter(|task| task.condition == Condition::Running)
-            .count()
+        self.tasks_of(app).filter(|task| task.condition == Condition::Running).count()
     }
 
     /// Marathon's `count` of `/v2/queue`: instances that wait for a place or for their agent's word.
@@ -184,12 +159,6 @@ impl State {
 }
 
 fn tasks_range(app: &AppId) -> RangeInclusive<TaskId> {
-    let bound = |uuid, incarnation| TaskId {
-        instance: InstanceId {
-            app: app.clone(),
-            uuid,
-        },
-        incarnation,
-    };
+    let bound = |uuid, incarnation| TaskId { instance: InstanceId { app: app.clone(), uuid }, incarnation };
     bound(Uuid::nil(), 0)..=bound(Uuid::max(), u32::MAX)
 }

@@ -84,9 +84,7 @@ impl Task {
     /// Running, and healthy as far as a deployment is concerned: without health checks running is
     /// healthy, with them every check must have succeeded last.
     pub fn is_healthy(&self) -> bool {
-        self.condition == Condition::Running
-            && self.health_verdict() != Some(false)
-            && self.has_all_results()
+        self.condition == Condition::Running && self.health_verdict() != Some(false) && self.has_all_results()
     }
 
     /// `Some(true)`: every check alive; `Some(false)`: one is not; `None`: no result yet or no checks.
@@ -101,11 +99,10 @@ impl Task {
 
     /// Have all readiness checks passed?
     pub fn is_ready(&self) -> bool {
-        self.app.readiness_checks.iter().all(|check| {
-            self.readiness
-                .iter()
-                .any(|result| result.name == check.name && result.ready)
-        })
+        self.app
+            .readiness_checks
+            .iter()
+            .all(|check| self.readiness.iter().any(|result| result.name == check.name && result.ready))
     }
 
     fn has_all_results(&self) -> bool {

@@ -61,20 +61,12 @@ pub fn update(current: &App, document: &Value, features: &Features) -> Result<Up
     normalize::translate(&mut raw, features)?;
     let app = conclude(update::merge(current, raw), features, Some(&current.role))?;
     let (version, version_info) = (current.version, current.version_info);
-    Ok(Update::Define(Box::new(App {
-        version,
-        version_info,
-        ..app
-    })))
+    Ok(Update::Define(Box::new(App { version, version_info, ..app })))
 }
 
 /// The steps that definitions and merged updates share. `role` is the one that the app already has.
 fn conclude(mut raw: RawApp, features: &Features, role: Option<&str>) -> Result<App, Violations> {
     normalize::complete(&mut raw, features);
-    Violations::check(validate::complete(Subject {
-        app: &raw,
-        features,
-        role,
-    }))?;
+    Violations::check(validate::complete(Subject { app: &raw, features, role }))?;
     normalize::finish(raw)
 }

@@ -10,12 +10,7 @@ const COMPILED_BYTES_MAX: usize = 1024 * 1024;
 /// a pattern, or one that is too large. Java's look-around and back references are not supported: they
 /// cannot be matched in linear time.
 pub fn compile(text: &str) -> Option<Regex> {
-    let build = |pattern: &str| {
-        RegexBuilder::new(pattern)
-            .size_limit(COMPILED_BYTES_MAX)
-            .build()
-            .ok()
-    };
+    let build = |pattern: &str| RegexBuilder::new(pattern).size_limit(COMPILED_BYTES_MAX).build().ok();
     // Alone first: `a)(b` is no pattern, though it is one between parentheses.
     build(text)?;
     build(&format!(r"\A(?:{text})\z"))

@@ -107,40 +107,25 @@ impl RawContainer {
     /// A MESOS container without an image: what is invented for networks that need a container.
     pub(super) fn bare() -> Self {
         let (docker, port_mappings, linux_info) = (None, None, None);
-        Self {
-            kind: ContainerType::Mesos,
-            docker,
-            volumes: Vec::new(),
-            port_mappings,
-            linux_info,
-        }
+        Self { kind: ContainerType::Mesos, docker, volumes: Vec::new(), port_mappings, linux_info }
     }
 
     /// Is there a persistent volume?
     pub(super) fn is_resident(&self) -> bool {
-        self.volumes
-            .iter()
-            .any(|volume| matches!(volume, Volume::Persistent { .. }))
+        self.volumes.iter().any(|volume| matches!(volume, Volume::Persistent { .. }))
     }
 }
 
 impl RawApp {
     /// Does the app have persistent volumes?
     pub(super) fn has_persistent_volumes(&self) -> bool {
-        self.container
-            .as_ref()
-            .is_some_and(RawContainer::is_resident)
+        self.container.as_ref().is_some_and(RawContainer::is_resident)
     }
 
     /// Does the app have volumes of another system?
     pub(super) fn has_external_volumes(&self) -> bool {
-        let volumes = self
-            .container
-            .iter()
-            .flat_map(|container| &container.volumes);
-        volumes
-            .into_iter()
-            .any(|volume| matches!(volume, Volume::External { .. }))
+        let volumes = self.container.iter().flat_map(|container| &container.volumes);
+        volumes.into_iter().any(|volume| matches!(volume, Volume::External { .. }))
     }
 
     /// `networks`, empty when not said (which means the host's network).
@@ -155,15 +140,12 @@ impl RawApp {
 
     /// Is the container one of Docker?
     pub(super) fn is_docker(&self) -> bool {
-        self.container
-            .as_ref()
-            .is_some_and(|container| container.kind == ContainerType::Docker)
+        self.container.as_ref().is_some_and(|container| container.kind == ContainerType::Docker)
     }
 
     /// How many ports health checks can point at by index (reference section 2.8).
     pub(super) fn port_count(&self) -> usize {
         let definitions = || self.port_definitions.as_ref().map_or(0, Vec::len);
-        self.port_mappings()
-            .map_or_else(definitions, <[PortMapping]>::len)
+        self.port_mappings().map_or_else(definitions, <[PortMapping]>::len)
     }
 }

@@ -10,9 +10,7 @@ pub(super) fn merge(current: &App, update: RawApp) -> RawApp {
     let old = said(current);
     RawApp {
         id: old.id,
-        accepted_resource_roles: update
-            .accepted_resource_roles
-            .or(old.accepted_resource_roles),
+        accepted_resource_roles: update.accepted_resource_roles.or(old.accepted_resource_roles),
         args: update.args.or(old.args),
         backoff_factor: update.backoff_factor.or(old.backoff_factor),
         backoff_seconds: update.backoff_seconds.or(old.backoff_seconds),
@@ -33,9 +31,7 @@ pub(super) fn merge(current: &App, update: RawApp) -> RawApp {
         ip_address: None,
         kill_selection: update.kill_selection.or(old.kill_selection),
         labels: update.labels.or(old.labels),
-        max_launch_delay_seconds: update
-            .max_launch_delay_seconds
-            .or(old.max_launch_delay_seconds),
+        max_launch_delay_seconds: update.max_launch_delay_seconds.or(old.max_launch_delay_seconds),
         mem: update.mem.or(old.mem),
         networks: update.networks.or(old.networks),
         port_definitions: update.port_definitions.or(old.port_definitions),
@@ -111,12 +107,7 @@ fn parts(constraint: Constraint) -> Vec<String> {
 }
 
 fn container(container: Container) -> RawContainer {
-    let docker = |image| RawDocker {
-        image,
-        network: None,
-        port_mappings: None,
-        credential: false,
-    };
+    let docker = |image| RawDocker { image, network: None, port_mappings: None, credential: false };
     RawContainer {
         kind: container.kind,
         docker: container.docker.map(docker),
@@ -131,8 +122,5 @@ fn limits(limits: ResourceLimits) -> RawLimits {
         Limit::Amount(amount) => RawLimit::Amount(amount),
         Limit::Unlimited => RawLimit::Text("unlimited".to_owned()),
     };
-    RawLimits {
-        cpus: limits.cpus.map(limit),
-        mem: limits.mem.map(limit),
-    }
+    RawLimits { cpus: limits.cpus.map(limit), mem: limits.mem.map(limit) }
 }

@@ -68,7 +68,10 @@ pub fn run(options: &Launch) -> anyhow::Result<ExitCode> {
 
 fn print(options: &Launch, ours: Vec<Duration>, direct: Vec<Duration>, theirs: Vec<Duration>) {
     let (ours, direct) = (Figure::of(ours), Figure::of(direct));
-    println!("{} containers, {} rounds, seconds:       min   median      max", options.instances, options.rounds);
+    println!(
+        "{} containers, {} rounds, seconds:       min   median      max",
+        options.instances, options.rounds
+    );
     println!("  Docker API, {} at once           {direct}", options.concurrency);
     println!("  POST /v2/apps                    {ours}");
     let ratio = |one: &Figure, other: &Figure| one.median.as_secs_f64() / other.median.as_secs_f64();
@@ -123,7 +126,8 @@ fn direct_starts(options: &Launch) -> anyhow::Result<Duration> {
         let body = body(30_000 + number);
         let answer = http::unix(&socket, "POST", "/containers/create", "application/json", body.as_bytes())?;
         let id = serde_json::from_str::<Value>(&answer.body)?["Id"].as_str().context("no id")?.to_owned();
-        let answer = http::unix(&socket, "POST", &format!("/containers/{id}/start"), "application/json", &[])?;
+        let answer =
+            http::unix(&socket, "POST", &format!("/containers/{id}/start"), "application/json", &[])?;
         lock(&made).push(id);
         if answer.status >= 300 {
             bail!("start: {} {}", answer.status, answer.body);
@@ -146,7 +150,9 @@ fn direct_starts(options: &Launch) -> anyhow::Result<Duration> {
     let started = Instant::now();
     let done: anyhow::Result<()> = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..options.concurrency).map(|_| scope.spawn(worker)).collect();
-        workers.into_iter().try_for_each(|worker| worker.join().unwrap_or_else(|_| bail!("a worker panicked")))
+        workers
+            .into_iter()
+            .try_for_each(|worker| worker.join().unwrap_or_else(|_| bail!("a worker panicked")))
     });
     let took = started.elapsed();
     for id in lock(&made).iter() {
@@ -166,13 +172,29 @@ fn service(options: &Launch) -> anyhow::Result<Duration> {
     let started = Instant::now();
     // `{{.Task.Slot}}` gives each a port of its own, as ours has.
     must(Command::new("docker").stdout(Stdio::null()).stderr(Stdio::null()).args([
-        "service", "create", "--detach", "--quiet", "--no-resolve-image", "--name", name, "--replicas", &replicas,
-        "--network", "host", "--limit-memory", "16m", "--env", "PORT=3{{.Task.Slot}}", "--restart-condition", "none",
+        "service",
+        "create",
+        "--detach",
+        "--quiet",
+        "--no-resolve-image",
+        "--name",
+        name,
+        "--replicas",
+        &replicas,
+        "--network",
+        "host",
+        "--limit-memory",
+        "16m",
+        "--env",
+        "PORT=3{{.Task.Slot}}",
+        "--restart-condition",
+        "none",
         IMAGE,
     ]))?;
     let filters = "%7B%22service%22%3A%5B%22gantry-bench%22%5D%7D";
     let took = wait_until(started, || {
-        let answer = http::unix(&docker::socket(), "GET", &format!("/tasks?filters={filters}"), "text/plain", &[])?;
+        let answer =
+            http::unix(&docker::socket(), "GET", &format!("/tasks?filters={filters}"), "text/plain", &[])?;
         let tasks: Value = serde_json::from_str(&answer.body)?;
         let running = |task: &&Value| task["Status"]["State"] == "running";
         Ok(tasks.as_array().is_some_and(|all| all.iter().filter(running).count() == options.instances))
@@ -212,7 +234,8 @@ impl Swarm {
             return Ok(Self { made: false });
         }
         let init = ["swarm", "init", "--advertise-addr", "127.0.0.1", "--listen-addr", "127.0.0.1:0"];
-        must(Command::new("docker").args(init).stdout(Stdio::null())).context("Docker Swarm (--no-swarm leaves it out)")?;
+        must(Command::new("docker").args(init).stdout(Stdio::null()))
+            .context("Docker Swarm (--no-swarm leaves it out)")?;
         Ok(Self { made: true })
     }
 }

@@ -99,24 +99,13 @@ impl World {
         for effect in effects {
             match effect {
                 Effect::Persist(kept) => self.disk.kept = kept,
-                Effect::Record(record) => {
-                    drop(self.disk.records.insert(record.task.clone(), *record))
-                }
+                Effect::Record(record) => drop(self.disk.records.insert(record.task.clone(), *record)),
                 Effect::Forget(id) => drop(self.disk.records.remove(&id)),
                 Effect::Launch(order) => {
-                    assert!(
-                        !self.containers.contains_key(&order.task),
-                        "launched beside itself"
-                    );
-                    assert!(
-                        self.launching.insert(order.task.clone()),
-                        "launched twice at once"
-                    );
+                    assert!(!self.containers.contains_key(&order.task), "launched beside itself");
+                    assert!(self.launching.insert(order.task.clone()), "launched twice at once");
                     assert!(!self.removing.contains(&order.task));
-                    assert!(
-                        !self.half.contains(&order.task),
-                        "launched over what is left of a launch"
-                    );
+                    assert!(!self.half.contains(&order.task), "launched over what is left of a launch");
                 }
                 Effect::CancelLaunch(id) => {
                     assert!(self.launching.contains(&id));
@@ -128,8 +117,7 @@ impl World {
                 Effect::Signal { task, signal, .. } => self.signal(&task, signal),
                 Effect::Remove { task, .. } => {
                     assert!(!self.launching.contains(&task));
-                    let unreported =
-                        self.endings.contains_key(&task) && !self.taken_in.contains(&task);
+                    let unreported = self.endings.contains_key(&task) && !self.taken_in.contains(&task);
                     assert!(
                         !unreported || !self.wanted.contains(&task),
                         "removed before it was acknowledged"
@@ -145,11 +133,7 @@ impl World {
     /// SIGTERM is ignored by odd tasks, and the first SIGKILL to each is lost (Docker did not answer).
     fn signal(&mut self, id: &TaskId, signal: Signal) {
         let odd = id.instance.uuid.as_u128() % 2 == 1;
-        let effective = if signal == Signal::Term {
-            !odd
-        } else {
-            !self.shot.insert(id.clone())
-        };
+        let effective = if signal == Signal::Term { !odd } else { !self.shot.insert(id.clone()) };
         if effective && let Some(container) = self.containers.get_mut(id) {
             container.get_or_insert(exit(137));
         }
@@ -174,41 +158,18 @@ impl World {
     fn say(&mut self, complete: bool, run: Vec<TaskId>, kill: Vec<TaskId>) {
         self.index += 1;
         let mut message = wants(fence(1, self.index), complete, app_of(json!({})), &[], &[]);
-        message.run = run
-            .into_iter()
-            .map(|task| RunTask {
-                task,
-                app: 0,
-                host_ports: vec![],
-            })
-            .collect();
-        message.kill = kill
-            .into_iter()
-            .map(|task| KillTask {
-                task,
-                grace_millis: 2000,
-            })
-            .collect();
-        let effects = self
-            .core
-            .wanted(message, at(self.now))
-            .expect("the newest fence");
+        message.run = run.into_iter().map(|task| RunTask { task, app: 0, host_ports: vec![] }).collect();
+        message.kill = kill.into_iter().map(|task| KillTask { task, grace_millis: 2000 }).collect();
+        let effects = self.core.wanted(message, at(self.now)).expect("the newest fence");
         self.perform(effects);
     }
 
     fn complete(&mut self) {
-        let live = |ids: &BTreeSet<TaskId>, ended: &BTreeSet<TaskId>| {
-            ids.difference(ended).cloned().collect()
-        };
+        let live =
+            |ids: &BTreeSet<TaskId>, ended: &BTreeSet<TaskId>| ids.difference(ended).cloned().collect();
         let run: Vec<TaskId> = live(&self.wanted, &self.taken_in);
         let kill: Vec<TaskId> = live(&self.kill, &self.taken_in);
-        self.say(
-            true,
-            run.into_iter()
-                .filter(|id| !self.kill.contains(id))
-                .collect(),
-            kill,
-        );
+        self.say(true, run.into_iter().filter(|id| !self.kill.contains(id)).collect(), kill);
     }
 
     fn launch_ends(&mut self, id: &TaskId, how: u8) {
@@ -221,10 +182,7 @@ impl World {
         } else if how < 3 {
             self.containers.insert(id.clone(), None);
             *self.started.entry(id.clone()).or_default() += 1;
-            let found = Found {
-                task: id.clone(),
-                ..found(0, Status::Running)
-            };
+            let found = Found { task: id.clone(), ..found(0, Status::Running) };
             self.core.launched(found, now)
         } else {
             let error = match how {
@@ -264,12 +222,7 @@ impl World {
     }
 
     fn ack(&mut self) {
-        self.fresh.extend(
-            self.endings
-                .keys()
-                .filter(|id| !self.taken_in.contains(id))
-                .cloned(),
-        );
+        self.fresh.extend(self.endings.keys().filter(|id| !self.taken_in.contains(id)).cloned());
         self.taken_in.extend(self.endings.keys().cloned());
         let effects = self.core.acknowledged(self.sent, at(self.now));
         self.perform(effects);
@@ -283,20 +236,12 @@ impl World {
         self.removing.clear();
         self.watched.clear();
         self.core = Core::new(self.disk.kept, Runtimes::default());
-        let effects = self
-            .core
-            .restore(self.disk.records.values().cloned().collect(), at(self.now));
+        let effects = self.core.restore(self.disk.records.values().cloned().collect(), at(self.now));
         self.perform(effects);
         let status = |exit: &Option<Exit>| exit.clone().map_or(Status::Running, Status::Exited);
         let list = self.containers.iter();
-        let list = list.map(|(id, exit)| Found {
-            task: id.clone(),
-            ..found(0, status(exit))
-        });
-        let half = self.half.iter().map(|id| Found {
-            task: id.clone(),
-            ..found(0, Status::Created)
-        });
+        let list = list.map(|(id, exit)| Found { task: id.clone(), ..found(0, status(exit)) });
+        let half = self.half.iter().map(|id| Found { task: id.clone(), ..found(0, Status::Created) });
         let list = list.chain(half).collect();
         let effects = self.core.found(RuntimeKind::Process, list, at(self.now));
         self.perform(effects);
@@ -312,9 +257,7 @@ impl World {
                     self.say(false, vec![task(n)], vec![]);
                 }
             }
-            Step::Kill(n)
-                if self.wanted.contains(&task(n)) && !self.taken_in.contains(&task(n)) =>
-            {
+            Step::Kill(n) if self.wanted.contains(&task(n)) && !self.taken_in.contains(&task(n)) => {
                 self.kill.insert(task(n));
                 self.say(false, vec![], vec![task(n)]);
             }
@@ -322,13 +265,7 @@ impl World {
             Step::Complete => self.complete(),
             Step::Old => {
                 let before = self.core.hello();
-                let old = wants(
-                    fence(0, u64::MAX),
-                    true,
-                    app_of(json!({})),
-                    &[99],
-                    &[(0, 0), (1, 0)],
-                );
+                let old = wants(fence(0, u64::MAX), true, app_of(json!({})), &[99], &[(0, 0), (1, 0)]);
                 assert_eq!(self.core.wanted(old, at(self.now)), None);
                 assert_eq!(self.core.hello(), before);
             }
@@ -348,11 +285,7 @@ impl World {
             Step::Crash => self.crash(),
         }
         self.notice_exits();
-        assert!(
-            self.started.values().all(|starts| *starts == 1),
-            "started twice: {:?}",
-            self.started
-        );
+        assert!(self.started.values().all(|starts| *starts == 1), "started twice: {:?}", self.started);
         assert!(self.core.hello().0.len() <= TASKS as usize);
     }
 
@@ -371,11 +304,7 @@ impl World {
         }
         assert_eq!(self.core.hello().0, []);
         assert!(self.half.is_empty(), "{:?}", self.half);
-        assert!(
-            self.containers.is_empty() && self.disk.records.is_empty(),
-            "{:?}",
-            self.containers
-        );
+        assert!(self.containers.is_empty() && self.disk.records.is_empty(), "{:?}", self.containers);
     }
 }
 

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use spec::ids::{AgentId, TaskId};
 use spec::protocol::{
-    AgentMessage, FRAME_BYTES_MAX, Fence, Hello, MAGIC, MasterMessage, TaskReport, TaskState,
-    Usage, VERSION, Welcome,
+    AgentMessage, FRAME_BYTES_MAX, Fence, Hello, MAGIC, MasterMessage, TaskReport, TaskState, Usage, VERSION,
+    Welcome,
 };
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
@@ -54,9 +54,7 @@ impl Master {
                 }
             }
         };
-        tokio::time::timeout(PATIENCE, accepting)
-            .await
-            .expect("no agent came")
+        tokio::time::timeout(PATIENCE, accepting).await.expect("no agent came")
     }
 
     async fn accept_one(&self) -> Option<Peer> {
@@ -64,35 +62,18 @@ impl Master {
         let mut magic = [0; 4];
         stream.read_exact(&mut magic).await.ok()?;
         assert_eq!(magic, MAGIC);
-        let codec = LengthDelimitedCodec::builder()
-            .max_frame_length(FRAME_BYTES_MAX)
-            .new_codec();
+        let codec = LengthDelimitedCodec::builder().max_frame_length(FRAME_BYTES_MAX).new_codec();
         let mut stream = Framed::new(stream, codec);
         let frame = stream.next().await?.ok()?;
-        let AgentMessage::Hello(hello) = postcard::from_bytes(&frame).unwrap() else {
-            panic!("no hello")
-        };
-        let seq = hello
-            .tasks
-            .iter()
-            .map(|report| report.seq)
-            .max()
-            .unwrap_or(0);
-        Some(Peer {
-            stream,
-            hello,
-            seq,
-            seen: Vec::new(),
-        })
+        let AgentMessage::Hello(hello) = postcard::from_bytes(&frame).unwrap() else { panic!("no hello") };
+        let seq = hello.tasks.iter().map(|report| report.seq).max().unwrap_or(0);
+        Some(Peer { stream, hello: *hello, seq, seen: Vec::new() })
     }
 }
 
 impl Peer {
     pub async fn send(&mut self, message: MasterMessage) {
-        self.stream
-            .send(Bytes::from(postcard::to_allocvec(&message).unwrap()))
-            .await
-            .unwrap();
+        self.stream.send(Bytes::from(postcard::to_allocvec(&message).unwrap())).await.unwrap();
     }
 
     pub async fn welcome(&mut self, index: u64) {
@@ -114,9 +95,8 @@ impl Peer {
     /// The next message; beats are answered and left out.
     async fn next(&mut self) -> AgentMessage {
         loop {
-            let frame = tokio::time::timeout(PATIENCE, self.stream.next())
-                .await
-                .expect("the agent is silent");
+            let frame =
+                tokio::time::timeout(PATIENCE, self.stream.next()).await.expect("the agent is silent");
             let frame = frame.expect("the agent has gone").unwrap();
             match postcard::from_bytes(&frame).unwrap() {
                 AgentMessage::Beat => self.send(MasterMessage::Beat).await,
@@ -127,8 +107,7 @@ impl Peer {
 
     /// The first report that this task is in this state.
     pub async fn until(&mut self, task: &TaskId, state: TaskState) -> TaskReport {
-        self.report(|report| report.task == *task && report.state == state)
-            .await
+        self.report(|report| report.task == *task && report.state == state).await
     }
 
     /// The first report so far, or from now on, that is as wanted.

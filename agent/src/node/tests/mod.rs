@@ -35,11 +35,7 @@ impl Agent {
 
     async fn fails(self) -> String {
         let ended = tokio::time::timeout(Duration::from_secs(20), self.running).await;
-        ended
-            .expect("the agent goes on")
-            .unwrap()
-            .unwrap_err()
-            .to_string()
+        ended.expect("the agent goes on").unwrap().unwrap_err().to_string()
     }
 }
 
@@ -48,20 +44,13 @@ fn options(master: &Master, dir: &Path) -> Options {
         runtime: RuntimeChoice::Hollow,
         resolver: ResolverChoice::Off,
         usage_interval: Duration::from_millis(100),
-        ..Options::new(
-            vec![master.address()],
-            dir.to_owned(),
-            "127.0.0.1".parse().unwrap(),
-        )
+        ..Options::new(vec![master.address()], dir.to_owned(), "127.0.0.1".parse().unwrap())
     }
 }
 
 fn spawn(options: Options) -> Agent {
     let shutdown = CancellationToken::new();
-    Agent {
-        running: tokio::spawn(run(options, shutdown.clone())),
-        shutdown,
-    }
+    Agent { running: tokio::spawn(run(options, shutdown.clone())), shutdown }
 }
 
 /// An agent whose tasks outlive it.
@@ -81,32 +70,13 @@ fn wants(index: u64, complete: bool, run: &[u32], kill: &[u32]) -> MasterMessage
     wants_app(index, complete, json!({}), run, kill)
 }
 
-fn wants_app(
-    index: u64,
-    complete: bool,
-    document: Value,
-    run: &[u32],
-    kill: &[u32],
-) -> MasterMessage {
+fn wants_app(index: u64, complete: bool, document: Value, run: &[u32], kill: &[u32]) -> MasterMessage {
     MasterMessage::Wanted(Wanted {
         fence: Fence { term: 1, index },
         complete,
         apps: vec![AppDocument(Arc::new(app(document)))],
-        run: run
-            .iter()
-            .map(|n| RunTask {
-                task: task(*n),
-                app: 0,
-                host_ports: vec![],
-            })
-            .collect(),
-        kill: kill
-            .iter()
-            .map(|n| KillTask {
-                task: task(*n),
-                grace_millis: 200,
-            })
-            .collect(),
+        run: run.iter().map(|n| RunTask { task: task(*n), app: 0, host_ports: vec![] }).collect(),
+        kill: kill.iter().map(|n| KillTask { task: task(*n), grace_millis: 200 }).collect(),
     })
 }
 
@@ -117,10 +87,7 @@ async fn joined(master: &Master) -> Peer {
 }
 
 fn state_of(reports: &[TaskReport], n: u32) -> Option<TaskState> {
-    reports
-        .iter()
-        .find(|report| report.task == task(n))
-        .map(|report| report.state)
+    reports.iter().find(|report| report.task == task(n)).map(|report| report.state)
 }
 
 #[tokio::test]
@@ -128,10 +95,7 @@ async fn joins_runs_kills_and_forgets() {
     let (master, dir) = (Master::bind().await, tempfile::tempdir().unwrap());
     let agent = spawn(options(&master, dir.path()));
     let mut peer = joined(&master).await;
-    assert_eq!(
-        (peer.hello.agent_id.clone(), peer.hello.tasks.len()),
-        (None, 0)
-    );
+    assert_eq!((peer.hello.agent_id.clone(), peer.hello.tasks.len()), (None, 0));
     assert!(peer.hello.info.runtimes.hollow && peer.hello.info.capacity.cpus_milli > 0);
     peer.send(wants(2, true, &[1, 2], &[])).await;
     peer.until(&task(1), TaskState::Running).await;
@@ -141,8 +105,7 @@ async fn joins_runs_kills_and_forgets() {
     assert!(usage.machine.mem_bytes > 0);
     peer.send(wants(3, false, &[], &[2])).await;
     let ending = peer.until(&task(2), TaskState::Killed).await;
-    peer.send(MasterMessage::Acknowledged { seq: ending.seq })
-        .await;
+    peer.send(MasterMessage::Acknowledged { seq: ending.seq }).await;
     drop(peer);
     let again = master.accept().await;
     assert_eq!(again.hello.agent_id, Some(AgentId::new("c-S1")));
@@ -161,25 +124,11 @@ async fn an_ending_is_said_again_until_it_is_acknowledged() {
     peer.send(wants(2, true, &[1], &[])).await;
     peer.until(&task(1), TaskState::Running).await;
     drop(peer);
-    survivor.end(
-        &task(1),
-        Exit {
-            code: Some(3),
-            ..Exit::default()
-        },
-    );
-    let mut peer = master
-        .accept_until(|hello| state_of(&hello.tasks, 1) == Some(TaskState::Failed))
-        .await;
-    assert!(
-        survivor.has(&task(1)),
-        "not removed before the ending is acknowledged"
-    );
+    survivor.end(&task(1), Exit { code: Some(3), ..Exit::default() });
+    let mut peer = master.accept_until(|hello| state_of(&hello.tasks, 1) == Some(TaskState::Failed)).await;
+    assert!(survivor.has(&task(1)), "not removed before the ending is acknowledged");
     peer.welcome(2).await;
-    peer.send(MasterMessage::Acknowledged {
-        seq: peer.hello.tasks[0].seq,
-    })
-    .await;
+    peer.send(MasterMessage::Acknowledged { seq: peer.hello.tasks[0].seq }).await;
     survivor.until_empty().await;
     agent.stop().await;
 }
@@ -200,11 +149,7 @@ async fn old_leaders_are_not_obeyed() {
     assert_eq!(old.hello.fence, Fence { term: 1, index: 9 });
     old.welcome(5).await;
     let again = master.accept().await;
-    assert_eq!(
-        state_of(&again.hello.tasks, 1),
-        Some(TaskState::Running),
-        "an old welcome is hung up on"
-    );
+    assert_eq!(state_of(&again.hello.tasks, 1), Some(TaskState::Running), "an old welcome is hung up on");
     agent.stop().await;
 }
 
@@ -220,27 +165,17 @@ async fn a_restart_adopts_what_runs_and_removes_orphans() {
     }
     let seq = peer.seq;
     agent.stop().await;
-    survivor.end(
-        &task(3),
-        Exit {
-            code: Some(0),
-            ..Exit::default()
-        },
-    );
+    survivor.end(&task(3), Exit { code: Some(0), ..Exit::default() });
 
     let agent = spawn_over(&survivor, options(&master, dir.path()));
     let mut peer = master.accept_until(|hello| hello.tasks.len() == 3).await;
     assert_eq!(state_of(&peer.hello.tasks, 1), Some(TaskState::Running));
     assert_eq!(state_of(&peer.hello.tasks, 3), Some(TaskState::Finished));
-    assert!(
-        peer.hello.tasks.iter().all(|report| report.seq > seq),
-        "numbers never repeat"
-    );
+    assert!(peer.hello.tasks.iter().all(|report| report.seq > seq), "numbers never repeat");
     peer.welcome(2).await;
     peer.send(wants(3, true, &[1], &[])).await;
     peer.until(&task(2), TaskState::Killed).await;
-    peer.send(MasterMessage::Acknowledged { seq: peer.seq })
-        .await;
+    peer.send(MasterMessage::Acknowledged { seq: peer.seq }).await;
     survivor.until_only(&task(1)).await;
     assert_eq!(survivor.launches(), 3, "nothing was started twice");
     agent.stop().await;
@@ -266,29 +201,18 @@ async fn refusals_end_the_agent_and_say_what_to_do() {
     let (master, dir) = (Master::bind().await, tempfile::tempdir().unwrap());
     let agent = spawn(options(&master, dir.path()));
     let mut peer = master.accept().await;
-    peer.send(MasterMessage::Refused {
-        reason: "because".to_owned(),
-    })
-    .await;
-    assert_eq!(
-        agent.fails().await,
-        "the leader refuses this agent: because"
-    );
+    peer.send(MasterMessage::Refused { reason: "because".to_owned() }).await;
+    assert_eq!(agent.fails().await, "the leader refuses this agent: because");
 
     let agent = spawn(options(&master, dir.path()));
     let mut peer = joined(&master).await;
     peer.usage().await;
     agent.stop().await;
     let agent = spawn(options(&master, dir.path()));
-    let mut peer = master
-        .accept_until(|hello| hello.cluster_id.is_some())
-        .await;
+    let mut peer = master.accept_until(|hello| hello.cluster_id.is_some()).await;
     peer.welcome_to(uuid::Uuid::from_u128(7), 1).await;
     let error = agent.fails().await;
-    assert!(
-        error.contains("belongs to cluster") && error.contains("--masters"),
-        "{error}"
-    );
+    assert!(error.contains("belongs to cluster") && error.contains("--masters"), "{error}");
 }
 
 #[tokio::test]
@@ -310,19 +234,10 @@ async fn logs_are_sent_in_parts_and_ended() {
     peer.until(&task(1), TaskState::Running).await;
     let open = |n, stream| {
         let (task, file) = (task(n), LogFile::Stdout);
-        MasterMessage::OpenLog(OpenLog {
-            stream,
-            task,
-            file,
-            tail_lines: None,
-            follow: false,
-        })
+        MasterMessage::OpenLog(OpenLog { stream, task, file, tail_lines: None, follow: false })
     };
     peer.send(open(1, 5)).await;
-    assert_eq!(
-        peer.log(5).await,
-        (format!("{} is simulated\n", task(1)), None)
-    );
+    assert_eq!(peer.log(5).await, (format!("{} is simulated\n", task(1)), None));
     peer.send(open(9, 6)).await;
     let (text, error) = peer.log(6).await;
     assert!(text.is_empty() && error.unwrap().contains("has no log on this agent"));
@@ -337,14 +252,7 @@ async fn checks_of_a_task_are_reported() {
     let check = json!({"protocol": "COMMAND", "command": {"value": "true"}, "delaySeconds": 0,
         "gracePeriodSeconds": 0, "intervalSeconds": 1, "ipProtocol": "IPv4", "maxConsecutiveFailures": 3,
         "timeoutSeconds": 1});
-    peer.send(wants_app(
-        2,
-        true,
-        json!({"healthChecks": [check]}),
-        &[1],
-        &[],
-    ))
-    .await;
+    peer.send(wants_app(2, true, json!({"healthChecks": [check]}), &[1], &[])).await;
     let report = peer.report(|report| !report.health.is_empty()).await;
     assert!(report.health[0].alive && report.state == TaskState::Running);
     agent.stop().await;
@@ -354,13 +262,7 @@ async fn checks_of_a_task_are_reported() {
 async fn tasks_are_ended_on_exit_when_that_was_asked_for() {
     let (master, dir) = (Master::bind().await, tempfile::tempdir().unwrap());
     let survivor = Survivor::new();
-    let agent = spawn_over(
-        &survivor,
-        Options {
-            kill_tasks_on_exit: true,
-            ..options(&master, dir.path())
-        },
-    );
+    let agent = spawn_over(&survivor, Options { kill_tasks_on_exit: true, ..options(&master, dir.path()) });
     let mut peer = joined(&master).await;
     peer.send(wants(2, true, &[1], &[])).await;
     peer.until(&task(1), TaskState::Running).await;

@@ -11,9 +11,7 @@ use spec::protocol::{LogFile, Measured};
 use spec::time::Timestamp;
 use tokio::sync::watch;
 
-use crate::runtime::{
-    Exit, Found, Launch, LogStream, Progress, Runtime, RuntimeError, Signal, Status,
-};
+use crate::runtime::{Exit, Found, Launch, LogStream, Progress, Runtime, RuntimeError, Signal, Status};
 
 #[derive(Debug, Default)]
 pub(super) struct Survivor {
@@ -29,10 +27,7 @@ impl Survivor {
 
     /// Launches never come to an end.
     pub(super) fn hanging() -> Arc<Self> {
-        Arc::new(Self {
-            hangs: true,
-            ..Self::default()
-        })
+        Arc::new(Self { hangs: true, ..Self::default() })
     }
 
     pub(super) fn end(&self, task: &TaskId, exit: Exit) {
@@ -48,13 +43,11 @@ impl Survivor {
     }
 
     pub(super) async fn until_empty(&self) {
-        self.until(|survivor| survivor.tasks.lock().unwrap().is_empty())
-            .await;
+        self.until(|survivor| survivor.tasks.lock().unwrap().is_empty()).await;
     }
 
     pub(super) async fn until_only(&self, task: &TaskId) {
-        self.until(|survivor| survivor.tasks.lock().unwrap().keys().eq([task]))
-            .await;
+        self.until(|survivor| survivor.tasks.lock().unwrap().keys().eq([task])).await;
     }
 
     pub(super) async fn until(&self, reached: impl Fn(&Self) -> bool) {
@@ -86,10 +79,7 @@ impl Runtime for Survivor {
 
     async fn list(&self) -> Result<Vec<Found>, RuntimeError> {
         let tasks = self.tasks.lock().unwrap();
-        Ok(tasks
-            .iter()
-            .map(|(task, exit)| Self::found(task, exit.borrow().clone()))
-            .collect())
+        Ok(tasks.iter().map(|(task, exit)| Self::found(task, exit.borrow().clone())).collect())
     }
 
     async fn launch(&self, launch: &Launch, _: Progress) -> Result<Found, RuntimeError> {
@@ -98,10 +88,7 @@ impl Runtime for Survivor {
         if self.hangs {
             std::future::pending::<()>().await;
         }
-        self.tasks
-            .lock()
-            .unwrap()
-            .insert(launch.task.clone(), watch::Sender::new(None));
+        self.tasks.lock().unwrap().insert(launch.task.clone(), watch::Sender::new(None));
         Ok(Self::found(&launch.task, None))
     }
 
@@ -110,10 +97,7 @@ impl Runtime for Survivor {
             let tasks = self.tasks.lock().unwrap();
             tasks.get(task).ok_or(RuntimeError::NotFound)?.subscribe()
         };
-        let exit = exits
-            .wait_for(Option::is_some)
-            .await
-            .map_err(|_| RuntimeError::NotFound)?;
+        let exit = exits.wait_for(Option::is_some).await.map_err(|_| RuntimeError::NotFound)?;
         Ok(exit.clone().unwrap())
     }
 
@@ -121,10 +105,7 @@ impl Runtime for Survivor {
         let code = if signal == Signal::Term { 143 } else { 137 };
         let tasks = self.tasks.lock().unwrap();
         let exit = tasks.get(task).ok_or(RuntimeError::NotFound)?;
-        exit.send_replace(Some(Exit {
-            code: Some(code),
-            ..Exit::default()
-        }));
+        exit.send_replace(Some(Exit { code: Some(code), ..Exit::default() }));
         Ok(())
     }
 
@@ -141,13 +122,7 @@ impl Runtime for Survivor {
         Ok(0)
     }
 
-    async fn log(
-        &self,
-        _: &TaskId,
-        _: LogFile,
-        _: Option<u32>,
-        _: bool,
-    ) -> Result<LogStream, RuntimeError> {
+    async fn log(&self, _: &TaskId, _: LogFile, _: Option<u32>, _: bool) -> Result<LogStream, RuntimeError> {
         Err(RuntimeError::NotFound)
     }
 }

@@ -26,11 +26,7 @@ pub struct Limits {
 
 impl Limits {
     /// No limits, and the weight of a whole core.
-    pub const NONE: Self = Self {
-        cpu_shares: 1024,
-        cpu_quota_micros: None,
-        memory: None,
-    };
+    pub const NONE: Self = Self { cpu_shares: 1024, cpu_quota_micros: None, memory: None };
 
     /// As Mesos' containerizer: reserved CPU is a weight, reserved memory a limit; `resourceLimits`
     /// replaces both limits.
@@ -42,9 +38,7 @@ impl Limits {
             Some(Limit::Unlimited) => None,
         };
         let quota = match limits.and_then(|limits| limits.cpus) {
-            Some(Limit::Amount(cpus)) => {
-                Some(((cpus * PERIOD_MICROS as f64) as u64).max(MIN_QUOTA_MICROS))
-            }
+            Some(Limit::Amount(cpus)) => Some(((cpus * PERIOD_MICROS as f64) as u64).max(MIN_QUOTA_MICROS)),
             _ => None,
         };
         Self {
@@ -97,25 +91,15 @@ mod tests {
 
     #[test]
     fn weights_span_the_range() {
-        assert_eq!(
-            [weight(2), weight(1024), weight(262_144), weight(u64::MAX)],
-            [1, 39, 10_000, 10_000]
-        );
+        assert_eq!([weight(2), weight(1024), weight(262_144), weight(u64::MAX)], [1, 39, 10_000, 10_000]);
     }
 
     #[test]
     fn files_of_both_versions() {
-        let limits = Limits {
-            cpu_shares: 512,
-            cpu_quota_micros: Some(25_000),
-            memory: Some(1 << 26),
-        };
+        let limits = Limits { cpu_shares: 512, cpu_quota_micros: Some(25_000), memory: Some(1 << 26) };
         let text = |version| {
             let writes = limits.writes(version);
-            writes
-                .into_iter()
-                .map(|(_, file, value)| format!("{file}={value}"))
-                .collect::<Vec<_>>()
+            writes.into_iter().map(|(_, file, value)| format!("{file}={value}")).collect::<Vec<_>>()
         };
         assert_eq!(
             text(Version::V1),
@@ -126,19 +110,8 @@ mod tests {
                 "memory.limit_in_bytes=67108864"
             ]
         );
-        assert_eq!(
-            text(Version::V2),
-            [
-                "cpu.weight=20",
-                "cpu.max=25000 100000",
-                "memory.max=67108864"
-            ]
-        );
-        let none = Limits {
-            cpu_shares: 2,
-            cpu_quota_micros: None,
-            memory: None,
-        };
+        assert_eq!(text(Version::V2), ["cpu.weight=20", "cpu.max=25000 100000", "memory.max=67108864"]);
+        let none = Limits { cpu_shares: 2, cpu_quota_micros: None, memory: None };
         assert_eq!(none.writes(Version::V1).len(), 1);
     }
 }

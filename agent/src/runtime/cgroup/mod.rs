@@ -61,10 +61,7 @@ pub struct Group {
 impl Group {
     /// The group of this name, whether it exists or not.
     pub fn new(name: impl Into<String>) -> Self {
-        Self {
-            name: name.into(),
-            version: *VERSION,
-        }
+        Self { name: name.into(), version: *VERSION }
     }
 
     /// Its name.
@@ -93,10 +90,7 @@ impl Group {
 
     /// Files to write `0` to, in order to enter the group.
     pub fn entrances(&self) -> Vec<PathBuf> {
-        self.directories()
-            .into_iter()
-            .map(|directory| directory.join("cgroup.procs"))
-            .collect()
+        self.directories().into_iter().map(|directory| directory.join("cgroup.procs")).collect()
     }
 
     /// Does it exist?
@@ -108,10 +102,8 @@ impl Group {
     pub fn reading(&self) -> Option<Reading> {
         let (cpu, mem, inactive) = match self.version {
             Version::V1 => (
-                self.read("cpuacct", "cpuacct.usage")
-                    .and_then(|text| parse::number(&text))?,
-                self.read("memory", "memory.usage_in_bytes")
-                    .and_then(|text| parse::number(&text))?,
+                self.read("cpuacct", "cpuacct.usage").and_then(|text| parse::number(&text))?,
+                self.read("memory", "memory.usage_in_bytes").and_then(|text| parse::number(&text))?,
                 self.read("memory", "memory.stat")
                     .and_then(|text| parse::field(&text, "total_inactive_file")),
             ),
@@ -119,16 +111,11 @@ impl Group {
                 self.read("", "cpu.stat")
                     .and_then(|text| parse::field(&text, "usage_usec"))?
                     .saturating_mul(1000),
-                self.read("", "memory.current")
-                    .and_then(|text| parse::number(&text))?,
-                self.read("", "memory.stat")
-                    .and_then(|text| parse::field(&text, "inactive_file")),
+                self.read("", "memory.current").and_then(|text| parse::number(&text))?,
+                self.read("", "memory.stat").and_then(|text| parse::field(&text, "inactive_file")),
             ),
         };
-        Some(Reading {
-            cpu_nanos: cpu,
-            mem_bytes: mem.saturating_sub(inactive.unwrap_or_default()),
-        })
+        Some(Reading { cpu_nanos: cpu, mem_bytes: mem.saturating_sub(inactive.unwrap_or_default()) })
     }
 
     /// How many of its processes the kernel has killed for memory. An exit status alone does not say:
@@ -138,23 +125,14 @@ impl Group {
             Version::V1 => "memory.oom_control",
             Version::V2 => "memory.events",
         };
-        self.read("memory", file)
-            .and_then(|text| parse::field(&text, "oom_kill"))
-            .unwrap_or_default()
+        self.read("memory", file).and_then(|text| parse::field(&text, "oom_kill")).unwrap_or_default()
     }
 
     /// Processes in it now.
     pub fn pids(&self) -> Vec<i32> {
-        let hierarchy = if self.directory("freezer").is_dir() {
-            "freezer"
-        } else {
-            "memory"
-        };
+        let hierarchy = if self.directory("freezer").is_dir() { "freezer" } else { "memory" };
         let text = self.read(hierarchy, "cgroup.procs").unwrap_or_default();
-        text.lines()
-            .filter_map(|line| line.parse().ok())
-            .filter(|pid| *pid > 0)
-            .collect()
+        text.lines().filter_map(|line| line.parse().ok()).filter(|pid| *pid > 0).collect()
     }
 
     /// Kills everything in it, so that nothing escapes by forking, and waits until it is empty. `false`
@@ -179,8 +157,7 @@ impl Group {
         let frozen = self.freeze(true);
         for pid in self.pids() {
             if let Some(pid) = rustix::process::Pid::from_raw(pid) {
-                let _gone_already =
-                    rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+                let _gone_already = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
             }
         }
         if frozen {
@@ -199,15 +176,9 @@ impl Group {
         if self.write("freezer", file, value).is_err() {
             return false;
         }
-        let report = if self.version == Version::V1 {
-            "freezer.state"
-        } else {
-            "cgroup.events"
-        };
+        let report = if self.version == Version::V1 { "freezer.state" } else { "cgroup.events" };
         let deadline = Instant::now() + FREEZE_MAX;
-        while !self
-            .read("freezer", report)
-            .is_some_and(|text| text.contains(state))
+        while !self.read("freezer", report).is_some_and(|text| text.contains(state))
             && Instant::now() < deadline
         {
             sleep(STEP);

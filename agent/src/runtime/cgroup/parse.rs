@@ -7,14 +7,7 @@ pub(super) fn number(text: &str) -> Option<u64> {
 
 /// The number after `name` in a file of `name number` lines.
 pub(super) fn field(text: &str, name: &str) -> Option<u64> {
-    text.lines().find_map(|line| {
-        line.split_once(' ')
-            .filter(|(key, _)| *key == name)?
-            .1
-            .trim()
-            .parse()
-            .ok()
-    })
+    text.lines().find_map(|line| line.split_once(' ').filter(|(key, _)| *key == name)?.1.trim().parse().ok())
 }
 
 #[cfg(test)]

@@ -40,9 +40,7 @@ pub fn image_of(app: &App) -> Result<&DockerImage, RuntimeError> {
         .as_ref()
         .and_then(|container| container.docker.as_ref())
         .filter(|docker| !docker.image.is_empty())
-        .ok_or_else(|| {
-            RuntimeError::Unsupported(format!("{} names no image to run in Docker", app.id))
-        })
+        .ok_or_else(|| RuntimeError::Unsupported(format!("{} names no image to run in Docker", app.id)))
 }
 
 fn build(launch: &Launch, owner: &str) -> Result<ContainerCreateBody, String> {
@@ -62,9 +60,7 @@ fn build(launch: &Launch, owner: &str) -> Result<ContainerCreateBody, String> {
 
 /// `parameters` and `privileged` mean something to the Docker containerizer only (reference section 2.5).
 fn is_docker_type(app: &App) -> bool {
-    app.container
-        .as_ref()
-        .is_some_and(|container| container.kind == ContainerType::Docker)
+    app.container.as_ref().is_some_and(|container| container.kind == ContainerType::Docker)
 }
 
 /// The part of the request that says how the host treats the container.
@@ -99,19 +95,12 @@ fn default_log() -> HostConfigLogConfig {
     let options = [("max-size", "10m"), ("max-file", "2")];
     HostConfigLogConfig {
         typ: Some("json-file".to_owned()),
-        config: Some(
-            options
-                .into_iter()
-                .map(|(key, value)| (key.to_owned(), value.to_owned()))
-                .collect(),
-        ),
+        config: Some(options.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()),
     }
 }
 
 fn env_list(env: &BTreeMap<String, String>) -> Vec<String> {
-    env.iter()
-        .map(|(name, value)| format!("{name}={value}"))
-        .collect()
+    env.iter().map(|(name, value)| format!("{name}={value}")).collect()
 }
 
 fn labels(task: &TaskId, owner: &str) -> HashMap<String, String> {

@@ -49,18 +49,12 @@ struct HelperAnswer {
 /// The directory of Docker's client configuration.
 pub(super) fn config_dir() -> Option<PathBuf> {
     let home = || std::env::var_os("HOME").map(|home| Path::new(&home).join(".docker"));
-    std::env::var_os("DOCKER_CONFIG")
-        .filter(|dir| !dir.is_empty())
-        .map(PathBuf::from)
-        .or_else(home)
+    std::env::var_os("DOCKER_CONFIG").filter(|dir| !dir.is_empty()).map(PathBuf::from).or_else(home)
 }
 
 /// Credentials for a registry (`None`: Docker Hub). Whatever goes wrong is logged, and the pull is tried
 /// without any: the registry's answer says more than a guess.
-pub(super) async fn find(
-    config: Option<&Path>,
-    registry: Option<&str>,
-) -> Option<DockerCredentials> {
+pub(super) async fn find(config: Option<&Path>, registry: Option<&str>) -> Option<DockerCredentials> {
     let path = config?.join("config.json");
     let text = match read(&path).await {
         Ok(text) => text,
@@ -77,9 +71,7 @@ pub(super) async fn find(
     match config.helper(server) {
         Some(helper) => ask(helper, server)
             .await
-            .inspect_err(|error| {
-                tracing::warn!(helper, server, error, "no credentials from the helper")
-            })
+            .inspect_err(|error| tracing::warn!(helper, server, error, "no credentials from the helper"))
             .ok(),
         None => config.stored(server),
     }
@@ -87,20 +79,13 @@ pub(super) async fn find(
 
 async fn read(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut text = Vec::new();
-    tokio::fs::File::open(path)
-        .await?
-        .take(MAX_BYTES)
-        .read_to_end(&mut text)
-        .await?;
+    tokio::fs::File::open(path).await?.take(MAX_BYTES).read_to_end(&mut text).await?;
     Ok(text)
 }
 
 impl Config {
     fn helper(&self, server: &str) -> Option<&str> {
-        let named = self
-            .cred_helpers
-            .iter()
-            .find(|(key, _)| host_of(key) == host_of(server));
+        let named = self.cred_helpers.iter().find(|(key, _)| host_of(key) == host_of(server));
         named
             .map(|(_, helper)| helper)
             .or(Some(&self.creds_store))
@@ -109,19 +94,10 @@ impl Config {
     }
 
     fn stored(&self, server: &str) -> Option<DockerCredentials> {
-        let (_, entry) = self
-            .auths
-            .iter()
-            .find(|(key, _)| host_of(key) == host_of(server))?;
-        let decoded = STANDARD
-            .decode(&entry.auth)
-            .ok()
-            .and_then(|bytes| String::from_utf8(bytes).ok());
+        let (_, entry) = self.auths.iter().find(|(key, _)| host_of(key) == host_of(server))?;
+        let decoded = STANDARD.decode(&entry.auth).ok().and_then(|bytes| String::from_utf8(bytes).ok());
         let (username, password) = match decoded.as_deref().and_then(|text| text.split_once(':')) {
-            Some((username, password)) => (
-                username.to_owned(),
-                password.trim_end_matches('\0').to_owned(),
-            ),
+            Some((username, password)) => (username.to_owned(), password.trim_end_matches('\0').to_owned()),
             None => (entry.username.clone(), entry.password.clone()),
         };
         Some(DockerCredentials {
@@ -142,10 +118,7 @@ fn filled(text: String) -> Option<String> {
 /// Keys come as `reg.example.com`, with a scheme, with a path; Docker compares their hosts. The Hub goes
 /// by two names.
 fn host_of(key: &str) -> &str {
-    let rest = key
-        .strip_prefix("https://")
-        .or_else(|| key.strip_prefix("http://"))
-        .unwrap_or(key);
+    let rest = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://")).unwrap_or(key);
     match rest.split('/').next().unwrap_or(rest) {
         "docker.io" | "registry-1.docker.io" => "index.docker.io",
         host => host,
@@ -154,23 +127,16 @@ fn host_of(key: &str) -> &str {
 
 /// Runs `docker-credential-NAME get`.
 async fn ask(helper: &str, server: &str) -> Result<DockerCredentials, String> {
-    if !helper
-        .chars()
-        .all(|character| character.is_ascii_alphanumeric() || "-_.".contains(character))
-    {
+    if !helper.chars().all(|character| character.is_ascii_alphanumeric() || "-_.".contains(character)) {
         return Err("its name is not one of a program".to_owned());
     }
     let answer = tokio::time::timeout(HELPER_MAX, run(helper, server));
-    let output = answer
-        .await
-        .map_err(|_| "it took too long".to_owned())?
-        .map_err(|error| error.to_string())?;
-    let answer: HelperAnswer = serde_json::from_slice(&output)
-        .map_err(|_| String::from_utf8_lossy(&output).trim().to_owned())?;
-    let mut credentials = DockerCredentials {
-        serveraddress: Some(server.to_owned()),
-        ..DockerCredentials::default()
-    };
+    let output =
+        answer.await.map_err(|_| "it took too long".to_owned())?.map_err(|error| error.to_string())?;
+    let answer: HelperAnswer =
+        serde_json::from_slice(&output).map_err(|_| String::from_utf8_lossy(&output).trim().to_owned())?;
+    let mut credentials =
+        DockerCredentials { serveraddress: Some(server.to_owned()), ..DockerCredentials::default() };
     if answer.username == "<token>" {
         credentials.identitytoken = Some(answer.secret);
     } else {
@@ -220,26 +186,9 @@ mod tests {
     fn stored_entries_are_found_by_host() {
         let config = config();
         let hub = config.stored(HUB).unwrap();
-        assert_eq!(
-            (hub.username.as_deref(), hub.password.as_deref()),
-            (Some("jim"), Some("pa:ss"))
-        );
-        assert_eq!(
-            config
-                .stored("reg.example.com:5000")
-                .unwrap()
-                .identitytoken
-                .as_deref(),
-            Some("tok")
-        );
-        assert_eq!(
-            config
-                .stored("plain.example.com")
-                .unwrap()
-                .username
-                .as_deref(),
-            Some("u")
-        );
+        assert_eq!((hub.username.as_deref(), hub.password.as_deref()), (Some("jim"), Some("pa:ss")));
+        assert_eq!(config.stored("reg.example.com:5000").unwrap().identitytoken.as_deref(), Some("tok"));
+        assert_eq!(config.stored("plain.example.com").unwrap().username.as_deref(), Some("u"));
         assert_eq!(config.stored("reg.example.com"), None);
     }
 

@@ -15,10 +15,9 @@ pub(super) fn is_status(error: &Error, status: u16) -> bool {
 /// Creating a container failed because its image is not on this machine.
 pub(super) fn is_missing_image(error: &Error) -> bool {
     match error {
-        Error::DockerResponseServerError {
-            status_code: 404,
-            message,
-        } => message.to_ascii_lowercase().contains("no such image"),
+        Error::DockerResponseServerError { status_code: 404, message } => {
+            message.to_ascii_lowercase().contains("no such image")
+        }
         _ => false,
     }
 }
@@ -26,27 +25,22 @@ pub(super) fn is_missing_image(error: &Error) -> bool {
 /// The Engine answered, and the answer is no: with its own words. Anything else is no answer.
 pub(super) fn failure(error: Error) -> RuntimeError {
     match error {
-        Error::DockerResponseServerError {
-            status_code,
-            message,
-        } if status_code < 500 || !message.is_empty() => {
+        Error::DockerResponseServerError { status_code, message }
+            if status_code < 500 || !message.is_empty() =>
+        {
             RuntimeError::Failed(message.trim().to_owned())
         }
         Error::DockerStreamError { error } => RuntimeError::Failed(error.trim().to_owned()),
-        Error::JsonDataError { .. }
-        | Error::JsonSerdeError { .. }
-        | Error::URLParseError { .. } => RuntimeError::Failed(error.to_string()),
+        Error::JsonDataError { .. } | Error::JsonSerdeError { .. } | Error::URLParseError { .. } => {
+            RuntimeError::Failed(error.to_string())
+        }
         error => RuntimeError::Unavailable(format!("Docker does not answer: {}", chain(&error))),
     }
 }
 
 /// As [`failure`], where a 404 can only mean that the container is not there.
 pub(super) fn of_container(error: Error) -> RuntimeError {
-    if is_status(&error, 404) {
-        RuntimeError::NotFound
-    } else {
-        failure(error)
-    }
+    if is_status(&error, 404) { RuntimeError::NotFound } else { failure(error) }
 }
 
 /// The first request of all got no answer.
@@ -57,10 +51,7 @@ pub(super) fn unreachable(socket: &Path, error: Error) -> RuntimeError {
     } else {
         "is the Docker daemon running?"
     };
-    RuntimeError::Unavailable(format!(
-        "no Docker at {}: {reason} ({hint})",
-        socket.display()
-    ))
+    RuntimeError::Unavailable(format!("no Docker at {}: {reason} ({hint})", socket.display()))
 }
 
 /// Is asking again later worth while? Also an Engine that is going down answers 500 to much.

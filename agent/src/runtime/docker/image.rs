@@ -69,11 +69,7 @@ impl From<RuntimeError> for Refusal {
 impl Images {
     /// `config` is the directory of Docker's client configuration.
     pub(super) fn new(api: bollard::Docker, config: Option<PathBuf>) -> Self {
-        Self {
-            api,
-            config,
-            running: Mutex::new(HashMap::new()),
-        }
+        Self { api, config, running: Mutex::new(HashMap::new()) }
     }
 
     /// Pulls an image, or waits for the pull of it that is already under way.
@@ -89,9 +85,7 @@ impl Images {
                 State::Working(text) => progress(&text),
             }
             if state.changed().await.is_err() {
-                return Err(RuntimeError::Failed(format!(
-                    "the pull of {image} was abandoned"
-                )));
+                return Err(RuntimeError::Failed(format!("the pull of {image} was abandoned")));
             }
         }
     }
@@ -102,11 +96,7 @@ impl Images {
     /// reference that names no registry, of an image that is here. It may well have been built on this
     /// machine, there is nobody to ask for it, and a first app out of a tutorial that says
     /// `forcePullImage` must run; the local image is used then and the task's message says so.
-    pub(super) async fn refresh(
-        &self,
-        image: &str,
-        progress: &Progress,
-    ) -> Result<(), RuntimeError> {
+    pub(super) async fn refresh(&self, image: &str, progress: &Progress) -> Result<(), RuntimeError> {
         let Err(error) = self.pull(image, progress).await else {
             return Ok(());
         };
@@ -114,9 +104,7 @@ impl Images {
             return Err(error);
         }
         tracing::warn!(image, %error, "pull failed, using the local image");
-        progress(&format!(
-            "using the local image {image}: it could not be pulled ({error})"
-        ));
+        progress(&format!("using the local image {image}: it could not be pulled ({error})"));
         Ok(())
     }
 
@@ -138,15 +126,10 @@ impl Images {
         let (report, state) = watch::channel(State::Working(format!("pulling image {image}")));
         let (api, config) = (self.api.clone(), self.config.clone());
         let task = tokio::spawn(async move {
-            let result = run(&api, config, &image, &report)
-                .await
-                .map_err(Refusal::from);
+            let result = run(&api, config, &image, &report).await.map_err(Refusal::from);
             report.send_replace(State::Done(result));
         });
-        Pull {
-            state,
-            _task: AbortOnDropHandle::new(task),
-        }
+        Pull { state, _task: AbortOnDropHandle::new(task) }
     }
 }
 
@@ -158,16 +141,12 @@ async fn run(
 ) -> Result<(), RuntimeError> {
     let deadline = Instant::now() + PULL_MAX;
     let credentials = credentials::find(config.as_deref(), reference::registry(image)).await;
-    let options = CreateImageOptionsBuilder::default()
-        .from_image(image)
-        .build();
+    let options = CreateImageOptionsBuilder::default().from_image(image).build();
     let mut lines = api.create_image(Some(options), None, credentials);
     let mut layers = Layers::default();
     loop {
         let line = timeout_at(deadline, timeout(SILENCE_MAX, lines.next())).await;
-        let line = line
-            .map_err(|_| too_slow(image, PULL_MAX))?
-            .map_err(|_| too_slow(image, SILENCE_MAX))?;
+        let line = line.map_err(|_| too_slow(image, PULL_MAX))?.map_err(|_| too_slow(image, SILENCE_MAX))?;
         match line {
             None => return Ok(()),
             Some(line) => layers.hear(line.map_err(errors::failure)?),
@@ -177,10 +156,7 @@ async fn run(
 }
 
 fn too_slow(image: &str, limit: Duration) -> RuntimeError {
-    RuntimeError::Failed(format!(
-        "pulling {image}: nothing came for {} s, given up",
-        limit.as_secs()
-    ))
+    RuntimeError::Failed(format!("pulling {image}: nothing came for {} s, given up", limit.as_secs()))
 }
 
 /// How far each layer of a pull is.
@@ -202,8 +178,7 @@ impl Layers {
         let (Some(id), Some(status)) = (line.id, line.status) else {
             return;
         };
-        let is_layer =
-            status.starts_with("Pulling fs layer") || status.starts_with("Already exists");
+        let is_layer = status.starts_with("Pulling fs layer") || status.starts_with("Already exists");
         if !is_layer && !self.layers.contains_key(&id) {
             return;
         }
@@ -224,11 +199,7 @@ impl Layers {
         format!(
             "pulling image {image}: {done} of {} layers, {} of {} MiB",
             self.layers.len(),
-            sum(|layer| if layer.done {
-                layer.total
-            } else {
-                layer.current
-            }),
+            sum(|layer| if layer.done { layer.total } else { layer.current }),
             sum(|layer| layer.total),
         )
     }
@@ -244,10 +215,8 @@ mod tests {
         CreateImageInfo {
             id: Some(id.to_owned()),
             status: Some(status.to_owned()),
-            progress_detail: detail.map(|(current, total)| ProgressDetail {
-                current: Some(current),
-                total: Some(total),
-            }),
+            progress_detail: detail
+                .map(|(current, total)| ProgressDetail { current: Some(current), total: Some(total) }),
             ..CreateImageInfo::default()
         }
     }
@@ -260,14 +229,8 @@ mod tests {
         layers.hear(line("aa", "Pulling fs layer", None));
         layers.hear(line("bb", "Already exists", None));
         layers.hear(line("aa", "Downloading", Some((2 << 20, 8 << 20))));
-        assert_eq!(
-            layers.sentence("nginx"),
-            "pulling image nginx: 1 of 2 layers, 2 of 8 MiB"
-        );
+        assert_eq!(layers.sentence("nginx"), "pulling image nginx: 1 of 2 layers, 2 of 8 MiB");
         layers.hear(line("aa", "Pull complete", None));
-        assert_eq!(
-            layers.sentence("nginx"),
-            "pulling image nginx: 2 of 2 layers, 8 of 8 MiB"
-        );
+        assert_eq!(layers.sentence("nginx"), "pulling image nginx: 2 of 2 layers, 8 of 8 MiB");
     }
 }

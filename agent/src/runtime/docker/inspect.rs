@@ -26,15 +26,8 @@ pub(super) fn read(answer: ContainerInspectResponse) -> Inspected {
         id: answer.id.unwrap_or_default(),
         status: status(&state),
         started_at: time(state.started_at.as_deref()),
-        addresses: network::addresses(
-            answer
-                .network_settings
-                .and_then(|settings| settings.networks),
-        ),
-        stop_signal: answer
-            .config
-            .and_then(|config| config.stop_signal)
-            .filter(|signal| !signal.is_empty()),
+        addresses: network::addresses(answer.network_settings.and_then(|settings| settings.networks)),
+        stop_signal: answer.config.and_then(|config| config.stop_signal).filter(|signal| !signal.is_empty()),
     }
 }
 
@@ -73,8 +66,7 @@ fn message(state: &ContainerState, code: Option<i32>, out_of_memory: bool) -> St
 
 /// Docker's zero time stands for never.
 fn time(text: Option<&str>) -> Option<Timestamp> {
-    text.filter(|text| !text.starts_with("0001-"))
-        .and_then(|text| text.parse().ok())
+    text.filter(|text| !text.starts_with("0001-")).and_then(|text| text.parse().ok())
 }
 
 #[cfg(test)]
@@ -88,43 +80,27 @@ mod tests {
     #[test]
     fn states() {
         assert_eq!(
-            status(&state(
-                serde_json::json!({"Status": "created", "Running": false})
-            )),
+            status(&state(serde_json::json!({"Status": "created", "Running": false}))),
             Status::Created
         );
         assert_eq!(
-            status(&state(
-                serde_json::json!({"Status": "running", "Running": true})
-            )),
+            status(&state(serde_json::json!({"Status": "running", "Running": true}))),
             Status::Running
         );
-        assert_eq!(
-            status(&state(
-                serde_json::json!({"Status": "paused", "Running": true})
-            )),
-            Status::Running
-        );
+        assert_eq!(status(&state(serde_json::json!({"Status": "paused", "Running": true}))), Status::Running);
     }
 
     #[test]
     fn ends() {
         let end = |json| exit(&state(json));
-        let plain =
-            end(serde_json::json!({"ExitCode": 3, "FinishedAt": "2020-01-01T00:00:00.123456789Z"}));
-        assert_eq!(
-            (plain.code, plain.message.as_str()),
-            (Some(3), "Container exited with status 3")
-        );
+        let plain = end(serde_json::json!({"ExitCode": 3, "FinishedAt": "2020-01-01T00:00:00.123456789Z"}));
+        assert_eq!((plain.code, plain.message.as_str()), (Some(3), "Container exited with status 3"));
         assert_eq!(plain.at, Some(Timestamp::from_millis(1_577_836_800_123)));
         let oom = end(serde_json::json!({"ExitCode": 137, "OOMKilled": true}));
         assert!(oom.out_of_memory && oom.message.contains("memory") && oom.at.is_none());
         let failed = end(serde_json::json!({"ExitCode": 127, "Error": "no such file\n"}));
         assert_eq!(failed.message, "no such file");
         assert_eq!(end(serde_json::json!({})).code, None);
-        assert_eq!(
-            end(serde_json::json!({"FinishedAt": "0001-01-01T00:00:00Z"})).at,
-            None
-        );
+        assert_eq!(end(serde_json::json!({"FinishedAt": "0001-01-01T00:00:00Z"})).at, None);
     }
 }

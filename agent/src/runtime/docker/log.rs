@@ -32,18 +32,11 @@ pub(super) async fn read(
     follow: bool,
 ) -> Result<LogStream, RuntimeError> {
     let start = match tail_lines {
-        None => Start {
-            tail: None,
-            skip: 0,
-        },
+        None => Start { tail: None, skip: 0 },
         Some(lines) => find(api, container, file, u64::from(lines)).await?,
     };
     let parts = api.logs(container, Some(options(Some(file), start.tail, follow)));
-    Ok(parts
-        .map_ok(LogOutput::into_bytes)
-        .map_err(errors::failure)
-        .skip(start.skip)
-        .boxed())
+    Ok(parts.map_ok(LogOutput::into_bytes).map_err(errors::failure).skip(start.skip).boxed())
 }
 
 async fn find(
@@ -62,10 +55,7 @@ async fn find(
         }
         if of_this >= lines || of_both < tail {
             let skip = usize::try_from(of_this.saturating_sub(lines)).unwrap_or(usize::MAX);
-            return Ok(Start {
-                tail: Some(tail),
-                skip,
-            });
+            return Ok(Start { tail: Some(tail), skip });
         }
         tail = tail.saturating_mul(GROWTH);
     }

@@ -88,26 +88,16 @@ impl Docker {
     }
 
     async fn inspect(&self, task: &TaskId) -> Result<Inspected, RuntimeError> {
-        let answer = self
-            .api
-            .inspect_container(&container_name(task), None)
-            .await;
+        let answer = self.api.inspect_container(&container_name(task), None).await;
         Ok(inspect::read(answer.map_err(errors::of_container)?))
     }
 
     fn known(&self, task: &TaskId) -> Option<Known> {
-        self.known
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(task)
-            .cloned()
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).get(task).cloned()
     }
 
     fn remember(&self, task: &TaskId, known: Known) {
-        self.known
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(task.clone(), known);
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(task.clone(), known);
     }
 
     /// Starts the container, with a pull before when the image is not here. Creating is tried first: the
@@ -121,19 +111,13 @@ impl Docker {
         match self.create(&launch.task, body.clone()).await {
             Err(start::Failure::ImageMissing) => {
                 self.images.pull(&image.image, progress).await?;
-                self.create(&launch.task, body)
-                    .await
-                    .map_err(RuntimeError::from)
+                self.create(&launch.task, body).await.map_err(RuntimeError::from)
             }
             other => other.map_err(RuntimeError::from),
         }
     }
 
-    async fn create(
-        &self,
-        task: &TaskId,
-        body: ContainerCreateBody,
-    ) -> Result<String, start::Failure> {
+    async fn create(&self, task: &TaskId, body: ContainerCreateBody) -> Result<String, start::Failure> {
         let guard = self.locks.hold(task).await;
         start::run(&self.api, task, body, guard).await
     }
@@ -143,72 +127,26 @@ impl Docker {
     async fn started(&self, launch: &Launch, id: String) -> Result<Found, RuntimeError> {
         if launch.app.is_host_mode() {
             let started_at = Some(now());
-            self.remember(
-                &launch.task,
-                Known {
-                    id: id.clone(),
-                    started_at,
-                    addresses: Vec::new(),
-                },
-            );
+            self.remember(&launch.task, Known { id: id.clone(), started_at, addresses: Vec::new() });
             let (task, status) = (launch.task.clone(), Status::Running);
-            return Ok(Found {
-                task,
-                status,
-                started_at,
-                addresses: Vec::new(),
-                handle: id,
-            });
+            return Ok(Found { task, status, started_at, addresses: Vec::new(), handle: id });
         }
         Ok(self.learn(&launch.task, self.inspect(&launch.task).await?))
     }
 
     fn learn(&self, task: &TaskId, inspected: Inspected) -> Found {
-        let Inspected {
-            id,
-            status,
-            started_at,
-            addresses,
-            ..
-        } = inspected;
-        self.remember(
-            task,
-            Known {
-                id: id.clone(),
-                started_at,
-                addresses: addresses.clone(),
-            },
-        );
-        Found {
-            task: task.clone(),
-            status,
-            started_at,
-            addresses,
-            handle: id,
-        }
+        let Inspected { id, status, started_at, addresses, .. } = inspected;
+        self.remember(task, Known { id: id.clone(), started_at, addresses: addresses.clone() });
+        Found { task: task.clone(), status, started_at, addresses, handle: id }
     }
 
     /// One container of a list. Only those that are not known yet, or have ended, are inspected.
-    async fn found(
-        &self,
-        task: TaskId,
-        summary: ContainerSummary,
-    ) -> Result<Option<Found>, RuntimeError> {
+    async fn found(&self, task: TaskId, summary: ContainerSummary) -> Result<Option<Found>, RuntimeError> {
         let id = summary.id.unwrap_or_default();
         let known = self.known(&task).filter(|known| known.id == id);
         if let (Some(ContainerSummaryStateEnum::RUNNING), Some(known)) = (summary.state, known) {
-            let Known {
-                id,
-                started_at,
-                addresses,
-            } = known;
-            return Ok(Some(Found {
-                task,
-                status: Status::Running,
-                started_at,
-                addresses,
-                handle: id,
-            }));
+            let Known { id, started_at, addresses } = known;
+            return Ok(Some(Found { task, status: Status::Running, started_at, addresses, handle: id }));
         }
         match self.inspect(&task).await {
             Ok(inspected) => Ok(Some(self.learn(&task, inspected))),
@@ -228,10 +166,7 @@ impl Docker {
 /// The task that a container's label names.
 fn task_of(summary: &ContainerSummary) -> Option<TaskId> {
     let label = summary.labels.as_ref()?.get(TASK_LABEL)?;
-    label
-        .parse()
-        .inspect_err(|error| tracing::warn!(label, %error, "container of no task"))
-        .ok()
+    label.parse().inspect_err(|error| tracing::warn!(label, %error, "container of no task")).ok()
 }
 
 #[async_trait]
@@ -241,23 +176,10 @@ impl Runtime for Docker {
     }
 
     async fn list(&self) -> Result<Vec<Found>, RuntimeError> {
-        let ours = HashMap::from([(
-            "label".to_owned(),
-            vec![format!("{OWNER_LABEL}={}", self.owner)],
-        )]);
-        let options = ListContainersOptionsBuilder::default()
-            .all(true)
-            .filters(&ours)
-            .build();
-        let summaries = self
-            .api
-            .list_containers(Some(options))
-            .await
-            .map_err(errors::failure)?;
-        let tasks: Vec<_> = summaries
-            .into_iter()
-            .filter_map(|one| Some((task_of(&one)?, one)))
-            .collect();
+        let ours = HashMap::from([("label".to_owned(), vec![format!("{OWNER_LABEL}={}", self.owner)])]);
+        let options = ListContainersOptionsBuilder::default().all(true).filters(&ours).build();
+        let summaries = self.api.list_containers(Some(options)).await.map_err(errors::failure)?;
+        let tasks: Vec<_> = summaries.into_iter().filter_map(|one| Some((task_of(&one)?, one))).collect();
         let found: Vec<Option<Found>> = stream::iter(tasks)
             .map(|(task, summary)| self.found(task, summary))
             .buffer_unordered(INSPECTIONS)
@@ -286,17 +208,11 @@ impl Runtime for Docker {
                 if inspected.status != Status::Running {
                     return Ok(());
                 }
-                inspected
-                    .stop_signal
-                    .unwrap_or_else(|| "SIGTERM".to_owned())
+                inspected.stop_signal.unwrap_or_else(|| "SIGTERM".to_owned())
             }
         };
         let options = KillContainerOptionsBuilder::default().signal(&name).build();
-        match self
-            .api
-            .kill_container(&container_name(task), Some(options))
-            .await
-        {
+        match self.api.kill_container(&container_name(task), Some(options)).await {
             // Not running.
             Err(error) if errors::is_status(&error, 409) => Ok(()),
             result => result.map_err(errors::of_container),
@@ -305,24 +221,14 @@ impl Runtime for Docker {
 
     async fn remove(&self, task: &TaskId) -> Result<(), RuntimeError> {
         let _no_start_meanwhile = self.locks.hold(task).await;
-        let options = RemoveContainerOptionsBuilder::default()
-            .force(true)
-            .v(true)
-            .build();
-        match self
-            .api
-            .remove_container(&container_name(task), Some(options))
-            .await
-        {
+        let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
+        match self.api.remove_container(&container_name(task), Some(options)).await {
             Ok(()) => {}
             // Not there, or being removed already.
             Err(error) if errors::is_status(&error, 404) || errors::is_status(&error, 409) => {}
             Err(error) => return Err(errors::failure(error)),
         }
-        self.known
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(task);
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(task);
         Ok(())
     }
 

@@ -3,9 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 
-use bollard::models::{
-    ContainerCreateBody, EndpointSettings, HostConfig, IpamConfig, PortBinding, PortMap,
-};
+use bollard::models::{ContainerCreateBody, EndpointSettings, HostConfig, IpamConfig, PortBinding, PortMap};
 use spec::app::{DeclaredPort, HostPort, NetworkMode, Protocol};
 
 use super::create::host;
@@ -31,17 +29,13 @@ pub(super) fn apply(launch: &Launch, body: &mut ContainerCreateBody) -> Result<(
 
 fn mode(launch: &Launch) -> Result<String, String> {
     let app = &launch.app;
-    let mut attached = app
-        .networks
-        .iter()
-        .filter(|network| network.mode != NetworkMode::Host);
+    let mut attached = app.networks.iter().filter(|network| network.mode != NetworkMode::Host);
     let Some(network) = attached.next() else {
         return Ok(HOST.to_owned());
     };
     if attached.next().is_some() {
         return Err(
-            "may only specify a single container network when using the Docker container engine"
-                .into(),
+            "may only specify a single container network when using the Docker container engine".into()
         );
     }
     match (network.mode, &network.name) {
@@ -65,16 +59,9 @@ fn published(
     for port in declared {
         let host_port = match port.host {
             HostPort::None => None,
-            _ => Some(
-                allocated
-                    .next()
-                    .ok_or_else(|| too_few(declared, host_ports))?,
-            ),
+            _ => Some(allocated.next().ok_or_else(|| too_few(declared, host_ports))?),
         };
-        let inside = port
-            .container_port
-            .filter(|number| *number != 0)
-            .or(host_port);
+        let inside = port.container_port.filter(|number| *number != 0).or(host_port);
         let Some(inside) = inside else { continue };
         for protocol in protocols(port.protocol) {
             let key = format!("{inside}/{protocol}");
@@ -88,14 +75,8 @@ fn published(
 }
 
 fn too_few(declared: &[DeclaredPort<'_>], host_ports: &[u16]) -> String {
-    let wanted = declared
-        .iter()
-        .filter(|port| port.host != HostPort::None)
-        .count();
-    format!(
-        "{wanted} host ports are declared, {} were allocated",
-        host_ports.len()
-    )
+    let wanted = declared.iter().filter(|port| port.host != HostPort::None).count();
+    format!("{wanted} host ports are declared, {} were allocated", host_ports.len())
 }
 
 fn protocols(protocol: Protocol) -> &'static [&'static str] {
@@ -107,17 +88,9 @@ fn protocols(protocol: Protocol) -> &'static [&'static str] {
 }
 
 /// Adds one binding of a port like `80/tcp`.
-pub(super) fn bind(
-    bindings: &mut PortMap,
-    port: String,
-    host_ip: Option<String>,
-    host_port: String,
-) {
+pub(super) fn bind(bindings: &mut PortMap, port: String, host_ip: Option<String>, host_port: String) {
     let list = bindings.entry(port).or_insert_with(|| Some(Vec::new()));
-    list.get_or_insert_default().push(PortBinding {
-        host_ip,
-        host_port: Some(host_port),
-    });
+    list.get_or_insert_default().push(PortBinding { host_ip, host_port: Some(host_port) });
 }
 
 /// Gives the container the agent's resolver, unless the app chose its own by a parameter. Asked after
@@ -170,14 +143,8 @@ mod tests {
             ..IpamConfig::default()
         };
         let text = |config| gateway(config).map(|address| address.to_string());
-        assert_eq!(
-            text(config("172.17.0.0/16", None)).as_deref(),
-            Some("172.17.0.1")
-        );
-        assert_eq!(
-            text(config("172.17.0.0/16", Some("172.17.9.9"))).as_deref(),
-            Some("172.17.9.9")
-        );
+        assert_eq!(text(config("172.17.0.0/16", None)).as_deref(), Some("172.17.0.1"));
+        assert_eq!(text(config("172.17.0.0/16", Some("172.17.9.9"))).as_deref(), Some("172.17.9.9"));
         assert_eq!(text(config("fd00::/64", None)).as_deref(), Some("fd00::1"));
         assert_eq!(text(config("nonsense", None)), None);
     }

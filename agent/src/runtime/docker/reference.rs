@@ -10,11 +10,7 @@ pub(super) fn registry(image: &str) -> Option<&str> {
 /// With the default tag: without one Docker would pull every tag of the repository.
 pub(super) fn with_tag(image: &str) -> String {
     let name = image.rsplit('/').next().unwrap_or(image);
-    if name.contains([':', '@']) {
-        image.to_owned()
-    } else {
-        format!("{image}:latest")
-    }
+    if name.contains([':', '@']) { image.to_owned() } else { format!("{image}:latest") }
 }
 
 #[cfg(test)]

@@ -44,8 +44,7 @@ pub(super) async fn run(
         let _until_done = guard;
         create_and_start(&api, &name, body).await
     });
-    step.await
-        .unwrap_or_else(|error| Err(Failure::Error(RuntimeError::Failed(error.to_string()))))
+    step.await.unwrap_or_else(|error| Err(Failure::Error(RuntimeError::Failed(error.to_string()))))
 }
 
 async fn create_and_start(
@@ -63,11 +62,7 @@ async fn create_and_start(
 
 /// A container of that name can only be what an earlier launch of the same task left: the name holds the
 /// task's uuid and incarnation.
-async fn create(
-    api: &bollard::Docker,
-    name: &str,
-    body: ContainerCreateBody,
-) -> Result<String, Failure> {
+async fn create(api: &bollard::Docker, name: &str, body: ContainerCreateBody) -> Result<String, Failure> {
     match try_create(api, name, body.clone()).await {
         Err(error) if errors::is_status(&error, 409) => {
             discard(api, name).await;
@@ -99,10 +94,7 @@ async fn try_create(
 }
 
 async fn discard(api: &bollard::Docker, name: &str) {
-    let options = RemoveContainerOptionsBuilder::default()
-        .force(true)
-        .v(true)
-        .build();
+    let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
     if let Err(error) = api.remove_container(name, Some(options)).await {
         tracing::warn!(name, %error, "a container that did not start could not be removed");
     }

@@ -38,36 +38,27 @@ pub(super) fn socket_path(
     match (given, docker_host.filter(|host| !host.is_empty())) {
         (Some(path), _) => Ok(path),
         (None, None) => Ok(PathBuf::from(DEFAULT_SOCKET)),
-        (None, Some(host)) => host
-            .strip_prefix("unix://")
-            .map(PathBuf::from)
-            .ok_or_else(|| {
-                RuntimeError::Unsupported(format!(
-                    "DOCKER_HOST={host}: only unix:// is supported, tasks run on this machine"
-                ))
-            }),
+        (None, Some(host)) => host.strip_prefix("unix://").map(PathBuf::from).ok_or_else(|| {
+            RuntimeError::Unsupported(format!(
+                "DOCKER_HOST={host}: only unix:// is supported, tasks run on this machine"
+            ))
+        }),
     }
 }
 
 /// Connects, asks for the Engine's version and settles on one for all further requests.
 pub(super) async fn connect(socket: &Path) -> Result<Docker, RuntimeError> {
     let unpinned = open(socket).map_err(errors::failure)?;
-    let version = unpinned
-        .version()
-        .await
-        .map_err(|error| errors::unreachable(socket, error))?;
+    let version = unpinned.version().await.map_err(|error| errors::unreachable(socket, error))?;
     let (major, minor) = agree(version.api_version.as_deref().unwrap_or_default())?;
     let prefix = format!("/v{major}.{minor}");
-    Ok(open(socket)
-        .map_err(errors::failure)?
-        .with_request_modifier(move |request| modify(request, &prefix)))
+    Ok(open(socket).map_err(errors::failure)?.with_request_modifier(move |request| modify(request, &prefix)))
 }
 
 /// The lower of the Engine's newest API and ours.
 fn agree(engine: &str) -> Result<(u16, u16), RuntimeError> {
-    let parsed = engine
-        .split_once('.')
-        .and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)));
+    let parsed =
+        engine.split_once('.').and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)));
     match parsed {
         Some(version) if version >= OLDEST => Ok(version.min(NEWEST)),
         _ => Err(RuntimeError::Unavailable(format!(
@@ -96,12 +87,7 @@ fn open(socket: &Path) -> Result<Docker, bollard::errors::Error> {
 
 /// The connector reads the socket's path from the host of the address, in hexadecimal.
 fn hex(socket: &Path) -> String {
-    socket
-        .as_os_str()
-        .as_bytes()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    socket.as_os_str().as_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn modify(mut request: BollardRequest, prefix: &str) -> BollardRequest {
@@ -157,10 +143,7 @@ mod tests {
 
     #[test]
     fn credentials_use_the_alphabet_for_urls() {
-        assert_eq!(
-            url_safe(&HeaderValue::from_static("a+b/c=")).unwrap(),
-            "a-b_c="
-        );
+        assert_eq!(url_safe(&HeaderValue::from_static("a+b/c=")).unwrap(), "a-b_c=");
     }
 
     #[test]
@@ -168,10 +151,7 @@ mod tests {
         let path = |given: Option<&str>, host| socket_path(given.map(PathBuf::from), host).ok();
         assert_eq!(path(None, None), Some(DEFAULT_SOCKET.into()));
         assert_eq!(path(None, Some("")), Some(DEFAULT_SOCKET.into()));
-        assert_eq!(
-            path(None, Some("unix:///run/x.sock")),
-            Some("/run/x.sock".into())
-        );
+        assert_eq!(path(None, Some("unix:///run/x.sock")), Some("/run/x.sock".into()));
         assert_eq!(path(Some("/a"), Some("unix:///b")), Some("/a".into()));
         assert_eq!(path(None, Some("tcp://host:2375")), None);
     }

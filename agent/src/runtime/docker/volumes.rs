@@ -3,9 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use bollard::models::{
-    HostConfig, Mount, MountType, MountVolumeOptions, MountVolumeOptionsDriverConfig,
-};
+use bollard::models::{HostConfig, Mount, MountType, MountVolumeOptions, MountVolumeOptionsDriverConfig};
 use spec::app::{ExternalVolume, Volume, VolumeMode};
 
 use super::create::SANDBOX;
@@ -16,40 +14,20 @@ pub(super) fn apply(launch: &Launch, host: &mut HostConfig) -> Result<(), String
     let sandbox = text(&launch.sandbox)?;
     let mut binds = vec![bind(sandbox, SANDBOX, VolumeMode::Rw)?];
     let mut mounts = Vec::new();
-    let volumes = launch
-        .app
-        .container
-        .as_ref()
-        .map_or(&[][..], |container| &container.volumes);
+    let volumes = launch.app.container.as_ref().map_or(&[][..], |container| &container.volumes);
     for volume in volumes {
         match volume {
-            Volume::Host {
-                container_path,
-                host_path,
-                mode,
-            } => {
-                binds.push(bind(
-                    &on_host(sandbox, host_path),
-                    &inside(container_path),
-                    *mode,
-                )?);
+            Volume::Host { container_path, host_path, mode } => {
+                binds.push(bind(&on_host(sandbox, host_path), &inside(container_path), *mode)?);
             }
-            Volume::External {
-                container_path,
-                mode,
-                external,
-            } => {
+            Volume::External { container_path, mode, external } => {
                 mounts.push(external_mount(container_path, *mode, external)?);
             }
             Volume::Persistent { container_path, .. } => {
-                return Err(format!(
-                    "persistent volume `{container_path}`: not supported by this agent yet"
-                ));
+                return Err(format!("persistent volume `{container_path}`: not supported by this agent yet"));
             }
             Volume::Secret { container_path, .. } => {
-                return Err(format!(
-                    "secret volume `{container_path}`: not supported by this agent yet"
-                ));
+                return Err(format!("secret volume `{container_path}`: not supported by this agent yet"));
             }
         }
     }
@@ -59,30 +37,17 @@ pub(super) fn apply(launch: &Launch, host: &mut HostConfig) -> Result<(), String
 }
 
 fn text(path: &Path) -> Result<&str, String> {
-    path.to_str().ok_or_else(|| {
-        format!(
-            "{} is not UTF-8, which Docker's API requires",
-            path.display()
-        )
-    })
+    path.to_str().ok_or_else(|| format!("{} is not UTF-8, which Docker's API requires", path.display()))
 }
 
 /// A relative host path lies in the sandbox, as under Mesos.
 fn on_host(sandbox: &str, path: &str) -> String {
-    if path.starts_with('/') {
-        path.to_owned()
-    } else {
-        format!("{sandbox}/{path}")
-    }
+    if path.starts_with('/') { path.to_owned() } else { format!("{sandbox}/{path}") }
 }
 
 /// A relative container path lies under the container's view of the sandbox, as under Mesos.
 fn inside(path: &str) -> String {
-    if path.starts_with('/') {
-        path.to_owned()
-    } else {
-        format!("{SANDBOX}/{path}")
-    }
+    if path.starts_with('/') { path.to_owned() } else { format!("{SANDBOX}/{path}") }
 }
 
 /// `docker run -v` form, which makes a missing directory on the host, as Marathon's users expect.
@@ -98,19 +63,10 @@ fn bind(source: &str, target: &str, mode: VolumeMode) -> Result<String, String> 
 }
 
 /// A volume of a Docker volume driver (`dvdi`); other providers have no counterpart in the Engine.
-fn external_mount(
-    path: &str,
-    mode: VolumeMode,
-    external: &ExternalVolume,
-) -> Result<Mount, String> {
-    let driver = external
-        .options
-        .get("dvdi/driver")
-        .and_then(serde_json::Value::as_str);
+fn external_mount(path: &str, mode: VolumeMode, external: &ExternalVolume) -> Result<Mount, String> {
+    let driver = external.options.get("dvdi/driver").and_then(serde_json::Value::as_str);
     let (Some("dvdi"), Some(driver)) = (external.provider.as_deref(), driver) else {
-        return Err(format!(
-            "external volume `{path}`: only provider dvdi with a dvdi/driver is supported"
-        ));
+        return Err(format!("external volume `{path}`: only provider dvdi with a dvdi/driver is supported"));
     };
     Ok(Mount {
         typ: Some(MountType::VOLUME),

@@ -22,9 +22,7 @@ pub(super) async fn until_ended(api: &bollard::Docker, name: &str) -> Result<Exi
         if let Err(error) = waited.as_ref()
             && !errors::is_passing(error)
         {
-            return Err(waited
-                .err()
-                .map_or(RuntimeError::NotFound, errors::of_container));
+            return Err(waited.err().map_or(RuntimeError::NotFound, errors::of_container));
         }
         match api.inspect_container(name, None).await.map(inspect::read) {
             Ok(inspected) => match inspected.status {
@@ -44,13 +42,8 @@ pub(super) async fn until_ended(api: &bollard::Docker, name: &str) -> Result<Exi
 
 /// The exit code, for the case that the container is removed before it can be inspected.
 async fn wait(api: &bollard::Docker, name: &str) -> Result<i64, Error> {
-    let options = WaitContainerOptionsBuilder::default()
-        .condition("not-running")
-        .build();
-    match Box::pin(api.wait_container(name, Some(options)))
-        .next()
-        .await
-    {
+    let options = WaitContainerOptionsBuilder::default().condition("not-running").build();
+    match Box::pin(api.wait_container(name, Some(options))).next().await {
         Some(Ok(end)) => Ok(end.status_code),
         // bollard makes an error of every code but 0.
         Some(Err(Error::DockerContainerWaitError { code, .. })) => Ok(code),
@@ -60,18 +53,11 @@ async fn wait(api: &bollard::Docker, name: &str) -> Result<i64, Error> {
 }
 
 fn never_started() -> Exit {
-    Exit {
-        message: "Container was created and never started".to_owned(),
-        ..Exit::default()
-    }
+    Exit { message: "Container was created and never started".to_owned(), ..Exit::default() }
 }
 
 fn removed(code: Option<i64>) -> Result<Exit, RuntimeError> {
     let code = code.ok_or(RuntimeError::NotFound)?;
     let message = format!("Container exited with status {code} and was removed");
-    Ok(Exit {
-        code: i32::try_from(code).ok(),
-        message,
-        ..Exit::default()
-    })
+    Ok(Exit { code: i32::try_from(code).ok(), message, ..Exit::default() })
 }

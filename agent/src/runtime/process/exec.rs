@@ -21,11 +21,7 @@ const MYSELF: &CStr = c"0";
 
 /// Runs a shell command and returns its exit code. When the future is dropped, the command and what it
 /// started are killed.
-pub(super) async fn run(
-    spec: &Spec,
-    started: &Started,
-    command: &str,
-) -> Result<i32, RuntimeError> {
+pub(super) async fn run(spec: &Spec, started: &Started, command: &str) -> Result<i32, RuntimeError> {
     let entry = Entry::open(spec, started).map_err(|error| failed(&error))?;
     let mut shell = std::process::Command::new("/bin/sh");
     shell
@@ -40,21 +36,11 @@ pub(super) async fn run(
     unsafe {
         shell.pre_exec(move || entry.enter());
     }
-    let mut child = tokio::process::Command::from(shell)
-        .spawn()
-        .map_err(|error| failed(&error))?;
-    let mut guard = KillOnDrop(
-        child
-            .id()
-            .and_then(|id| i32::try_from(id).ok())
-            .and_then(Pid::from_raw),
-    );
+    let mut child = tokio::process::Command::from(shell).spawn().map_err(|error| failed(&error))?;
+    let mut guard = KillOnDrop(child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw));
     let status = child.wait().await.map_err(|error| failed(&error))?;
     guard.0 = None;
-    Ok(status
-        .code()
-        .or_else(|| Some(128 + status.signal()?))
-        .unwrap_or(-1))
+    Ok(status.code().or_else(|| Some(128 + status.signal()?)).unwrap_or(-1))
 }
 
 fn failed(error: &io::Error) -> RuntimeError {
@@ -71,24 +57,15 @@ struct Entry {
 
 impl Entry {
     fn open(spec: &Spec, started: &Started) -> io::Result<Self> {
-        let paths = spec
-            .group
-            .as_ref()
-            .map(|name| Group::new(name).entrances())
-            .unwrap_or_default();
-        let entrances = paths
-            .iter()
-            .map(|path| OpenOptions::new().write(true).open(path));
-        let mounts = (!spec.mounts.is_empty())
-            .then(|| File::open(format!("/proc/{}/ns/mnt", started.process.pid)));
+        let paths = spec.group.as_ref().map(|name| Group::new(name).entrances()).unwrap_or_default();
+        let entrances = paths.iter().map(|path| OpenOptions::new().write(true).open(path));
+        let mounts =
+            (!spec.mounts.is_empty()).then(|| File::open(format!("/proc/{}/ns/mnt", started.process.pid)));
         Ok(Self {
             entrances: entrances.collect::<io::Result<_>>()?,
             mounts: mounts.transpose()?,
             sandbox: CString::new(spec.sandbox.as_os_str().as_bytes())?,
-            identity: spec
-                .identity
-                .clone()
-                .filter(|identity| !identity.is_current()),
+            identity: spec.identity.clone().filter(|identity| !identity.is_current()),
         })
     }
 

@@ -90,23 +90,13 @@ pub struct Ended {
 
 impl From<Exit> for Ended {
     fn from(exit: Exit) -> Self {
-        Self {
-            code: exit.code,
-            out_of_memory: exit.out_of_memory,
-            message: exit.message,
-            at: exit.at,
-        }
+        Self { code: exit.code, out_of_memory: exit.out_of_memory, message: exit.message, at: exit.at }
     }
 }
 
 impl From<Ended> for Exit {
     fn from(ended: Ended) -> Self {
-        Self {
-            code: ended.code,
-            out_of_memory: ended.out_of_memory,
-            message: ended.message,
-            at: ended.at,
-        }
+        Self { code: ended.code, out_of_memory: ended.out_of_memory, message: ended.message, at: ended.at }
     }
 }
 
@@ -115,10 +105,7 @@ pub fn read<T: DeserializeOwned>(directory: &Path, name: &str) -> io::Result<Opt
     let path = directory.join(name);
     match fs::read(&path) {
         Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| {
-            io::Error::new(
-                io::ErrorKind::InvalidData,
-                format!("{}: {error}", path.display()),
-            )
+            io::Error::new(io::ErrorKind::InvalidData, format!("{}: {error}", path.display()))
         }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
@@ -130,12 +117,7 @@ pub fn read<T: DeserializeOwned>(directory: &Path, name: &str) -> io::Result<Opt
 pub fn write<T: Serialize>(directory: &Path, name: &str, value: &T) -> io::Result<()> {
     let bytes = serde_json::to_vec(value).map_err(io::Error::other)?;
     let temporary = directory.join(format!("{name}.new"));
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&temporary)?;
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
     file.write_all(&bytes)?;
     file.sync_all()?;
     fs::rename(&temporary, directory.join(name))?;
@@ -150,18 +132,9 @@ mod tests {
     fn files_are_whole_or_absent() {
         let directory = tempfile::tempdir().unwrap();
         assert_eq!(read::<Ended>(directory.path(), EXIT).unwrap(), None);
-        let exit = Exit {
-            code: Some(3),
-            message: "m".to_owned(),
-            ..Exit::default()
-        };
+        let exit = Exit { code: Some(3), message: "m".to_owned(), ..Exit::default() };
         write(directory.path(), EXIT, &Ended::from(exit.clone())).unwrap();
-        assert_eq!(
-            read::<Ended>(directory.path(), EXIT)
-                .unwrap()
-                .map(Exit::from),
-            Some(exit)
-        );
+        assert_eq!(read::<Ended>(directory.path(), EXIT).unwrap().map(Exit::from), Some(exit));
         fs::write(directory.path().join(EXIT), "{").unwrap();
         assert!(read::<Ended>(directory.path(), EXIT).is_err());
         let gone = directory.path().join("gone");

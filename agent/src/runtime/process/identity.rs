@@ -47,11 +47,7 @@ impl Identity {
                 libc::setuid(self.uid),
             ]
         };
-        if results == [0; 3] {
-            Ok(())
-        } else {
-            Err(io::Error::last_os_error())
-        }
+        if results == [0; 3] { Ok(()) } else { Err(io::Error::last_os_error()) }
     }
 }
 
@@ -61,10 +57,8 @@ fn look_up(name: &str, passwd: &str, group: &str) -> Option<Identity> {
         Some((user, gid)) => (user, Some(gid.parse::<u32>().ok()?)),
         None => (name, None),
     };
-    let entry = passwd
-        .lines()
-        .map(fields)
-        .find(|entry| entry.len() >= 4 && (entry[0] == user || entry[2] == user));
+    let entry =
+        passwd.lines().map(fields).find(|entry| entry.len() >= 4 && (entry[0] == user || entry[2] == user));
     let (uid, own_gid) = match &entry {
         Some(entry) => (entry[2].parse().ok()?, entry[3].parse().ok()?),
         // A number that no line names is a user all the same.
@@ -75,9 +69,7 @@ fn look_up(name: &str, passwd: &str, group: &str) -> Option<Identity> {
     let mut groups = vec![gid];
     for entry in group.lines().map(fields).filter(|entry| entry.len() >= 4) {
         if let Ok(number) = entry[2].parse()
-            && entry[3]
-                .split(',')
-                .any(|name| !name.is_empty() && name == member)
+            && entry[3].split(',').any(|name| !name.is_empty() && name == member)
             && !groups.contains(&number)
         {
             groups.push(number);
@@ -94,10 +86,8 @@ mod tests {
     fn users_by_name_and_number() {
         let passwd = "root:x:0:0:root:/root:/bin/sh\nbroken\nann:x:1000:1000::/home/ann:/bin/sh\n";
         let group = "root:x:0:\nann:x:1000:\naudio:x:29:bob,ann\nvideo:x:44:ann\n";
-        let found = |name| {
-            look_up(name, passwd, group)
-                .map(|identity| (identity.uid, identity.gid, identity.groups))
-        };
+        let found =
+            |name| look_up(name, passwd, group).map(|identity| (identity.uid, identity.gid, identity.groups));
         assert_eq!(found("ann"), Some((1000, 1000, vec![1000, 29, 44])));
         assert_eq!(found("1000"), found("ann"));
         assert_eq!(found("ann:29"), Some((1000, 29, vec![29, 44])));

@@ -40,15 +40,8 @@ pub(super) fn plan(launch: &Launch, groups: bool, directory: &Path) -> Result<Pl
         ));
     }
     if resolver.is_some() {
-        let (source, target) = (
-            directory.join(RESOLV_CONF),
-            PathBuf::from("/etc/resolv.conf"),
-        );
-        mounts.push(Mount {
-            source,
-            target,
-            read_only: true,
-        });
+        let (source, target) = (directory.join(RESOLV_CONF), PathBuf::from("/etc/resolv.conf"));
+        mounts.push(Mount { source, target, read_only: true });
     }
     let spec = Spec {
         task: launch.task.clone(),
@@ -59,11 +52,7 @@ pub(super) fn plan(launch: &Launch, groups: bool, directory: &Path) -> Result<Pl
         group: groups.then(|| group_name(&launch.task)),
         mounts,
     };
-    Ok(Plan {
-        spec,
-        limits: Limits::of(app),
-        resolver,
-    })
+    Ok(Plan { spec, limits: Limits::of(app), resolver })
 }
 
 /// `cmd` by the shell; of `args` the first is the program (reference section 2.3).
@@ -71,10 +60,7 @@ fn command(app: &App) -> Result<Vec<String>, RuntimeError> {
     match &app.cmd {
         Some(cmd) => Ok(["/bin/sh", "-c", cmd].map(str::to_owned).to_vec()),
         None if !app.args.is_empty() => Ok(app.args.clone()),
-        None => Err(RuntimeError::Unsupported(format!(
-            "{} has neither cmd nor args nor an image",
-            app.id
-        ))),
+        None => Err(RuntimeError::Unsupported(format!("{} has neither cmd nor args nor an image", app.id))),
     }
 }
 
@@ -84,49 +70,26 @@ fn identity(app: &App, is_root: bool) -> Result<Option<Identity>, RuntimeError> 
     };
     let identity = Identity::of_user(user)
         .map_err(|error| failed("looking up users", &error))?
-        .ok_or_else(|| {
-            RuntimeError::Failed(format!("there is no user `{user}` on this machine"))
-        })?;
+        .ok_or_else(|| RuntimeError::Failed(format!("there is no user `{user}` on this machine")))?;
     if !is_root && !identity.is_current() {
-        return Err(RuntimeError::Failed(format!(
-            "running as `{user}` needs an agent that runs as root"
-        )));
+        return Err(RuntimeError::Failed(format!("running as `{user}` needs an agent that runs as root")));
     }
     Ok(Some(identity))
 }
 
 /// Host volumes, relative paths in the sandbox on both sides as under Mesos.
 fn volume_mounts(app: &App, sandbox: &Path) -> Result<Vec<Mount>, RuntimeError> {
-    let volumes = app
-        .container
-        .as_ref()
-        .map_or(&[][..], |container| &container.volumes);
-    volumes
-        .iter()
-        .map(|volume| volume_mount(volume, sandbox))
-        .collect()
+    let volumes = app.container.as_ref().map_or(&[][..], |container| &container.volumes);
+    volumes.iter().map(|volume| volume_mount(volume, sandbox)).collect()
 }
 
 fn volume_mount(volume: &Volume, sandbox: &Path) -> Result<Mount, RuntimeError> {
-    let Volume::Host {
-        container_path,
-        host_path,
-        mode,
-    } = volume
-    else {
-        return Err(RuntimeError::Unsupported(
-            "only host volumes are supported for processes".to_owned(),
-        ));
+    let Volume::Host { container_path, host_path, mode } = volume else {
+        return Err(RuntimeError::Unsupported("only host volumes are supported for processes".to_owned()));
     };
-    let climbs = |path: &str| {
-        Path::new(path)
-            .components()
-            .any(|part| part == Component::ParentDir)
-    };
+    let climbs = |path: &str| Path::new(path).components().any(|part| part == Component::ParentDir);
     if climbs(container_path) || climbs(host_path) {
-        return Err(RuntimeError::Unsupported(format!(
-            "volume `{container_path}`: `..` in a path"
-        )));
+        return Err(RuntimeError::Unsupported(format!("volume `{container_path}`: `..` in a path")));
     }
     Ok(Mount {
         source: sandbox.join(host_path),
@@ -136,11 +99,7 @@ fn volume_mount(volume: &Volume, sandbox: &Path) -> Result<Mount, RuntimeError> 
 }
 
 /// Starts what was planned; leaves nothing when that fails.
-pub(super) async fn carry_out(
-    record: Record,
-    plan: Plan,
-    shim: ShimCommand,
-) -> Result<Record, RuntimeError> {
+pub(super) async fn carry_out(record: Record, plan: Plan, shim: ShimCommand) -> Result<Record, RuntimeError> {
     let task = plan.spec.task.clone();
     let prepared = record.clone();
     let prepare = blocking(move || {
@@ -149,9 +108,7 @@ pub(super) async fn carry_out(
         prepare(prepared.directory(), &plan).map_err(|error| failed("preparing the task", &error))
     });
     let started = match prepare.await {
-        Ok(()) => spawn::start(&shim, record.directory())
-            .await
-            .map_err(RuntimeError::Failed),
+        Ok(()) => spawn::start(&shim, record.directory()).await.map_err(RuntimeError::Failed),
         Err(error) => Err(error),
     };
     match started {
@@ -173,12 +130,7 @@ fn prepare(directory: &Path, plan: &Plan) -> io::Result<()> {
         let machine = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
         fs::write(directory.join(RESOLV_CONF), resolv_conf(resolver, &machine))?;
     }
-    for mount in plan
-        .spec
-        .mounts
-        .iter()
-        .filter(|mount| mount.target.starts_with(&plan.spec.sandbox))
-    {
+    for mount in plan.spec.mounts.iter().filter(|mount| mount.target.starts_with(&plan.spec.sandbox)) {
         fs::create_dir_all(&mount.target)?;
         crate::sandbox::check_inside(&plan.spec.sandbox, &mount.target)?;
     }
@@ -188,8 +140,7 @@ fn prepare(directory: &Path, plan: &Plan) -> io::Result<()> {
 /// The agent's resolver instead of the machine's, with the machine's search list and options.
 fn resolv_conf(resolver: IpAddr, machine: &str) -> String {
     let kept = machine.lines().filter(|line| {
-        ["search", "domain", "options"]
-            .contains(&line.split_whitespace().next().unwrap_or_default())
+        ["search", "domain", "options"].contains(&line.split_whitespace().next().unwrap_or_default())
     });
     let lines = std::iter::once(format!("nameserver {resolver}")).chain(kept.map(str::to_owned));
     lines.map(|line| line + "\n").collect()
@@ -215,14 +166,10 @@ mod tests {
             host_path: host_path.to_owned(),
             mode: VolumeMode::Ro,
         };
-        let mount = |container_path, host_path| {
-            volume_mount(&volume(container_path, host_path), Path::new("/s"))
-        };
+        let mount =
+            |container_path, host_path| volume_mount(&volume(container_path, host_path), Path::new("/s"));
         let both = mount("in", "/srv").unwrap();
-        assert_eq!(
-            (both.source.as_path(), both.target.as_path()),
-            (Path::new("/srv"), Path::new("/s/in"))
-        );
+        assert_eq!((both.source.as_path(), both.target.as_path()), (Path::new("/srv"), Path::new("/s/in")));
         assert_eq!(mount("/opt/x", "d").unwrap().source, Path::new("/s/d"));
         assert!(mount("../x", "/srv").is_err() && mount("x", "../srv").is_err());
     }

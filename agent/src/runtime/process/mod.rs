@@ -58,10 +58,7 @@ impl Process {
     /// The runtime of the agent with this data directory.
     pub fn open(data_dir: &Path, shim: ShimCommand) -> io::Result<Self> {
         let directory = data_dir.join("process");
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&directory)?;
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
         Ok(Self {
             directory,
             shim,
@@ -81,12 +78,8 @@ impl Process {
     /// Says once that tasks run without limits.
     fn tell_of_no_groups(&self, progress: &Progress) {
         if !self.groups && !self.told_of_no_groups.swap(true, Ordering::Relaxed) {
-            tracing::warn!(
-                "no rights to make control groups: tasks run without CPU and memory limits"
-            );
-            progress(
-                "running without CPU and memory limits: the agent may not make control groups",
-            );
+            tracing::warn!("no rights to make control groups: tasks run without CPU and memory limits");
+            progress("running without CPU and memory limits: the agent may not make control groups");
         }
     }
 }
@@ -97,9 +90,7 @@ fn find(record: &Record) -> Result<Option<Found>, RuntimeError> {
         return Ok(None);
     };
     let (started, status) = record.status(&spec)?;
-    let handle = started
-        .as_ref()
-        .map(|started| format!("{}@{}", started.process.pid, started.process.start));
+    let handle = started.as_ref().map(|started| format!("{}@{}", started.process.pid, started.process.start));
     Ok(Some(Found {
         task: spec.task,
         status,
@@ -129,18 +120,14 @@ fn can_make_groups() -> bool {
     let probe = Group::new(format!("gantry/probe-{}", std::process::id()));
     let result = probe.create(&Limits::NONE);
     probe.remove();
-    result
-        .inspect_err(|error| tracing::debug!(%error, "no control groups"))
-        .is_ok()
+    result.inspect_err(|error| tracing::debug!(%error, "no control groups")).is_ok()
 }
 
 /// Runs what blocks (files, waiting for processes to die) off the async threads.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, RuntimeError> + Send + 'static,
 ) -> Result<T, RuntimeError> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|error| RuntimeError::Failed(error.to_string()))?
+    tokio::task::spawn_blocking(work).await.map_err(|error| RuntimeError::Failed(error.to_string()))?
 }
 
 fn failed(what: &str, error: &io::Error) -> RuntimeError {
@@ -169,29 +156,21 @@ impl Runtime for Process {
             let _until_done = guard;
             launch::carry_out(record, plan, shim).await
         });
-        let record = step
-            .await
-            .map_err(|error| RuntimeError::Failed(error.to_string()))??;
-        blocking(move || find(&record))
-            .await?
-            .ok_or(RuntimeError::NotFound)
+        let record = step.await.map_err(|error| RuntimeError::Failed(error.to_string()))??;
+        blocking(move || find(&record)).await?.ok_or(RuntimeError::NotFound)
     }
 
     async fn wait(&self, task: &TaskId) -> Result<Exit, RuntimeError> {
         let record = self.record(task);
         loop {
             let look = record.clone();
-            let looked =
-                blocking(move || look.spec()?.map(|spec| look.status(&spec)).transpose()).await?;
+            let looked = blocking(move || look.spec()?.map(|spec| look.status(&spec)).transpose()).await?;
             match looked.ok_or(RuntimeError::NotFound)? {
                 (_, Status::Exited(exit)) => return Ok(exit),
                 (Some(started), _) => watch::until_dead(started.shim).await,
                 (None, _) => {
                     let message = "Command was never started".to_owned();
-                    return Ok(Exit {
-                        message,
-                        ..Exit::default()
-                    });
+                    return Ok(Exit { message, ..Exit::default() });
                 }
             }
         }
@@ -239,9 +218,7 @@ impl Runtime for Process {
                 }
             }
         };
-        let readings = tasks
-            .iter()
-            .filter_map(|task| Some((task.clone(), reading(task)?)));
+        let readings = tasks.iter().filter_map(|task| Some((task.clone(), reading(task)?)));
         self.meter.measure(readings.collect())
     }
 
@@ -269,13 +246,8 @@ impl Runtime for Process {
         };
         let sandbox = spec.sandbox.clone();
         let has_ended = move || !matches!(record.status(&spec), Ok((_, Status::Running)));
-        sandbox::log::read(
-            &sandbox,
-            file,
-            tail_lines,
-            follow.then_some(Box::new(has_ended)),
-        )
-        .await
-        .map_err(|error| failed("opening the log", &error))
+        sandbox::log::read(&sandbox, file, tail_lines, follow.then_some(Box::new(has_ended)))
+            .await
+            .map_err(|error| failed("opening the log", &error))
     }
 }

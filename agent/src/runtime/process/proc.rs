@@ -23,16 +23,12 @@ pub struct ProcessRef {
 impl ProcessRef {
     /// The process that has this number now.
     pub fn of(pid: i32) -> Option<Self> {
-        Some(Self {
-            pid,
-            start: stat(pid)?.start,
-        })
+        Some(Self { pid, start: stat(pid)?.start })
     }
 
     /// Does it still run? One that ended and was not yet waited for does not.
     pub fn is_alive(self) -> bool {
-        stat(self.pid)
-            .is_some_and(|stat| stat.start == self.start && !matches!(stat.state, 'Z' | 'X'))
+        stat(self.pid).is_some_and(|stat| stat.start == self.start && !matches!(stat.state, 'Z' | 'X'))
     }
 
     /// Its number, for system calls.
@@ -88,16 +84,10 @@ pub fn all() -> HashMap<i32, Stat> {
 pub fn reading_of_session(all: &HashMap<i32, Stat>, session: i32) -> Option<Reading> {
     let ticks_per_second = rustix::param::clock_ticks_per_second().max(1);
     let page = u64::try_from(rustix::param::page_size()).unwrap_or(4096);
-    let mut members = all
-        .values()
-        .filter(|stat| stat.session == session)
-        .peekable();
+    let mut members = all.values().filter(|stat| stat.session == session).peekable();
     members.peek()?;
     let (ticks, pages) = members.fold((0_u64, 0_u64), |(ticks, pages), stat| {
-        (
-            ticks.saturating_add(stat.cpu_ticks),
-            pages.saturating_add(stat.rss_pages),
-        )
+        (ticks.saturating_add(stat.cpu_ticks), pages.saturating_add(stat.rss_pages))
     });
     Some(Reading {
         cpu_nanos: ticks.saturating_mul(1_000_000_000 / ticks_per_second),
@@ -110,11 +100,7 @@ pub fn descendants(all: &HashMap<i32, Stat>, ancestor: i32) -> Vec<i32> {
     let mut found = vec![ancestor];
     let mut next = 0;
     while let Some(&parent) = found.get(next) {
-        found.extend(
-            all.iter()
-                .filter(|(_, stat)| stat.parent == parent)
-                .map(|(pid, _)| *pid),
-        );
+        found.extend(all.iter().filter(|(_, stat)| stat.parent == parent).map(|(pid, _)| *pid));
         next += 1;
     }
     found.split_off(1)
@@ -122,9 +108,7 @@ pub fn descendants(all: &HashMap<i32, Stat>, ancestor: i32) -> Vec<i32> {
 
 /// Changes with every start of the machine.
 pub fn boot_id() -> io::Result<String> {
-    Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?
-        .trim()
-        .to_owned())
+    Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
 }
 
 #[cfg(test)]
@@ -134,14 +118,8 @@ mod tests {
     #[test]
     fn names_may_hold_brackets_and_spaces() {
         let text = "42 (a) b) (c) S 1 42 7 0 -1 4194560 1 2 3 4 50 60 0 0 20 0 1 0 12345 1000 99 0";
-        let expected = Stat {
-            state: 'S',
-            parent: 1,
-            session: 7,
-            cpu_ticks: 110,
-            start: 12_345,
-            rss_pages: 99,
-        };
+        let expected =
+            Stat { state: 'S', parent: 1, session: 7, cpu_ticks: 110, start: 12_345, rss_pages: 99 };
         assert_eq!(parse_stat(text), Some(expected));
         assert_eq!(parse_stat("42 (x) S 1"), None);
         assert_eq!(parse_stat(""), None);
@@ -149,21 +127,8 @@ mod tests {
 
     #[test]
     fn families() {
-        let one = |parent| Stat {
-            state: 'S',
-            parent,
-            session: 1,
-            cpu_ticks: 0,
-            start: 0,
-            rss_pages: 0,
-        };
-        let all = HashMap::from([
-            (1, one(0)),
-            (2, one(1)),
-            (3, one(2)),
-            (4, one(1)),
-            (5, one(9)),
-        ]);
+        let one = |parent| Stat { state: 'S', parent, session: 1, cpu_ticks: 0, start: 0, rss_pages: 0 };
+        let all = HashMap::from([(1, one(0)), (2, one(1)), (3, one(2)), (4, one(1)), (5, one(9))]);
         let mut found = descendants(&all, 1);
         found.sort_unstable();
         assert_eq!(found, [2, 3, 4]);
@@ -174,13 +139,7 @@ mod tests {
     fn this_process() {
         let me = ProcessRef::of(i32::try_from(std::process::id()).unwrap()).unwrap();
         assert!(me.is_alive());
-        assert!(
-            !ProcessRef {
-                start: me.start + 1,
-                ..me
-            }
-            .is_alive()
-        );
+        assert!(!ProcessRef { start: me.start + 1, ..me }.is_alive());
         assert!(!boot_id().unwrap().is_empty());
     }
 }

@@ -28,10 +28,7 @@ pub(super) struct Record {
 
 impl Record {
     pub(super) fn new(directory: PathBuf, boot_id: &str) -> Self {
-        Self {
-            directory,
-            boot_id: boot_id.to_owned(),
-        }
+        Self { directory, boot_id: boot_id.to_owned() }
     }
 
     pub(super) fn directory(&self) -> &Path {
@@ -51,11 +48,9 @@ impl Record {
     /// Whether it runs. The shim is looked at before its last file: one that has ended has written it.
     pub(super) fn status(&self, spec: &Spec) -> Result<(Option<Started>, Status), RuntimeError> {
         let started = self.started()?;
-        let watched = started
-            .as_ref()
-            .is_some_and(|started| started.is_watched(&self.boot_id));
-        let ended: Option<Ended> = files::read(&self.directory, EXIT)
-            .map_err(|error| failed("reading the task", &error))?;
+        let watched = started.as_ref().is_some_and(|started| started.is_watched(&self.boot_id));
+        let ended: Option<Ended> =
+            files::read(&self.directory, EXIT).map_err(|error| failed("reading the task", &error))?;
         let status = match (&started, ended) {
             (_, Some(ended)) => Status::Exited(ended.into()),
             (None, None) => Status::Created,
@@ -74,11 +69,7 @@ impl Record {
         } else {
             "Command ended when the machine was restarted"
         };
-        let exit = Exit {
-            message: message.to_owned(),
-            at: Some(now()),
-            ..Exit::default()
-        };
+        let exit = Exit { message: message.to_owned(), at: Some(now()), ..Exit::default() };
         if let Err(error) = files::write(&self.directory, EXIT, &Ended::from(exit.clone())) {
             tracing::warn!(task = %spec.task, %error, "cannot write down the end of a task");
         }
@@ -88,24 +79,17 @@ impl Record {
     /// Ends the task if it runs, then removes its group and its directory.
     pub(super) fn remove(&self, task: &TaskId) -> Result<(), RuntimeError> {
         let group = Group::new(group_name(task));
-        if let Some(started) = self
-            .started()?
-            .filter(|started| started.boot_id == self.boot_id)
-        {
+        if let Some(started) = self.started()?.filter(|started| started.boot_id == self.boot_id) {
             group.kill_all();
             kill_group_of(&started);
             end_shim(&started);
         }
         if !group.kill_all() {
-            return Err(RuntimeError::Failed(format!(
-                "processes of {task} do not die"
-            )));
+            return Err(RuntimeError::Failed(format!("processes of {task} do not die")));
         }
         group.remove();
         match fs::remove_dir_all(&self.directory) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(failed("removing the task", &error))
-            }
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("removing the task", &error)),
             _ => Ok(()),
         }
     }

@@ -29,11 +29,7 @@ pub struct ShimCommand {
 impl ShimCommand {
     /// The verb `shim` of the running program, also when its file was replaced by a newer one meanwhile.
     pub fn of_this_program() -> Self {
-        Self {
-            program: "/proc/self/exe".into(),
-            args: vec!["shim".into()],
-            env: Vec::new(),
-        }
+        Self { program: "/proc/self/exe".into(), args: vec!["shim".into()], env: Vec::new() }
     }
 }
 
@@ -43,10 +39,7 @@ pub(super) async fn start(shim: &ShimCommand, directory: &Path) -> Result<(), St
     let answer = match answer {
         Ok(answer) => answer.map_err(|error| format!("starting the shim: {error}"))?,
         Err(_) => {
-            return Err(format!(
-                "the task did not start within {} s",
-                START_MAX.as_secs()
-            ));
+            return Err(format!("the task did not start within {} s", START_MAX.as_secs()));
         }
     };
     match answer.trim() {

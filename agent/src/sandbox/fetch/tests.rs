@@ -5,20 +5,11 @@ use std::io::{Read, Write};
 use super::*;
 
 fn artifact(uri: &str) -> Artifact {
-    Artifact {
-        uri: uri.to_owned(),
-        extract: true,
-        executable: false,
-        cache: false,
-        dest_path: None,
-    }
+    Artifact { uri: uri.to_owned(), extract: true, executable: false, cache: false, dest_path: None }
 }
 
 fn at(uri: &str, path: &str) -> Artifact {
-    Artifact {
-        dest_path: Some(path.to_owned()),
-        ..artifact(uri)
-    }
+    Artifact { dest_path: Some(path.to_owned()), ..artifact(uri) }
 }
 
 #[test]
@@ -33,15 +24,8 @@ fn sources() {
 
 #[test]
 fn destinations() {
-    let of = |artifact: &Artifact| {
-        destination(artifact)
-            .ok()
-            .map(|path| path.display().to_string())
-    };
-    assert_eq!(
-        of(&artifact("http://h/a/b.tar?x=/y")).as_deref(),
-        Some("b.tar")
-    );
+    let of = |artifact: &Artifact| destination(artifact).ok().map(|path| path.display().to_string());
+    assert_eq!(of(&artifact("http://h/a/b.tar?x=/y")).as_deref(), Some("b.tar"));
     assert_eq!(of(&artifact("/srv/b")).as_deref(), Some("b"));
     assert_eq!(of(&at("/srv/b", "./conf/c")).as_deref(), Some("conf/c"));
     for wrong in ["http://h", "http://h/", "/srv/.."] {
@@ -82,10 +66,7 @@ struct Place {
 
 impl Place {
     fn new() -> Self {
-        Self {
-            source: tempfile::tempdir().unwrap(),
-            sandbox: tempfile::tempdir().unwrap(),
-        }
+        Self { source: tempfile::tempdir().unwrap(), sandbox: tempfile::tempdir().unwrap() }
     }
 
     fn file(&self, name: &str, content: &[u8]) -> String {
@@ -95,9 +76,7 @@ impl Place {
     }
 
     async fn fetch(&self, artifacts: &[Artifact]) -> Result<(), String> {
-        fetch(self.sandbox.path(), artifacts, None)
-            .await
-            .map_err(|error| error.to_string())
+        fetch(self.sandbox.path(), artifacts, None).await.map_err(|error| error.to_string())
     }
 
     fn read(&self, name: &str) -> String {
@@ -111,36 +90,18 @@ async fn files_archives_and_programs() {
     let tarball = tar(&[("d/one", "1"), ("two", "2")]);
     let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     gz.write_all(&tar(&[("three", "3")])).unwrap();
-    let program = Artifact {
-        executable: true,
-        ..artifact(&place.file("run.tar", b"#!/bin/sh\n"))
-    };
+    let program = Artifact { executable: true, ..artifact(&place.file("run.tar", b"#!/bin/sh\n")) };
     let artifacts = [
         artifact(&format!("file://{}", place.file("a.tar", &tarball))),
         artifact(&place.file("b.tgz", &gz.finish().unwrap())),
         at(&place.file("plain", b"p"), "conf/p.txt"),
         program,
-        Artifact {
-            extract: false,
-            ..artifact(&place.file("kept.zip", b"z"))
-        },
+        Artifact { extract: false, ..artifact(&place.file("kept.zip", b"z")) },
     ];
     place.fetch(&artifacts).await.unwrap();
-    assert_eq!(
-        [place.read("d/one"), place.read("two"), place.read("three")],
-        ["1", "2", "3"]
-    );
-    assert_eq!(
-        (
-            place.read("conf/p.txt").as_str(),
-            place.read("kept.zip").as_str()
-        ),
-        ("p", "z")
-    );
-    let mode = fs::metadata(place.sandbox.path().join("run.tar"))
-        .unwrap()
-        .permissions()
-        .mode();
+    assert_eq!([place.read("d/one"), place.read("two"), place.read("three")], ["1", "2", "3"]);
+    assert_eq!((place.read("conf/p.txt").as_str(), place.read("kept.zip").as_str()), ("p", "z"));
+    let mode = fs::metadata(place.sandbox.path().join("run.tar")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o755);
 }
 
@@ -154,21 +115,12 @@ async fn nothing_leaves_the_sandbox() {
         ("absolute.tar", vec![("/tmp/gantry-absolute", "x")]),
         ("link.tar", vec![("way", link.as_str()), ("way/x", "x")]),
     ] {
-        let error = place
-            .fetch(&[artifact(&place.file(name, &tar(&entries)))])
-            .await
-            .unwrap_err();
+        let error = place.fetch(&[artifact(&place.file(name, &tar(&entries)))]).await.unwrap_err();
         assert!(error.contains(name), "{error}");
     }
     let prepared = artifact(&place.file("prepare.tar", &tar(&[("out", link.as_str())])));
     let through = at(&place.file("x", b"x"), "out/x");
-    assert!(
-        place
-            .fetch(&[prepared, through])
-            .await
-            .unwrap_err()
-            .contains("out of the sandbox")
-    );
+    assert!(place.fetch(&[prepared, through]).await.unwrap_err().contains("out of the sandbox"));
     assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0);
     assert!(!place.sandbox.path().join("../climbed").exists());
 }
@@ -179,14 +131,8 @@ async fn what_cannot_be_fetched_says_why() {
     for (artifact, reason) in [
         (artifact("/no/such/file"), "No such file"),
         (artifact("https://h/x"), "https is not supported"),
-        (
-            artifact(&place.file("x.zip", b"PK")),
-            ".zip archives are not supported",
-        ),
-        (
-            artifact(&place.file("broken.tar", b"not a tar at all")),
-            "unpacking",
-        ),
+        (artifact(&place.file("x.zip", b"PK")), ".zip archives are not supported"),
+        (artifact(&place.file("broken.tar", b"not a tar at all")), "unpacking"),
         (artifact("http://127.0.0.1:1/x"), "onnect"),
     ] {
         let error = place.fetch(&[artifact]).await.unwrap_err();
@@ -213,10 +159,7 @@ fn server(answers: Vec<String>) -> String {
 async fn over_http_with_redirections() {
     let place = Place::new();
     let answer = |head: &str, body: &str| {
-        format!(
-            "HTTP/1.1 {head}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
-            body.len()
-        )
+        format!("HTTP/1.1 {head}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len())
     };
     let server = server(vec![
         answer("302 Found\r\nLocation: /real", ""),
@@ -224,25 +167,11 @@ async fn over_http_with_redirections() {
         answer("404 Not Found", "no"),
         "HTTP/1.1 200 OK\r\nContent-Length: 100\r\nConnection: close\r\n\r\ncut short".to_owned(),
     ]);
-    place
-        .fetch(&[artifact(&format!("{server}/file.txt"))])
-        .await
-        .unwrap();
+    place.fetch(&[artifact(&format!("{server}/file.txt"))]).await.unwrap();
     assert_eq!(place.read("file.txt"), "body");
-    assert!(
-        place
-            .fetch(&[artifact(&format!("{server}/x"))])
-            .await
-            .unwrap_err()
-            .contains("404")
-    );
-    place
-        .fetch(&[artifact(&format!("{server}/x"))])
-        .await
-        .unwrap_err();
-    let names: Vec<_> = fs::read_dir(place.sandbox.path())
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name())
-        .collect();
+    assert!(place.fetch(&[artifact(&format!("{server}/x"))]).await.unwrap_err().contains("404"));
+    place.fetch(&[artifact(&format!("{server}/x"))]).await.unwrap_err();
+    let names: Vec<_> =
+        fs::read_dir(place.sandbox.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names, ["file.txt"], "nothing half fetched stays");
 }

@@ -99,12 +99,7 @@ impl<'s> AgentShape<'s> {
             reserved: amounts(&agent.reserved),
             free: amounts(&agent.free()),
             used: usage.map(|usage| used(usage.machine, usage.at)),
-            ports: agent
-                .info
-                .ports
-                .iter()
-                .map(|&(begin, end)| PortRange { begin, end })
-                .collect(),
+            ports: agent.info.ports.iter().map(|&(begin, end)| PortRange { begin, end }).collect(),
             attributes: &agent.info.attributes,
             runtimes: runtimes(&agent.info.runtimes),
             task_count: agent.tasks.len(),
@@ -124,11 +119,7 @@ fn amounts(resources: &Resources) -> Amounts {
 }
 
 fn used(measured: Measured, at: Timestamp) -> UsedShape {
-    UsedShape {
-        cpus: measured.cpus_milli as f64 / 1000.0,
-        mem_bytes: measured.mem_bytes,
-        at,
-    }
+    UsedShape { cpus: measured.cpus_milli as f64 / 1000.0, mem_bytes: measured.mem_bytes, at }
 }
 
 fn runtimes(runtimes: &Runtimes) -> RuntimesShape<'_> {
@@ -143,11 +134,7 @@ fn runtimes(runtimes: &Runtimes) -> RuntimesShape<'_> {
 
 fn tasks<'s>(state: &'s State, agent: &'s Agent, usage: Option<&Usage>) -> Vec<AgentTask<'s>> {
     let measured: BTreeMap<&TaskId, UsedShape> = usage.map_or_else(BTreeMap::new, |usage| {
-        usage
-            .tasks
-            .iter()
-            .map(|(id, measured)| (id, used(*measured, usage.at)))
-            .collect()
+        usage.tasks.iter().map(|(id, measured)| (id, used(*measured, usage.at))).collect()
     });
     let known = agent.tasks.iter().filter_map(|id| state.tasks.get(id));
     known

@@ -106,17 +106,10 @@ impl<'s> AppInfo<'s> {
             deployments: parts.deployments.then(|| deployments_of(state, id)),
             last_task_failure: parts
                 .last_task_failure
-                .then(|| {
-                    entry
-                        .last_failure
-                        .as_deref()
-                        .map(|failure| failure_shape(id, failure))
-                })
+                .then(|| entry.last_failure.as_deref().map(|failure| failure_shape(id, failure)))
                 .flatten(),
             readiness_check_results: parts.readiness.then(|| readiness_of(state, id)),
-            tasks: parts
-                .tasks
-                .then(|| tasks().map(|task| TaskShape::of(state, task)).collect()),
+            tasks: parts.tasks.then(|| tasks().map(|task| TaskShape::of(state, task)).collect()),
             task_stats: stats(parts.task_stats),
             tasks_stats: stats(parts.task_stats),
         }
@@ -124,15 +117,8 @@ impl<'s> AppInfo<'s> {
 }
 
 fn deployments_of(state: &State, app: &AppId) -> Vec<DeploymentRef> {
-    let locking = state
-        .deployments
-        .values()
-        .filter(|deployment| deployment.locks(app));
-    locking
-        .map(|deployment| DeploymentRef {
-            id: deployment.id.to_string(),
-        })
-        .collect()
+    let locking = state.deployments.values().filter(|deployment| deployment.locks(app));
+    locking.map(|deployment| DeploymentRef { id: deployment.id.to_string() }).collect()
 }
 
 fn failure_shape<'s>(app: &'s AppId, failure: &'s TaskFailure) -> TaskFailureShape<'s> {
@@ -150,36 +136,22 @@ fn failure_shape<'s>(app: &'s AppId, failure: &'s TaskFailure) -> TaskFailureSha
 
 /// Results are only shown while a deployment waits for them (reference section 5.6).
 pub(in crate::api) fn readiness_of<'s>(state: &'s State, app: &AppId) -> Vec<ReadinessResult<'s>> {
-    if !state
-        .deployments
-        .values()
-        .any(|deployment| deployment.locks(app))
-    {
+    if !state.deployments.values().any(|deployment| deployment.locks(app)) {
         return Vec::new();
     }
     let of_task = |task: &'s std::sync::Arc<crate::state::Task>| {
-        task.readiness
-            .iter()
-            .map(move |report| readiness(&task.id, report))
+        task.readiness.iter().map(move |report| readiness(&task.id, report))
     };
     state.tasks_of(app).flat_map(of_task).collect()
 }
 
 fn readiness<'s>(task: &'s TaskId, report: &'s ReadinessReport) -> ReadinessResult<'s> {
-    let last_response = report
-        .last_response
-        .as_ref()
-        .map(|(status, content_type, body)| ReadinessResponse {
-            status: *status,
-            content_type,
-            body,
-        });
-    ReadinessResult {
-        name: &report.name,
-        task_id: task,
-        ready: report.ready,
-        last_response,
-    }
+    let last_response = report.last_response.as_ref().map(|(status, content_type, body)| ReadinessResponse {
+        status: *status,
+        content_type,
+        body,
+    });
+    ReadinessResult { name: &report.name, task_id: task, ready: report.ready, last_response }
 }
 
 /// What `POST /v2/apps` answers: the definition as it was taken in (service ports not yet assigned),
@@ -196,13 +168,7 @@ pub(in crate::api) struct CreatedApp<'s> {
 impl<'s> CreatedApp<'s> {
     /// A new app and the deployment that starts it.
     pub fn of(app: &'s App, deployment: DeploymentId) -> Self {
-        let deployments = [DeploymentRef {
-            id: deployment.to_string(),
-        }];
-        Self {
-            app,
-            counts: Counts::default().into(),
-            deployments,
-        }
+        let deployments = [DeploymentRef { id: deployment.to_string() }];
+        Self { app, counts: Counts::default().into(), deployments }
     }
 }

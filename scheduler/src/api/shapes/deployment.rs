@@ -51,15 +51,8 @@ impl<'s> DeploymentShape<'s> {
             affected_apps: affected(deployment),
             affected_pods: [],
             steps: deployment.steps.iter().map(step_shape).collect(),
-            current_actions: current
-                .iter()
-                .map(|action| current_action(state, action))
-                .collect(),
-            current_step: if current.is_empty() {
-                0
-            } else {
-                deployment.current + 1
-            },
+            current_actions: current.iter().map(|action| current_action(state, action)).collect(),
+            current_step: if current.is_empty() { 0 } else { deployment.current + 1 },
             total_steps: deployment.steps.len(),
         }
     }
@@ -73,13 +66,8 @@ fn affected(deployment: &Deployment) -> Vec<&AppId> {
 }
 
 fn step_shape(step: &Step) -> StepShape<'_> {
-    let shape = |action| ActionShape {
-        action: action_name(action),
-        app: &action.app,
-    };
-    StepShape {
-        actions: step.actions.iter().map(shape).collect(),
-    }
+    let shape = |action| ActionShape { action: action_name(action), app: &action.app };
+    StepShape { actions: step.actions.iter().map(shape).collect() }
 }
 
 fn current_action<'s>(state: &'s State, action: &'s Action) -> CurrentAction<'s> {
@@ -101,10 +89,8 @@ fn action_name(action: &Action) -> &'static str {
 
 /// `{"actions": [...]}`: `currentStep` of deployment events.
 pub(in crate::api) fn step_json(actions: &[Action]) -> Value {
-    let actions: Vec<Value> = actions
-        .iter()
-        .map(|action| json!({"action": action_name(action), "app": action.app}))
-        .collect();
+    let actions: Vec<Value> =
+        actions.iter().map(|action| json!({"action": action_name(action), "app": action.app})).collect();
     json!({ "actions": actions })
 }
 
@@ -112,27 +98,16 @@ pub(in crate::api) fn step_json(actions: &[Action]) -> Value {
 /// (`original`) and after (`target`) as well, as Marathon sent them when that was not asked for with
 /// `plan-format=light`: marathon-python dies on a plan without them.
 pub(in crate::api) fn plan_json(state: &State, deployment: &Deployment, light: bool) -> Value {
-    let steps: Vec<Value> = deployment
-        .steps
-        .iter()
-        .map(|step| step_json(&step.actions))
-        .collect();
+    let steps: Vec<Value> = deployment.steps.iter().map(|step| step_json(&step.actions)).collect();
     let mut plan = json!({
         "id": deployment.id.to_string(),
         "version": deployment.version,
         "steps": steps,
     });
     if !light {
-        let before = deployment
-            .originals
-            .iter()
-            .filter_map(|(_, app)| app.as_deref());
-        let after = affected(deployment)
-            .into_iter()
-            .filter_map(|id| state.apps.get(id));
-        let after = after
-            .filter(|entry| !entry.retired)
-            .map(|entry| &*entry.app);
+        let before = deployment.originals.iter().filter_map(|(_, app)| app.as_deref());
+        let after = affected(deployment).into_iter().filter_map(|id| state.apps.get(id));
+        let after = after.filter(|entry| !entry.retired).map(|entry| &*entry.app);
         plan["original"] = group_of(before.collect(), deployment.version);
         plan["target"] = group_of(after.collect(), deployment.version);
     }

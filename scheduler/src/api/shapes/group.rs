@@ -41,27 +41,14 @@ impl<'s> GroupInfo<'s> {
             }
         }
         let groups = children.into_iter().filter(|_| parts.groups);
-        let groups = groups
-            .map(|(id, below)| Self::of(state, id, &below, parts, now))
-            .collect();
-        Self {
-            id,
-            apps,
-            pods: [],
-            groups,
-            dependencies: [],
-            version: state.root_version,
-        }
+        let groups = groups.map(|(id, below)| Self::of(state, id, &below, parts, now)).collect();
+        Self { id, apps, pods: [], groups, dependencies: [], version: state.root_version }
     }
 }
 
 /// The sub-group of `group` that holds `app`; `None` when `app` is directly in `group`.
 fn child_group(group: &str, app: &AppId) -> Option<String> {
-    let prefix = if group == "/" {
-        "/"
-    } else {
-        &format!("{group}/")
-    };
+    let prefix = if group == "/" { "/" } else { &format!("{group}/") };
     let (child, _) = app.as_str().strip_prefix(prefix)?.split_once('/')?;
     Some(format!("{prefix}{child}"))
 }

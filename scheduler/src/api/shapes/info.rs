@@ -27,10 +27,7 @@ pub(in crate::api) fn info(options: &Options, cluster_id: Uuid, leadership: &Lea
 
 fn marathon_config(options: &Options) -> Value {
     let features = &options.features;
-    let hostname = options
-        .advertised_http
-        .rsplit_once(':')
-        .map_or("", |(host, _)| host);
+    let hostname = options.advertised_http.rsplit_once(':').map_or("", |(host, _)| host);
     json!({
         "access_control_allow_origin": null,
         "checkpoint": true,

@@ -39,54 +39,27 @@ impl Samples {
 
     /// One of several gauges of a name.
     pub fn labelled_gauge(&mut self, name: &str, label: (&'static str, &str), value: f64) {
-        self.push(
-            name,
-            Kind::Gauge,
-            Some((label.0, label.1.to_owned())),
-            value,
-        );
+        self.push(name, Kind::Gauge, Some((label.0, label.1.to_owned())), value);
     }
 
     /// One of several counters of a name.
     pub fn labelled_counter(&mut self, name: &str, label: (&'static str, &str), value: f64) {
-        self.push(
-            name,
-            Kind::Counter,
-            Some((label.0, label.1.to_owned())),
-            value,
-        );
+        self.push(name, Kind::Counter, Some((label.0, label.1.to_owned())), value);
     }
 
     fn push(&mut self, name: &str, kind: Kind, label: Option<(&'static str, String)>, value: f64) {
-        self.0.push(Sample {
-            name: name.to_owned(),
-            kind,
-            label,
-            value,
-        });
+        self.0.push(Sample { name: name.to_owned(), kind, label, value });
     }
 
     /// The text format; what a name may not hold becomes `_`, as Marathon's reporter has it.
     pub fn prometheus(&self) -> String {
         let mut text = String::new();
         let mut last = "";
-        for Sample {
-            name,
-            kind,
-            label,
-            value,
-        } in &self.0
-        {
-            let safe: String = name
-                .chars()
-                .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
-                .collect();
+        for Sample { name, kind, label, value } in &self.0 {
+            let safe: String =
+                name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
             if name != last {
-                let kind = if *kind == Kind::Gauge {
-                    "gauge"
-                } else {
-                    "counter"
-                };
+                let kind = if *kind == Kind::Gauge { "gauge" } else { "counter" };
                 let _ = writeln!(text, "# TYPE {safe} {kind}");
                 last = name;
             }
@@ -101,10 +74,7 @@ impl Samples {
     /// Marathon's `/metrics` JSON, which knows no labels: without ours.
     pub fn json(&self) -> Value {
         let (mut counters, mut gauges) = (Map::new(), Map::new());
-        for Sample {
-            name, kind, value, ..
-        } in self.0.iter().filter(|sample| sample.label.is_none())
-        {
+        for Sample { name, kind, value, .. } in self.0.iter().filter(|sample| sample.label.is_none()) {
             match kind {
                 Kind::Gauge => gauges.insert(name.clone(), json!({"value": value})),
                 Kind::Counter => counters.insert(name.clone(), json!({"count": *value as u64})),
@@ -145,13 +115,7 @@ mod tests {
     #[test]
     fn as_json() {
         let json = samples().json();
-        assert_eq!(
-            json["gauges"],
-            json!({"marathon.instances.launch-overdue.gauge": {"value": 1.5}})
-        );
-        assert_eq!(
-            json["counters"],
-            json!({"marathon.deployments.counter": {"count": 3}})
-        );
+        assert_eq!(json["gauges"], json!({"marathon.instances.launch-overdue.gauge": {"value": 1.5}}));
+        assert_eq!(json["counters"], json!({"marathon.deployments.counter": {"count": 3}}));
     }
 }

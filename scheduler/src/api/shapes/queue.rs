@@ -52,10 +52,7 @@ impl<'s> QueueItem<'s> {
         sampled: bool,
         now: Timestamp,
     ) -> Self {
-        let unlooked = Waiting {
-            since: entry.app.version,
-            ..Waiting::default()
-        };
+        let unlooked = Waiting { since: entry.app.version, ..Waiting::default() };
         let waiting = waiting.unwrap_or(&unlooked);
         Self {
             count,
@@ -70,13 +67,8 @@ impl<'s> QueueItem<'s> {
 }
 
 fn delay(entry: &AppEntry, now: Timestamp) -> Delay {
-    let left = entry
-        .delay
-        .map_or(0, |delay| delay.until().millis_since(now));
-    Delay {
-        time_left_seconds: left.div_ceil(1000),
-        overdue: left == 0,
-    }
+    let left = entry.delay.map_or(0, |delay| delay.until().millis_since(now));
+    Delay { time_left_seconds: left.div_ceil(1000), overdue: left == 0 }
 }
 
 fn summary(waiting: &Waiting) -> OffersSummary {
@@ -98,19 +90,13 @@ fn funnel(rejects: &Rejects) -> Vec<Value> {
         left = left.saturating_sub(declined);
         json!({"reason": reason_name(reason), "declined": declined, "processed": processed})
     };
-    Reason::ALL
-        .into_iter()
-        .zip(rejects.declined)
-        .map(step)
-        .collect()
+    Reason::ALL.into_iter().zip(rejects.declined).map(step).collect()
 }
 
 fn sample(state: &State, waiting: &Waiting) -> Vec<Value> {
     let at = waiting.last_unused_at.unwrap_or(waiting.since);
     let named = waiting.sample.iter();
-    named
-        .filter_map(|unfit| Some(unused(state.agents.get(&unfit.agent)?, unfit, at)))
-        .collect()
+    named.filter_map(|unfit| Some(unused(state.agents.get(&unfit.agent)?, unfit, at))).collect()
 }
 
 /// An agent dressed up as the offer that Mesos would have made of what it has left.
@@ -123,28 +109,14 @@ fn unused(agent: &Agent, unfit: &Unfit, at: Timestamp) -> Value {
         ("disk", free.disk_mib as f64),
         ("gpus", free.gpus as f64),
     ];
-    let mut resources: Vec<Value> = amounts
-        .iter()
-        .map(|(name, amount)| json!({"name": name, "scalar": amount, "role": "*"}))
-        .collect();
-    let ranges: Vec<Value> = agent
-        .info
-        .ports
-        .iter()
-        .map(|(begin, end)| json!({"begin": begin, "end": end}))
-        .collect();
+    let mut resources: Vec<Value> =
+        amounts.iter().map(|(name, amount)| json!({"name": name, "scalar": amount, "role": "*"})).collect();
+    let ranges: Vec<Value> =
+        agent.info.ports.iter().map(|(begin, end)| json!({"begin": begin, "end": end})).collect();
     resources.push(json!({"name": "ports", "ranges": ranges, "role": "*"}));
-    let attributes: Vec<Value> = agent
-        .info
-        .attributes
-        .iter()
-        .map(|(name, text)| json!({"name": name, "text": text}))
-        .collect();
-    let reasons: Vec<&str> = unfit
-        .reasons
-        .iter()
-        .map(|reason| reason_name(*reason))
-        .collect();
+    let attributes: Vec<Value> =
+        agent.info.attributes.iter().map(|(name, text)| json!({"name": name, "text": text})).collect();
+    let reasons: Vec<&str> = unfit.reasons.iter().map(|reason| reason_name(*reason)).collect();
     json!({
         "offer": {
             "id": agent.id, "hostname": agent.info.hostname, "agentId": agent.id,
@@ -176,22 +148,13 @@ mod tests {
 
     #[test]
     fn the_funnel_names_all_ten_and_narrows() {
-        let mut rejects = Rejects {
-            processed: 10,
-            ..Rejects::default()
-        };
+        let mut rejects = Rejects { processed: 10, ..Rejects::default() };
         rejects.declined[1] = 3;
         rejects.declined[4] = 7;
         let funnel = funnel(&rejects);
         assert_eq!(funnel.len(), 10);
-        assert_eq!(
-            funnel[1],
-            json!({"reason": "UnfulfilledConstraint", "declined": 3, "processed": 10})
-        );
-        assert_eq!(
-            funnel[4],
-            json!({"reason": "InsufficientCpus", "declined": 7, "processed": 7})
-        );
+        assert_eq!(funnel[1], json!({"reason": "UnfulfilledConstraint", "declined": 3, "processed": 10}));
+        assert_eq!(funnel[4], json!({"reason": "InsufficientCpus", "declined": 7, "processed": 7}));
         assert_eq!(funnel[9]["processed"], 0);
     }
 }

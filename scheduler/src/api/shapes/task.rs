@@ -67,11 +67,7 @@ impl<'s> TaskShape<'s> {
         let active = task.condition != Condition::UnreachableInactive;
         Self {
             app_id: task.id.app(),
-            health_check_results: task
-                .health
-                .iter()
-                .map(|report| health(task, report))
-                .collect(),
+            health_check_results: task.health.iter().map(|report| health(task, report)).collect(),
             host: host(agent, &task.agent),
             id: &task.id,
             ip_addresses: ip_addresses(task, agent),
@@ -91,16 +87,8 @@ impl<'s> TaskShape<'s> {
 
     /// With service ports.
     pub fn with_service_ports(state: &'s State, task: &'s Task) -> Self {
-        let service_ports = task
-            .app
-            .ports()
-            .iter()
-            .map(|port| port.service_port)
-            .collect();
-        Self {
-            service_ports,
-            ..Self::of(state, task)
-        }
+        let service_ports = task.app.ports().iter().map(|port| port.service_port).collect();
+        Self { service_ports, ..Self::of(state, task) }
     }
 }
 
@@ -129,16 +117,9 @@ fn attribute<'s>(agent: Option<&'s Agent>, name: &str) -> Option<&'s str> {
 /// A task's own addresses, or its agent's.
 pub(in crate::api) fn ip_addresses(task: &Task, agent: Option<&Agent>) -> Vec<IpAddress> {
     let own = task.addresses.iter().copied();
-    let agents = agent
-        .map(|agent| agent.info.ip)
-        .filter(|_| task.addresses.is_empty());
+    let agents = agent.map(|agent| agent.info.ip).filter(|_| task.addresses.is_empty());
     let protocol = |ip: &IpAddr| if ip.is_ipv4() { "IPv4" } else { "IPv6" };
-    own.chain(agents)
-        .map(|ip| IpAddress {
-            ip_address: ip,
-            protocol: protocol(&ip),
-        })
-        .collect()
+    own.chain(agents).map(|ip| IpAddress { ip_address: ip, protocol: protocol(&ip) }).collect()
 }
 
 /// What Mesos would call it. What no agent has confirmed is staging; `TASK_LOST` is never said.

@@ -20,17 +20,12 @@ pub(in crate::api) struct Counts {
 impl Counts {
     /// Of some tasks.
     pub fn of<'s>(tasks: impl IntoIterator<Item = &'s Arc<Task>>) -> Self {
-        tasks
-            .into_iter()
-            .fold(Self::default(), |counts, task| counts.and(task))
+        tasks.into_iter().fold(Self::default(), |counts, task| counts.and(task))
     }
 
     /// Healthy: at least one result and all alive; unhealthy: any result not alive.
     fn and(mut self, task: &Task) -> Self {
-        self.staged += u64::from(matches!(
-            task.condition,
-            Condition::Provisioned | Condition::Staging
-        ));
+        self.staged += u64::from(matches!(task.condition, Condition::Provisioned | Condition::Staging));
         self.running += u64::from(task.condition == Condition::Running);
         let dead = task.health.iter().any(|result| !result.alive);
         self.unhealthy += u64::from(dead);
@@ -77,14 +72,9 @@ impl StatsByVersion {
     /// Of the tasks of `app`, as of `now`.
     pub fn of<'s>(app: &App, tasks: impl Iterator<Item = &'s Arc<Task>>, now: Timestamp) -> Self {
         let tasks: Vec<_> = tasks.collect();
-        let scaled_at = app
-            .version_info
-            .map_or(app.version, |info| info.last_scaling_at);
+        let scaled_at = app.version_info.map_or(app.version, |info| info.last_scaling_at);
         let some = |pick: &dyn Fn(&Task) -> bool| {
-            Stats::of(
-                tasks.iter().copied().filter(|task| pick(task)).collect(),
-                now,
-            )
+            Stats::of(tasks.iter().copied().filter(|task| pick(task)).collect(), now)
         };
         Self {
             started_after_last_scaling: some(&|task| task.app.version >= scaled_at),
@@ -100,14 +90,9 @@ impl Stats {
         if tasks.is_empty() {
             return None;
         }
-        let lives = tasks
-            .iter()
-            .filter_map(|task| task.started_at)
-            .map(|start| now.millis_since(start));
-        let stats = StatsBody {
-            counts: Counts::of(tasks.iter().copied()),
-            life_time: life_time(lives.collect()),
-        };
+        let lives = tasks.iter().filter_map(|task| task.started_at).map(|start| now.millis_since(start));
+        let stats =
+            StatsBody { counts: Counts::of(tasks.iter().copied()), life_time: life_time(lives.collect()) };
         Some(Self { stats })
     }
 }
@@ -116,11 +101,7 @@ fn life_time(mut millis: Vec<u64>) -> Option<LifeTime> {
     millis.sort_unstable();
     let middle = millis.len() / 2;
     let upper = *millis.get(middle)?;
-    let lower = if millis.len().is_multiple_of(2) {
-        millis[middle - 1]
-    } else {
-        upper
-    };
+    let lower = if millis.len().is_multiple_of(2) { millis[middle - 1] } else { upper };
     let seconds = |millis: f64| millis / 1000.0;
     let sum: f64 = millis.iter().map(|&millis| millis as f64).sum();
     Some(LifeTime {

@@ -6,32 +6,17 @@ use spec::protocol::TaskState;
 use super::Bench;
 
 fn ids(list: &Value) -> Vec<&str> {
-    list["apps"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|app| app["id"].as_str().unwrap())
-        .collect()
+    list["apps"].as_array().unwrap().iter().map(|app| app["id"].as_str().unwrap()).collect()
 }
 
 #[tokio::test]
 async fn post_answers_the_app_as_it_was_taken_in() {
     let bench = Bench::new(0).await;
-    let answer = bench
-        .post("/v2/apps", json!({"id": "shop/web", "cmd": "true"}))
-        .await;
+    let answer = bench.post("/v2/apps", json!({"id": "shop/web", "cmd": "true"})).await;
     let body = answer.expect(201);
     assert_eq!(answer.header("location"), "http://127.0.0.1:8080/shop/web");
-    assert_eq!(
-        body["deployments"],
-        json!([{"id": answer.header("marathon-deployment-id")}])
-    );
-    for key in [
-        "tasksStaged",
-        "tasksRunning",
-        "tasksHealthy",
-        "tasksUnhealthy",
-    ] {
+    assert_eq!(body["deployments"], json!([{"id": answer.header("marathon-deployment-id")}]));
+    for key in ["tasksStaged", "tasksRunning", "tasksHealthy", "tasksUnhealthy"] {
         assert_eq!(body[key], 0, "{key}");
     }
     assert!(body.get("tasks").is_none() && body.get("versionInfo").is_none());
@@ -48,14 +33,8 @@ async fn every_answer_has_the_common_headers() {
     let bench = Bench::new(0).await;
     for path in ["/v2/apps", "/v2/apps/none", "/nowhere"] {
         let answer = bench.get(path).await;
-        assert_eq!(
-            answer.header("cache-control"),
-            "no-cache, no-store, must-revalidate"
-        );
-        assert_eq!(
-            (answer.header("pragma"), answer.header("expires")),
-            ("no-cache", "0")
-        );
+        assert_eq!(answer.header("cache-control"), "no-cache, no-store, must-revalidate");
+        assert_eq!((answer.header("pragma"), answer.header("expires")), ("no-cache", "0"));
         assert_eq!(answer.header("x-marathon-leader"), "http://127.0.0.1:8080");
         assert_eq!(answer.header("x-frame-options"), "DENY");
         assert_eq!(answer.header("x-xss-protection"), "1; mode=block");
@@ -65,58 +44,32 @@ async fn every_answer_has_the_common_headers() {
 #[tokio::test]
 async fn put_creates_merges_replaces_and_rolls_back() {
     let bench = Bench::new(0).await;
-    let created = bench
-        .put(
-            "/v2/apps/a",
-            json!({"id": "/other", "cmd": "true", "cpus": 2}),
-        )
-        .await;
+    let created = bench.put("/v2/apps/a", json!({"id": "/other", "cmd": "true", "cpus": 2})).await;
     created.expect(201);
     assert_eq!(created.header("location"), "http://127.0.0.1:8080/a");
     bench.settle().await;
     let first = bench.get("/v2/apps/a").await.expect(200)["app"]["version"].clone();
 
-    bench
-        .put("/v2/apps/a", json!({"mem": 64}))
-        .await
-        .expect(200);
+    bench.put("/v2/apps/a", json!({"mem": 64})).await.expect(200);
     bench.settle().await;
     let merged = bench.get("/v2/apps/a").await.expect(200);
-    assert_eq!(
-        (&merged["app"]["cpus"], &merged["app"]["mem"]),
-        (&json!(2), &json!(64))
-    );
+    assert_eq!((&merged["app"]["cpus"], &merged["app"]["mem"]), (&json!(2), &json!(64)));
 
-    bench
-        .put("/v2/apps/a?partialUpdate=false", json!({"cmd": "false"}))
-        .await
-        .expect(200);
+    bench.put("/v2/apps/a?partialUpdate=false", json!({"cmd": "false"})).await.expect(200);
     bench.settle().await;
     let replaced = bench.get("/v2/apps/a").await.expect(200);
-    assert_eq!(
-        (&replaced["app"]["cpus"], &replaced["app"]["cmd"]),
-        (&json!(1), &json!("false"))
-    );
+    assert_eq!((&replaced["app"]["cpus"], &replaced["app"]["cmd"]), (&json!(1), &json!("false")));
 
-    bench
-        .put("/v2/apps/a", json!({"version": first}))
-        .await
-        .expect(200);
+    bench.put("/v2/apps/a", json!({"version": first})).await.expect(200);
     bench.settle().await;
     let back = bench.get("/v2/apps/a").await.expect(200);
-    assert_eq!(
-        (&back["app"]["cpus"], &back["app"]["cmd"]),
-        (&json!(2), &json!("true"))
-    );
+    assert_eq!((&back["app"]["cpus"], &back["app"]["cmd"]), (&json!(2), &json!("true")));
     assert_ne!(back["app"]["version"], first);
 
     let versions = bench.get("/v2/apps/a/versions").await.expect(200);
     let versions = versions["versions"].as_array().unwrap();
     assert_eq!(versions.len(), 4);
-    assert_eq!(
-        (&versions[0], &versions[3]),
-        (&back["app"]["version"], &first)
-    );
+    assert_eq!((&versions[0], &versions[3]), (&back["app"]["version"], &first));
     let path = format!("/v2/apps/a/versions/{}", first.as_str().unwrap());
     let old = bench.get(&path).await.expect(200);
     assert_eq!((&old["version"], &old["mem"]), (&first, &json!(128)));
@@ -127,27 +80,16 @@ async fn put_creates_merges_replaces_and_rolls_back() {
 async fn an_array_is_one_deployment_for_all() {
     let bench = Bench::new(0).await;
     bench.app("/a", json!({"cpus": 2})).await;
-    let array =
-        json!([{"id": "/a", "mem": 64}, {"id": "b", "cmd": "true"}, {"id": "/a", "disk": 1}]);
+    let array = json!([{"id": "/a", "mem": 64}, {"id": "b", "cmd": "true"}, {"id": "/a", "disk": 1}]);
     bench.put("/v2/apps", array).await.expect(200);
     let deployments = bench.get("/v2/deployments").await.expect(200);
     assert_eq!(deployments.as_array().unwrap().len(), 1);
     assert_eq!(deployments[0]["affectedApps"], json!(["/a", "/b"]));
     bench.settle().await;
     let app = &bench.get("/v2/apps/a").await.expect(200)["app"];
-    assert_eq!(
-        (&app["cpus"], &app["mem"], &app["disk"]),
-        (&json!(2), &json!(64), &json!(1))
-    );
+    assert_eq!((&app["cpus"], &app["mem"], &app["disk"]), (&json!(2), &json!(64), &json!(1)));
     // One unknown app: nothing changes.
-    bench
-        .call(
-            "PATCH",
-            "/v2/apps",
-            r#"[{"id": "/a", "mem": 1}, {"id": "/c"}]"#,
-        )
-        .await
-        .expect(404);
+    bench.call("PATCH", "/v2/apps", r#"[{"id": "/a", "mem": 1}, {"id": "/c"}]"#).await.expect(404);
     assert_eq!(bench.get("/v2/apps/a").await.expect(200)["app"]["mem"], 64);
 }
 
@@ -157,28 +99,15 @@ async fn a_change_of_nothing_is_200() {
     bench.app("/a", json!({})).await;
     let before = bench.get("/v2/apps/a").await.expect(200)["app"]["version"].clone();
     bench.put("/v2/apps/a", json!({})).await.expect(200);
-    assert_eq!(
-        bench.get("/v2/apps/a").await.expect(200)["app"]["version"],
-        before
-    );
+    assert_eq!(bench.get("/v2/apps/a").await.expect(200)["app"]["version"], before);
     assert_eq!(bench.get("/v2/deployments").await.expect(200), json!([]));
 }
 
 #[tokio::test]
 async fn lists_are_filtered_by_command_id_and_labels() {
     let bench = Bench::new(0).await;
-    bench
-        .app(
-            "/shop/web",
-            json!({"labels": {"tier": "web", "env": "prod"}}),
-        )
-        .await;
-    bench
-        .app(
-            "/shop/db",
-            json!({"labels": {"tier": "db"}, "cmd": "Postgres -x"}),
-        )
-        .await;
+    bench.app("/shop/web", json!({"labels": {"tier": "web", "env": "prod"}})).await;
+    bench.app("/shop/db", json!({"labels": {"tier": "db"}, "cmd": "Postgres -x"})).await;
     bench.app("/plain", json!({})).await;
     for (query, expected) in [
         ("", vec!["/plain", "/shop/db", "/shop/web"]),
@@ -206,18 +135,9 @@ async fn a_star_is_everything_below_a_group() {
     let below = bench.get("/v2/apps/shop/*").await.expect(200);
     let below = below["*"].as_array().unwrap();
     assert_eq!(below.len(), 2);
-    assert_eq!(
-        (&below[0]["id"], &below[1]["id"]),
-        (&json!("/shop/deep/db"), &json!("/shop/web"))
-    );
+    assert_eq!((&below[0]["id"], &below[1]["id"]), (&json!("/shop/deep/db"), &json!("/shop/web")));
     assert_eq!(below[1]["tasks"][0]["id"], task.to_string());
-    assert_eq!(
-        bench.get("/v2/apps/*").await.expect(200)["*"]
-            .as_array()
-            .unwrap()
-            .len(),
-        3
-    );
+    assert_eq!(bench.get("/v2/apps/*").await.expect(200)["*"].as_array().unwrap().len(), 3);
     let tasks = bench.get("/v2/apps/shop/*/tasks").await.expect(200);
     assert_eq!(tasks["tasks"][0]["appId"], "/shop/web");
 }
@@ -230,14 +150,8 @@ async fn counts_follow_the_tasks() {
     bench.task("/a", 1, TaskState::Running).await;
     bench.task("/a", 1, TaskState::Starting).await;
     let app = &bench.get("/v2/apps/a").await.expect(200)["app"];
-    assert_eq!(
-        (&app["tasksStaged"], &app["tasksRunning"]),
-        (&json!(1), &json!(1))
-    );
-    assert_eq!(
-        (&app["tasksHealthy"], &app["tasksUnhealthy"]),
-        (&json!(0), &json!(0))
-    );
+    assert_eq!((&app["tasksStaged"], &app["tasksRunning"]), (&json!(1), &json!(1)));
+    assert_eq!((&app["tasksHealthy"], &app["tasksUnhealthy"]), (&json!(0), &json!(0)));
 }
 
 #[tokio::test]
@@ -247,10 +161,7 @@ async fn a_removed_app_is_not_seen_while_its_tasks_end() {
     bench.task("/a", 1, TaskState::Running).await;
     bench.delete("/v2/apps/a").await.expect(200);
     bench.get("/v2/apps/a").await.expect(404);
-    assert_eq!(
-        ids(&bench.get("/v2/apps").await.expect(200)),
-        Vec::<&str>::new()
-    );
+    assert_eq!(ids(&bench.get("/v2/apps").await.expect(200)), Vec::<&str>::new());
     bench.delete("/v2/apps/a").await.expect(404);
 }
 

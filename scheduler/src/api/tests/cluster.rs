@@ -16,23 +16,15 @@ use crate::state::Command;
 #[tokio::test]
 async fn a_deployment_tells_its_steps() {
     let bench = Bench::new(0).await;
-    let created = bench
-        .post("/v2/apps", json!({"id": "/a", "cmd": "true"}))
-        .await;
+    let created = bench.post("/v2/apps", json!({"id": "/a", "cmd": "true"})).await;
     let id = created.header("marathon-deployment-id");
     let list = bench.get("/v2/deployments").await.expect(200);
     let deployment = &list[0];
     assert_eq!(deployment["id"], id);
     assert_eq!(deployment["affectedApps"], json!(["/a"]));
     assert_eq!(deployment["affectedPods"], json!([]));
-    assert_eq!(
-        deployment["steps"][0]["actions"],
-        json!([{"action": "StartApplication", "app": "/a"}])
-    );
-    assert_eq!(
-        deployment["steps"][1]["actions"],
-        json!([{"action": "ScaleApplication", "app": "/a"}])
-    );
+    assert_eq!(deployment["steps"][0]["actions"], json!([{"action": "StartApplication", "app": "/a"}]));
+    assert_eq!(deployment["steps"][1]["actions"], json!([{"action": "ScaleApplication", "app": "/a"}]));
     let (step, total) = (&deployment["currentStep"], &deployment["totalSteps"]);
     assert!(step.as_u64().is_some_and(|step| step >= 1) && total == 2);
     let current = &deployment["currentActions"][0];
@@ -42,25 +34,15 @@ async fn a_deployment_tells_its_steps() {
 #[tokio::test]
 async fn a_deployment_is_reverted_or_stopped() {
     let bench = Bench::new(0).await;
-    let created = bench
-        .post("/v2/apps", json!({"id": "/a", "cmd": "true"}))
-        .await;
-    let path = format!(
-        "/v2/deployments/{}",
-        created.header("marathon-deployment-id")
-    );
+    let created = bench.post("/v2/apps", json!({"id": "/a", "cmd": "true"})).await;
+    let path = format!("/v2/deployments/{}", created.header("marathon-deployment-id"));
     let reverted = bench.delete(&path).await;
     assert_eq!(keys(&reverted.expect(200)), ["deploymentId", "version"]);
     bench.get("/v2/apps/a").await.expect(404);
     bench.settle().await;
 
-    let created = bench
-        .post("/v2/apps", json!({"id": "/b", "cmd": "true"}))
-        .await;
-    let path = format!(
-        "/v2/deployments/{}?force=true",
-        created.header("marathon-deployment-id")
-    );
+    let created = bench.post("/v2/apps", json!({"id": "/b", "cmd": "true"})).await;
+    let path = format!("/v2/deployments/{}?force=true", created.header("marathon-deployment-id"));
     let stopped = bench.delete(&path).await;
     assert_eq!((stopped.status.as_u16(), stopped.text.as_str()), (202, ""));
     assert_eq!(bench.get("/v2/deployments").await.expect(200), json!([]));
@@ -72,16 +54,10 @@ async fn the_queue_says_why_tasks_wait() {
     let mut bench = Bench::new(1).await;
     bench.app("/a", json!({"instances": 3, "cpus": 4})).await;
     bench.task("/a", 1, TaskState::Running).await;
-    let mut rejects = Rejects {
-        processed: 5,
-        ..Rejects::default()
-    };
+    let mut rejects = Rejects { processed: 5, ..Rejects::default() };
     rejects.declined[4] = 5;
-    let unfit = Unfit {
-        agent: bench.agent(1),
-        reasons: vec![Reason::InsufficientCpus],
-        detail: String::new(),
-    };
+    let unfit =
+        Unfit { agent: bench.agent(1), reasons: vec![Reason::InsufficientCpus], detail: String::new() };
     let waiting = Waiting {
         since: Timestamp::from_millis(1_577_836_800_000),
         processed: 9,
@@ -92,50 +68,27 @@ async fn the_queue_says_why_tasks_wait() {
         sample: vec![unfit],
         ..Waiting::default()
     };
-    let all = [("/a".parse().unwrap(), Arc::new(waiting))]
-        .into_iter()
-        .collect();
+    let all = [("/a".parse().unwrap(), Arc::new(waiting))].into_iter().collect();
     bench.cluster.waiting.store(Arc::new(all));
     let queue = bench.get("/v2/queue").await.expect(200);
     let item = &queue["queue"][0];
-    assert_eq!(
-        (&item["count"], &item["role"], &item["app"]["id"]),
-        (&json!(2), &json!("*"), &json!("/a"))
-    );
-    assert_eq!(
-        item["delay"],
-        json!({"timeLeftSeconds": 0, "overdue": true})
-    );
+    assert_eq!((&item["count"], &item["role"], &item["app"]["id"]), (&json!(2), &json!("*"), &json!("/a")));
+    assert_eq!(item["delay"], json!({"timeLeftSeconds": 0, "overdue": true}));
     assert_eq!(item["since"], "2020-01-01T00:00:00.000Z");
     let summary = &item["processedOffersSummary"];
-    assert_eq!(
-        (
-            &summary["processedOffersCount"],
-            &summary["unusedOffersCount"]
-        ),
-        (&json!(9), &json!(8))
-    );
+    assert_eq!((&summary["processedOffersCount"], &summary["unusedOffersCount"]), (&json!(9), &json!(8)));
     assert_eq!(summary["lastUnusedOfferAt"], "2020-01-01T00:00:01.000Z");
     assert_eq!(summary.get("lastUsedOfferAt"), None);
     let reasons = summary["rejectSummaryLastOffers"].as_array().unwrap();
     assert_eq!(reasons.len(), 10);
-    assert_eq!(
-        reasons[4],
-        json!({"reason": "InsufficientCpus", "declined": 5, "processed": 5})
-    );
+    assert_eq!(reasons[4], json!({"reason": "InsufficientCpus", "declined": 5, "processed": 5}));
     assert_eq!(reasons[5]["processed"], 0);
     assert_eq!(item.get("lastUnusedOffers"), None);
-    let queue = bench
-        .get("/v2/queue?embed=lastUnusedOffers")
-        .await
-        .expect(200);
+    let queue = bench.get("/v2/queue?embed=lastUnusedOffers").await.expect(200);
     let unused = &queue["queue"][0]["lastUnusedOffers"][0];
     assert_eq!(unused["reason"], json!(["InsufficientCpus"]));
     assert_eq!(unused["offer"]["hostname"], "node-1");
-    assert_eq!(
-        keys(&unused["offer"]),
-        ["agentId", "attributes", "hostname", "id", "resources"]
-    );
+    assert_eq!(keys(&unused["offer"]), ["agentId", "attributes", "hostname", "id", "resources"]);
 }
 
 #[tokio::test]
@@ -159,10 +112,7 @@ async fn a_delay_is_seen_and_reset() {
 async fn groups_are_derived_from_apps() {
     let bench = Bench::new(0).await;
     let root = bench.get("/v2/groups").await.expect(200);
-    assert_eq!(
-        keys(&root),
-        ["apps", "dependencies", "groups", "id", "pods", "version"]
-    );
+    assert_eq!(keys(&root), ["apps", "dependencies", "groups", "id", "pods", "version"]);
     assert_eq!((&root["id"], &root["apps"]), (&json!("/"), &json!([])));
     for id in ["/top", "/shop/web", "/shop/deep/db"] {
         bench.app(id, json!({})).await;
@@ -171,22 +121,13 @@ async fn groups_are_derived_from_apps() {
     assert_eq!(root["apps"][0]["id"], "/top");
     assert_eq!(root["apps"][0].get("tasksRunning"), None);
     assert_eq!(root["groups"][0]["id"], "/shop");
-    assert_eq!(
-        root["groups"][0]["groups"][0]["apps"][0]["id"],
-        "/shop/deep/db"
-    );
+    assert_eq!(root["groups"][0]["groups"][0]["apps"][0]["id"], "/shop/deep/db");
     let embed = "/v2/groups/shop?embed=group.apps&embed=group.apps.counts";
     let shop = bench.get(embed).await.expect(200);
-    assert_eq!(
-        (&shop["groups"], &shop["apps"][0]["tasksRunning"]),
-        (&json!([]), &json!(0))
-    );
+    assert_eq!((&shop["groups"], &shop["apps"][0]["tasksRunning"]), (&json!([]), &json!(0)));
     let apps = bench.get("/v2/groups/shop/apps").await.expect(200);
     assert_eq!(apps.as_array().unwrap().len(), 2);
-    assert_eq!(
-        bench.get("/v2/groups/none/apps").await.expect(200),
-        json!([])
-    );
+    assert_eq!(bench.get("/v2/groups/none/apps").await.expect(200), json!([]));
 }
 
 #[tokio::test]
@@ -222,29 +163,17 @@ async fn info_has_every_key() {
         "zookeeper_config",
     ];
     assert_eq!(keys(&info), top);
-    assert_eq!(
-        (&info["elected"], &info["leader"]),
-        (&json!(true), &json!("127.0.0.1:8080"))
-    );
+    assert_eq!((&info["elected"], &info["leader"]), (&json!(true), &json!("127.0.0.1:8080")));
     assert_eq!(keys(&info["marathon_config"]).len(), 41);
     assert_eq!(keys(&info["zookeeper_config"]).len(), 8);
-    assert_eq!(
-        info["http_config"],
-        json!({"http_port": 8080, "https_port": null})
-    );
-    assert_eq!(
-        info["frameworkId"],
-        "00000000-0000-0000-0000-000000000007-0000"
-    );
+    assert_eq!(info["http_config"], json!({"http_port": 8080, "https_port": null}));
+    assert_eq!(info["frameworkId"], "00000000-0000-0000-0000-000000000007-0000");
 }
 
 #[tokio::test]
 async fn the_leader_is_named_or_missing() {
     let mut bench = Bench::new(0).await;
-    assert_eq!(
-        bench.get("/v2/leader").await.expect(200),
-        json!({"leader": "127.0.0.1:8080"})
-    );
+    assert_eq!(bench.get("/v2/leader").await.expect(200), json!({"leader": "127.0.0.1:8080"}));
     bench.delete("/v2/leader").await.expect(503);
     let (cluster, _inlets) = Cluster::new(options());
     bench.routes = super::super::router(cluster);
@@ -263,16 +192,9 @@ async fn ping_answers_in_the_type_asked_for() {
         ("application/json", 200, "application/json", "\"pong\""),
         ("image/png", 204, "", ""),
     ] {
-        let request = Request::builder()
-            .uri("/ping")
-            .header("accept", accept)
-            .body(Body::empty());
+        let request = Request::builder().uri("/ping").header("accept", accept).body(Body::empty());
         let answer = bench.send(request.unwrap()).await;
-        let got = (
-            answer.status.as_u16(),
-            answer.header("content-type"),
-            answer.text.as_str(),
-        );
+        let got = (answer.status.as_u16(), answer.header("content-type"), answer.text.as_str());
         assert_eq!(got, (status, kind, body), "{accept}");
     }
     assert_eq!(bench.get("/ping").await.text, "pong");
@@ -283,49 +205,24 @@ async fn agents_tell_capacity_reservations_and_measured_use() {
     let mut bench = Bench::new(2).await;
     bench.app("/a", json!({"cpus": 1.5, "mem": 100})).await;
     let task = bench.task("/a", 1, TaskState::Running).await;
-    let machine = Measured {
-        cpus_milli: 2500,
-        mem_bytes: 1 << 30,
-    };
-    let measured = Measured {
-        cpus_milli: 250,
-        mem_bytes: 1 << 20,
-    };
-    let usage = Usage {
-        at: Timestamp::from_millis(1_577_836_800_000),
-        machine,
-        tasks: vec![(task, measured)],
-    };
+    let machine = Measured { cpus_milli: 2500, mem_bytes: 1 << 30 };
+    let measured = Measured { cpus_milli: 250, mem_bytes: 1 << 20 };
+    let usage =
+        Usage { at: Timestamp::from_millis(1_577_836_800_000), machine, tasks: vec![(task, measured)] };
     bench.cluster.set_usage(&bench.agent(1), Some(usage));
     let list = bench.get("/v2/agents").await.expect(200);
     assert_eq!(list["agents"].as_array().unwrap().len(), 2);
     let id = bench.agent(1);
-    let agent = bench
-        .get(&format!("/v2/agents/{id}?embed=tasks"))
-        .await
-        .expect(200)["agent"]
-        .clone();
-    assert_eq!(
-        (&agent["hostname"], &agent["presence"]),
-        (&json!("node-1"), &json!("connected"))
-    );
-    assert_eq!(
-        agent["capacity"],
-        json!({"cpus": 10.0, "mem": 8192, "disk": 0, "gpus": 0})
-    );
+    let agent = bench.get(&format!("/v2/agents/{id}?embed=tasks")).await.expect(200)["agent"].clone();
+    assert_eq!((&agent["hostname"], &agent["presence"]), (&json!("node-1"), &json!("connected")));
+    assert_eq!(agent["capacity"], json!({"cpus": 10.0, "mem": 8192, "disk": 0, "gpus": 0}));
     assert_eq!(agent["reserved"]["cpus"], 1.5);
     assert_eq!(agent["free"]["mem"], 8092);
     assert_eq!(agent["ports"], json!([{"begin": 31_000, "end": 32_000}]));
     assert_eq!(agent["taskCount"], 1);
-    assert_eq!(
-        (&agent["used"]["cpus"], &agent["used"]["memBytes"]),
-        (&json!(2.5), &json!(1 << 30))
-    );
+    assert_eq!((&agent["used"]["cpus"], &agent["used"]["memBytes"]), (&json!(2.5), &json!(1 << 30)));
     assert_eq!(agent["tasks"][0]["used"]["cpus"], 0.25);
-    assert_eq!(
-        agent["runtimes"],
-        json!({"docker": true, "process": true, "hollow": false})
-    );
+    assert_eq!(agent["runtimes"], json!({"docker": true, "process": true, "hollow": false}));
     assert_eq!(list["agents"][1].get("used"), None);
     bench.get("/v2/agents/none").await.expect(404);
 }
@@ -354,24 +251,14 @@ async fn a_log_is_streamed_from_the_agent() {
     });
     let request = soon(bench.logs.recv()).await.unwrap();
     assert_eq!((&request.task, &request.agent), (&task, &bench.agent(1)));
-    assert_eq!(
-        (request.file, request.tail_lines, request.follow),
-        (LogFile::Stderr, Some(5), true)
-    );
+    assert_eq!((request.file, request.tail_lines, request.follow), (LogFile::Stderr, Some(5), true));
     request.parts.send(Ok(b"one\n".to_vec())).await.unwrap();
     let response = soon(asking).await.unwrap();
     assert_eq!(response.headers()["x-content-type-options"], "nosniff");
-    assert!(
-        response.headers()["content-type"]
-            .to_str()
-            .unwrap()
-            .starts_with("text/plain")
-    );
+    assert!(response.headers()["content-type"].to_str().unwrap().starts_with("text/plain"));
     request.parts.send(Ok(b"two\n".to_vec())).await.unwrap();
     drop(request);
-    let body = axum::body::to_bytes(response.into_body(), 1024)
-        .await
-        .unwrap();
+    let body = axum::body::to_bytes(response.into_body(), 1024).await.unwrap();
     assert_eq!(&body[..], b"one\ntwo\n");
 }
 
@@ -386,41 +273,22 @@ async fn logs_of_tasks_that_have_ended_and_of_unknown_ones() {
         tokio::spawn(async move {
             while let Some(request) = logs.recv().await {
                 let gone = request.tail_lines == Some(1);
-                let part = if gone {
-                    Err("no such log".to_owned())
-                } else {
-                    Ok(b"last words".to_vec())
-                };
+                let part = if gone { Err("no such log".to_owned()) } else { Ok(b"last words".to_vec()) };
                 let _ = request.parts.send(part).await;
             }
         })
     };
-    assert_eq!(
-        bench.get(&format!("/v1/logs/{task}")).await.text,
-        "last words"
-    );
-    let body = bench
-        .get(&format!("/v1/logs/{task}?tail=1"))
-        .await
-        .expect(404);
+    assert_eq!(bench.get(&format!("/v1/logs/{task}")).await.text, "last words");
+    let body = bench.get(&format!("/v1/logs/{task}?tail=1")).await.expect(404);
     assert_eq!(body["message"], "no such log");
     let other = "a.instance-67e55044-10b1-11ea-9a9f-362b9e155667._app.1";
     bench.get(&format!("/v1/logs/{other}")).await.expect(404);
-    bench
-        .get(&format!("/v1/logs/{other}?agent=none"))
-        .await
-        .expect(404);
+    bench.get(&format!("/v1/logs/{other}?agent=none")).await.expect(404);
     let path = format!("/v1/logs/{other}?agent={}", bench.agent(1));
     assert_eq!(bench.get(&path).await.text, "last words");
     bench.get("/v1/logs/what").await.expect(404);
-    bench
-        .get(&format!("/v1/logs/{task}?file=core"))
-        .await
-        .expect(422);
-    bench
-        .get(&format!("/v1/logs/{task}?tail=many"))
-        .await
-        .expect(422);
+    bench.get(&format!("/v1/logs/{task}?file=core")).await.expect(422);
+    bench.get(&format!("/v1/logs/{task}?tail=many")).await.expect(422);
     bench.ask(Command::LoseAgent { id: bench.agent(1) }).await;
     bench.get(&format!("/v1/logs/{task}")).await.expect(503);
     answers.abort();
@@ -429,17 +297,11 @@ async fn logs_of_tasks_that_have_ended_and_of_unknown_ones() {
 #[tokio::test]
 async fn metrics_have_marathons_names_and_ours() {
     let mut bench = Bench::new(2).await;
-    bench
-        .app("/shop/web", json!({"instances": 3, "cpus": 1.5}))
-        .await;
+    bench.app("/shop/web", json!({"instances": 3, "cpus": 1.5})).await;
     bench.task("/shop/web", 1, TaskState::Running).await;
     bench.get("/nowhere").await.expect(500);
     let answer = bench.get("/metrics").await;
-    assert!(
-        answer
-            .header("content-type")
-            .starts_with("text/plain; version=0.0.4")
-    );
+    assert!(answer.header("content-type").starts_with("text/plain; version=0.0.4"));
     for line in [
         "marathon_apps_active_gauge 1",
         "marathon_groups_active_gauge 2",
@@ -454,11 +316,7 @@ async fn metrics_have_marathons_names_and_ours() {
         "gantry_http_requests_total{method=\"post\"} 1",
         "gantry_http_responses_total{status=\"5xx\"} 1",
     ] {
-        assert!(
-            answer.text.lines().any(|found| found == line),
-            "{line} in\n{}",
-            answer.text
-        );
+        assert!(answer.text.lines().any(|found| found == line), "{line} in\n{}", answer.text);
     }
     for line in answer.text.lines().filter(|line| !line.starts_with('#')) {
         let (name, value) = line.rsplit_once(' ').unwrap();
@@ -467,19 +325,8 @@ async fn metrics_have_marathons_names_and_ours() {
     let index = format!("gantry_raft_applied_index {}", bench.cluster.state().index);
     assert!(answer.text.lines().any(|line| line == index), "{index}");
     assert_eq!(bench.get("/metrics/prometheus").await.status, 200);
-    let asked = Request::builder()
-        .uri("/metrics")
-        .header("accept", "application/json");
-    let json = bench
-        .send(asked.body(Body::empty()).unwrap())
-        .await
-        .expect(200);
-    assert_eq!(
-        json["gauges"]["marathon.instances.running.gauge"],
-        json!({"value": 1.0})
-    );
-    assert_eq!(
-        json["counters"]["marathon.tasks.launched.counter"],
-        json!({"count": 1})
-    );
+    let asked = Request::builder().uri("/metrics").header("accept", "application/json");
+    let json = bench.send(asked.body(Body::empty()).unwrap()).await.expect(200);
+    assert_eq!(json["gauges"]["marathon.instances.running.gauge"], json!({"value": 1.0}));
+    assert_eq!(json["counters"]["marathon.tasks.launched.counter"], json!({"count": 1}));
 }

@@ -15,10 +15,7 @@ use crate::state::Command;
 #[tokio::test]
 async fn a_broken_rule_is_422_with_details() {
     let bench = Bench::new(0).await;
-    let body = bench
-        .post("/v2/apps", json!({"id": "/a", "cmd": "x y", "args": ["z"]}))
-        .await
-        .expect(422);
+    let body = bench.post("/v2/apps", json!({"id": "/a", "cmd": "x y", "args": ["z"]})).await.expect(422);
     assert_eq!(body["message"], "Object is not valid");
     assert_eq!(body["details"][0]["path"], "/");
 }
@@ -26,35 +23,21 @@ async fn a_broken_rule_is_422_with_details() {
 #[tokio::test]
 async fn a_wrong_type_is_422_invalid_json() {
     let bench = Bench::new(0).await;
-    let body = bench
-        .post("/v2/apps", json!({"id": 3, "cmd": "true"}))
-        .await
-        .expect(422);
+    let body = bench.post("/v2/apps", json!({"id": 3, "cmd": "true"})).await.expect(422);
     assert_eq!(body["message"], "Invalid JSON");
-    assert_eq!(
-        body["details"][0],
-        json!({"path": "/id", "errors": ["error.expected.jsstring"]})
-    );
+    assert_eq!(body["details"][0], json!({"path": "/id", "errors": ["error.expected.jsstring"]}));
     for body in [json!([]), json!("text"), json!(null)] {
         bench.post("/v2/apps", body).await.expect(422);
     }
     bench.put("/v2/apps", json!({"id": "/a"})).await.expect(422);
     bench.post("/v2/tasks/delete", json!({})).await.expect(422);
-    bench
-        .post("/v2/tasks/delete", json!({"ids": [1]}))
-        .await
-        .expect(422);
+    bench.post("/v2/tasks/delete", json!({"ids": [1]})).await.expect(422);
 }
 
 #[tokio::test]
 async fn no_json_is_400_with_a_text() {
     let bench = Bench::new(0).await;
-    for text in [
-        r#"{"id": "/a", "cmd"#,
-        "nonsense",
-        "{\"id\": \"/a\"} trailing",
-        "\u{feff}{}",
-    ] {
+    for text in [r#"{"id": "/a", "cmd"#, "nonsense", "{\"id\": \"/a\"} trailing", "\u{feff}{}"] {
         let body = bench.call("POST", "/v2/apps", text).await.expect(400);
         assert_eq!(body["message"], "Invalid JSON", "{text}");
         assert!(body["details"].is_string(), "{text}");
@@ -66,16 +49,9 @@ async fn no_json_is_400_with_a_text() {
 #[tokio::test]
 async fn no_body_is_400() {
     let bench = Bench::new(0).await;
-    for (method, path) in [
-        ("POST", "/v2/apps"),
-        ("PUT", "/v2/apps/a"),
-        ("PATCH", "/v2/apps"),
-    ] {
+    for (method, path) in [("POST", "/v2/apps"), ("PUT", "/v2/apps/a"), ("PATCH", "/v2/apps")] {
         let body = bench.call(method, path, "").await.expect(400);
-        assert_eq!(
-            body["message"], "Please specify data in JSON format",
-            "{method} {path}"
-        );
+        assert_eq!(body["message"], "Please specify data in JSON format", "{method} {path}");
     }
 }
 
@@ -85,11 +61,7 @@ async fn deep_nesting_is_400() {
     let deep = format!("{{\"id\": {}{}}}", "[".repeat(200), "]".repeat(200));
     bench.call("POST", "/v2/apps", deep).await.expect(400);
     // A hundred are read and refused for what they are.
-    let deep = format!(
-        "{{\"id\": \"/a\", \"cmd\": {}{}}}",
-        "[".repeat(100),
-        "]".repeat(100)
-    );
+    let deep = format!("{{\"id\": \"/a\", \"cmd\": {}{}}}", "[".repeat(100), "]".repeat(100));
     bench.call("POST", "/v2/apps", deep).await.expect(422);
 }
 
@@ -97,24 +69,10 @@ async fn deep_nesting_is_400() {
 async fn a_bad_request_is_400() {
     let bench = Bench::new(0).await;
     bench.app("/a", json!({})).await;
-    let both = bench
-        .delete("/v2/apps/a/tasks?scale=true&wipe=true")
-        .await
-        .expect(400);
-    assert_eq!(
-        both["message"],
-        "You cannot use scale and wipe at the same time."
-    );
-    let id = bench
-        .post("/v2/tasks/delete", json!({"ids": ["what"]}))
-        .await
-        .expect(400);
-    assert!(
-        id["message"]
-            .as_str()
-            .unwrap()
-            .starts_with("Invalid task id 'what'.")
-    );
+    let both = bench.delete("/v2/apps/a/tasks?scale=true&wipe=true").await.expect(400);
+    assert_eq!(both["message"], "You cannot use scale and wipe at the same time.");
+    let id = bench.post("/v2/tasks/delete", json!({"ids": ["what"]})).await.expect(400);
+    assert!(id["message"].as_str().unwrap().starts_with("Invalid task id 'what'."));
 }
 
 #[tokio::test]
@@ -125,20 +83,9 @@ async fn an_illegal_argument_is_422_without_details() {
     let message = "Invalid timestamp provided 'yesterday'. Expecting ISO-8601 datetime string.";
     assert_eq!(time, json!({"message": message}));
     let selector = bench.get("/v2/apps?label===").await.expect(422);
-    assert!(
-        selector["message"]
-            .as_str()
-            .unwrap()
-            .starts_with("Can not parse label selector ==. Reason: ")
-    );
-    let nameless = bench
-        .put("/v2/apps", json!([{"cmd": "true"}]))
-        .await
-        .expect(422);
-    assert_eq!(
-        nameless,
-        json!({"message": "requirement failed: App Update must have app id set"})
-    );
+    assert!(selector["message"].as_str().unwrap().starts_with("Can not parse label selector ==. Reason: "));
+    let nameless = bench.put("/v2/apps", json!([{"cmd": "true"}])).await.expect(422);
+    assert_eq!(nameless, json!({"message": "requirement failed: App Update must have app id set"}));
 }
 
 #[tokio::test]
@@ -148,73 +95,25 @@ async fn not_found_by_a_resource_has_empty_details() {
     let task = "a.instance-67e55044-10b1-11ea-9a9f-362b9e155667._app.1";
     let unknown = "67e55044-10b1-11ea-9a9f-362b9e155667";
     for (method, path, message) in [
-        (
-            "GET",
-            "/v2/apps/x".to_owned(),
-            "App '/x' does not exist".to_owned(),
-        ),
-        (
-            "GET",
-            "/v2/apps/X_Y".to_owned(),
-            "App '/X_Y' does not exist".to_owned(),
-        ),
-        (
-            "GET",
-            "/v2/apps/x/tasks".to_owned(),
-            "App '/x' does not exist".to_owned(),
-        ),
-        (
-            "GET",
-            "/v2/apps/x/versions".to_owned(),
-            "App '/x' does not exist".to_owned(),
-        ),
+        ("GET", "/v2/apps/x".to_owned(), "App '/x' does not exist".to_owned()),
+        ("GET", "/v2/apps/X_Y".to_owned(), "App '/X_Y' does not exist".to_owned()),
+        ("GET", "/v2/apps/x/tasks".to_owned(), "App '/x' does not exist".to_owned()),
+        ("GET", "/v2/apps/x/versions".to_owned(), "App '/x' does not exist".to_owned()),
         (
             "GET",
             "/v2/apps/a/versions/2001-01-01T00:00:00.000Z".to_owned(),
             "App '/a' does not exist in version 2001-01-01T00:00:00.000Z".to_owned(),
         ),
-        (
-            "GET",
-            "/v2/groups/x".to_owned(),
-            "Group '/x' does not exist".to_owned(),
-        ),
-        (
-            "GET",
-            "/v2/apps/x/*".to_owned(),
-            "Group '/x' does not exist".to_owned(),
-        ),
-        (
-            "DELETE",
-            format!("/v2/apps/a/tasks/{task}"),
-            format!("Task '{task}' does not exist"),
-        ),
-        (
-            "DELETE",
-            "/v2/apps/a/tasks/what".to_owned(),
-            "Task 'what' does not exist".to_owned(),
-        ),
-        (
-            "DELETE",
-            format!("/v2/deployments/{unknown}"),
-            format!("DeploymentPlan {unknown} does not exist"),
-        ),
-        (
-            "DELETE",
-            "/v2/deployments/what".to_owned(),
-            "DeploymentPlan what does not exist".to_owned(),
-        ),
-        (
-            "DELETE",
-            "/v2/queue/x/delay".to_owned(),
-            "Application /x not found in tasks queue.".to_owned(),
-        ),
+        ("GET", "/v2/groups/x".to_owned(), "Group '/x' does not exist".to_owned()),
+        ("GET", "/v2/apps/x/*".to_owned(), "Group '/x' does not exist".to_owned()),
+        ("DELETE", format!("/v2/apps/a/tasks/{task}"), format!("Task '{task}' does not exist")),
+        ("DELETE", "/v2/apps/a/tasks/what".to_owned(), "Task 'what' does not exist".to_owned()),
+        ("DELETE", format!("/v2/deployments/{unknown}"), format!("DeploymentPlan {unknown} does not exist")),
+        ("DELETE", "/v2/deployments/what".to_owned(), "DeploymentPlan what does not exist".to_owned()),
+        ("DELETE", "/v2/queue/x/delay".to_owned(), "Application /x not found in tasks queue.".to_owned()),
     ] {
         let body = bench.call(method, &path, "").await.expect(404);
-        assert_eq!(
-            body,
-            json!({"message": message, "details": []}),
-            "{method} {path}"
-        );
+        assert_eq!(body, json!({"message": message, "details": []}), "{method} {path}");
     }
 }
 
@@ -228,11 +127,7 @@ async fn not_found_by_a_change_has_no_details() {
         ("PATCH", "/v2/apps", r#"[{"id": "x"}]"#),
     ] {
         let body = bench.call(method, path, body).await.expect(404);
-        assert_eq!(
-            body,
-            json!({"message": "App '/x' does not exist"}),
-            "{method} {path}"
-        );
+        assert_eq!(body, json!({"message": "App '/x' does not exist"}), "{method} {path}");
     }
     let group = bench.delete("/v2/groups/x").await.expect(404);
     assert_eq!(group, json!({"message": "Group '/x' does not exist"}));
@@ -246,23 +141,14 @@ async fn not_found_by_a_change_has_no_details() {
 #[tokio::test]
 async fn a_lock_is_409_and_force_overrides_it() {
     let bench = Bench::new(0).await;
-    bench
-        .post("/v2/apps", json!({"id": "/a", "cmd": "true"}))
-        .await
-        .expect(201);
-    let locked = bench
-        .post("/v2/apps/a/restart", json!({}))
-        .await
-        .expect(409);
+    bench.post("/v2/apps", json!({"id": "/a", "cmd": "true"})).await.expect(201);
+    let locked = bench.post("/v2/apps/a/restart", json!({})).await.expect(409);
     let message = "App is locked by one or more deployments. Override with the option '?force=true'. View \
                    details at '/v2/deployments/<DEPLOYMENT_ID>'.";
     assert_eq!(locked["message"], message);
     let running = bench.get("/v2/deployments").await.expect(200);
     assert_eq!(locked["deployments"], json!([{"id": running[0]["id"]}]));
-    bench
-        .post("/v2/apps/a/restart?force=true", json!({}))
-        .await
-        .expect(200);
+    bench.post("/v2/apps/a/restart?force=true", json!({})).await.expect(200);
     // Removing forces unless told otherwise.
     bench.delete("/v2/apps/a?force=false").await.expect(409);
     bench.delete("/v2/apps/a").await.expect(200);
@@ -272,10 +158,7 @@ async fn a_lock_is_409_and_force_overrides_it() {
 async fn too_many_deployments_are_403() {
     let bench = Bench::new(0).await;
     for n in 0..100 {
-        bench
-            .post("/v2/apps", json!({"id": format!("/a{n}"), "cmd": "true"}))
-            .await
-            .expect(201);
+        bench.post("/v2/apps", json!({"id": format!("/a{n}"), "cmd": "true"})).await.expect(201);
     }
     let app = json!({"id": "/more", "cmd": "true"});
     let body = bench.post("/v2/apps?force=true", app).await.expect(403);
@@ -298,11 +181,7 @@ async fn a_wrong_method_is_405() {
         ("GET", "/v2/apps/a/restart"),
     ] {
         let body = bench.call(method, path, "").await.expect(405);
-        assert_eq!(
-            body,
-            json!({"message": "Method Not Allowed"}),
-            "{method} {path}"
-        );
+        assert_eq!(body, json!({"message": "Method Not Allowed"}), "{method} {path}");
     }
 }
 
@@ -317,13 +196,9 @@ async fn a_wrong_content_type_is_415() {
         let body = json!({"id": id, "cmd": "true"}).to_string();
         bench.send(request.body(Body::from(body)).unwrap())
     };
-    let body = post(Some("application/x-www-form-urlencoded"), "/a")
-        .await
-        .expect(415);
+    let body = post(Some("application/x-www-form-urlencoded"), "/a").await.expect(415);
     assert_eq!(body, json!({"message": "Unsupported Media Type"}));
-    post(Some("application/json; charset=utf-8"), "/b")
-        .await
-        .expect(201);
+    post(Some("application/json; charset=utf-8"), "/b").await.expect(201);
     post(None, "/c").await.expect(201);
 }
 
@@ -331,11 +206,7 @@ async fn a_wrong_content_type_is_415() {
 async fn an_unknown_route_is_500() {
     let bench = Bench::new(0).await;
     for path in ["/v2/schemas", "/v3/apps", "/v2", "/v2/groups/a/versions"] {
-        assert_eq!(
-            bench.get(path).await.expect(500),
-            json!({"message": "URI not found"}),
-            "{path}"
-        );
+        assert_eq!(bench.get(path).await.expect(500), json!({"message": "URI not found"}), "{path}");
     }
     assert_eq!(bench.get("/v2/pods").await.status, 500);
 }
@@ -343,10 +214,7 @@ async fn an_unknown_route_is_500() {
 #[tokio::test]
 async fn a_large_body_is_413_and_never_held() {
     let bench = Bench::new(0).await;
-    let declared = Request::builder()
-        .method("POST")
-        .uri("/v2/apps")
-        .header("content-length", 10 << 20);
+    let declared = Request::builder().method("POST").uri("/v2/apps").header("content-length", 10 << 20);
     let body = Body::from(vec![b' '; 10 << 20]);
     let body = bench.send(declared.body(body).unwrap()).await.expect(413);
     assert!(body["message"].is_string());
@@ -367,18 +235,13 @@ async fn a_master_that_cannot_answer_is_503_with_retry_after() {
     let mut bench = Bench::new(0).await;
     bench.routes = super::super::router(cluster.clone());
     let began = tokio::time::Instant::now();
-    let answer = bench
-        .post("/v2/apps", json!({"id": "/a", "cmd": "true"}))
-        .await;
+    let answer = bench.post("/v2/apps", json!({"id": "/a", "cmd": "true"})).await;
     assert_eq!(keys(&answer.expect(503)), ["message"]);
     assert_eq!(answer.header("retry-after"), "1");
     assert!(began.elapsed() <= Duration::from_secs(15));
     drop(inlets);
     let answer = bench.delete("/v2/apps/a").await;
-    assert_eq!(
-        answer.expect(503)["message"],
-        "this master is shutting down"
-    );
+    assert_eq!(answer.expect(503)["message"], "this master is shutting down");
 }
 
 #[tokio::test]
@@ -387,9 +250,7 @@ async fn a_panic_is_500_without_a_word_about_it() {
     async fn explode() -> &'static str {
         panic!("secret")
     }
-    let routes = axum::Router::new()
-        .fallback(explode)
-        .layer(super::super::dispatch::panic_layer());
+    let routes = axum::Router::new().fallback(explode).layer(super::super::dispatch::panic_layer());
     let mut bench = Bench::new(0).await;
     bench.routes = routes.with_state(());
     let body = bench.get("/").await.expect(500);
@@ -401,16 +262,8 @@ async fn writes_of_other_sites_are_403() {
     let bench = Bench::new(0).await;
     bench.app("/a", json!({})).await;
     let delete = |origin: &str| {
-        let request = Request::builder()
-            .method("DELETE")
-            .uri("/v2/apps/a")
-            .header("host", "127.0.0.1:8080");
-        bench.send(
-            request
-                .header("origin", origin)
-                .body(Body::empty())
-                .unwrap(),
-        )
+        let request = Request::builder().method("DELETE").uri("/v2/apps/a").header("host", "127.0.0.1:8080");
+        bench.send(request.header("origin", origin).body(Body::empty()).unwrap())
     };
     delete("http://evil.example").await.expect(403);
     bench.get("/v2/apps/a").await.expect(200);
@@ -425,11 +278,7 @@ async fn a_plan_that_is_overtaken_is_made_anew() {
         let bench = bench.clone();
         tokio::spawn(async move {
             let labels = json!({"labels": {format!("l{n}"): "x"}});
-            bench
-                .put("/v2/apps/a?force=true", labels)
-                .await
-                .status
-                .as_u16()
+            bench.put("/v2/apps/a?force=true", labels).await.status.as_u16()
         })
     });
     for update in updates.collect::<Vec<_>>() {
@@ -437,11 +286,7 @@ async fn a_plan_that_is_overtaken_is_made_anew() {
         assert!(status == 200 || status == 503, "{status}");
     }
     assert_eq!(
-        bench
-            .ask(Command::ResetDelay {
-                app: "/a".parse().unwrap()
-            })
-            .await,
+        bench.ask(Command::ResetDelay { app: "/a".parse().unwrap() }).await,
         crate::state::Outcome::Done
     );
 }

@@ -20,11 +20,7 @@ async fn bench() -> (Bench, Arc<Task>) {
 }
 
 fn shape(state: &State, event: Event) -> Vec<EventShape> {
-    let applied = Applied {
-        index: 1,
-        at: Timestamp::from_millis(1_577_836_800_000),
-        events: vec![event],
-    };
+    let applied = Applied { index: 1, at: Timestamp::from_millis(1_577_836_800_000), events: vec![event] };
     shapes(&applied, state, true)
 }
 
@@ -37,14 +33,8 @@ fn data(shape: &EventShape) -> Value {
 }
 
 fn changed(task: &Task, condition: Condition) -> Event {
-    let task = Arc::new(Task {
-        condition,
-        ..task.clone()
-    });
-    Event::TaskChanged {
-        task,
-        message: "m".to_owned(),
-    }
+    let task = Arc::new(Task { condition, ..task.clone() });
+    Event::TaskChanged { task, message: "m".to_owned() }
 }
 
 #[tokio::test]
@@ -57,11 +47,7 @@ async fn conditions_become_states_and_conditions() {
         (Condition::Starting, Some("TASK_STARTING"), "Starting"),
         (Condition::Running, Some("TASK_RUNNING"), "Running"),
         (Condition::Killing, None, "Killing"),
-        (
-            Condition::Unreachable,
-            Some("TASK_UNREACHABLE"),
-            "Unreachable",
-        ),
+        (Condition::Unreachable, Some("TASK_UNREACHABLE"), "Unreachable"),
         (Condition::UnreachableInactive, None, "UnreachableInactive"),
     ] {
         let shapes = shape(&state, changed(&task, condition));
@@ -71,11 +57,7 @@ async fn conditions_become_states_and_conditions() {
             (Some("instance_changed_event"), Some(name))
         );
         let first = data(&shapes[0]);
-        assert_eq!(
-            first.get("taskStatus").and_then(Value::as_str),
-            status,
-            "{condition:?}"
-        );
+        assert_eq!(first.get("taskStatus").and_then(Value::as_str), status, "{condition:?}");
     }
 }
 
@@ -92,17 +74,9 @@ async fn endings_name_what_mesos_would() {
         (TaskState::Dropped, "TASK_DROPPED", "Dropped"),
     ] {
         let at = Timestamp::from_millis(0);
-        let event = Event::TaskEnded {
-            task: task.clone(),
-            state: ended,
-            message: "why".to_owned(),
-            at,
-        };
+        let event = Event::TaskEnded { task: task.clone(), state: ended, message: "why".to_owned(), at };
         let shapes = shape(&state, event);
-        assert_eq!(
-            kinds(&shapes),
-            ["status_update_event", "instance_changed_event"]
-        );
+        assert_eq!(kinds(&shapes), ["status_update_event", "instance_changed_event"]);
         assert_eq!(data(&shapes[0])["taskStatus"], status);
         assert_eq!(data(&shapes[1])["condition"], condition);
     }
@@ -135,27 +109,15 @@ async fn health_events_come_when_the_verdict_turns() {
     let (bench, task) = bench().await;
     let state = bench.cluster.state();
     let health = |now: bool, was: Option<bool>| {
-        let task = Arc::new(Task {
-            health: [alive(now)].into(),
-            ..Task::clone(&task)
-        });
+        let task = Arc::new(Task { health: [alive(now)].into(), ..Task::clone(&task) });
         shape(&state, Event::TaskHealth { task, was })
     };
-    let turned = [
-        "health_status_changed_event",
-        "instance_health_changed_event",
-    ];
+    let turned = ["health_status_changed_event", "instance_health_changed_event"];
     assert_eq!(kinds(&health(true, None)), turned);
     assert_eq!(kinds(&health(true, Some(true))), Vec::<&str>::new());
-    assert_eq!(
-        kinds(&health(false, Some(false))),
-        ["failed_health_check_event"]
-    );
+    assert_eq!(kinds(&health(false, Some(false))), ["failed_health_check_event"]);
     let failed = health(false, Some(true));
-    assert_eq!(
-        kinds(&failed),
-        ["failed_health_check_event", turned[0], turned[1]]
-    );
+    assert_eq!(kinds(&failed), ["failed_health_check_event", turned[0], turned[1]]);
     let check = data(&failed[0]);
     assert_eq!(check["taskId"], task.id.instance.to_string());
     assert_eq!(check["healthCheck"]["protocol"], "HTTP");
@@ -167,41 +129,16 @@ async fn health_events_come_when_the_verdict_turns() {
 async fn kills_are_only_told_when_health_was_the_reason() {
     let (bench, task) = bench().await;
     let state = bench.cluster.state();
-    let task = Arc::new(Task {
-        health: [alive(false)].into(),
-        ..Task::clone(&task)
-    });
-    let kill = |reason| {
-        shape(
-            &state,
-            Event::TaskKill {
-                task: task.clone(),
-                reason,
-            },
-        )
-    };
-    for reason in [
-        KillReason::Asked,
-        KillReason::Surplus,
-        KillReason::Outdated,
-        KillReason::Removed,
-    ] {
+    let task = Arc::new(Task { health: [alive(false)].into(), ..Task::clone(&task) });
+    let kill = |reason| shape(&state, Event::TaskKill { task: task.clone(), reason });
+    for reason in [KillReason::Asked, KillReason::Surplus, KillReason::Outdated, KillReason::Removed] {
         assert_eq!(kill(reason), []);
     }
     let told = kill(KillReason::Unhealthy);
     assert_eq!(kinds(&told), ["unhealthy_instance_kill_event"]);
     let told = data(&told[0]);
-    let expected = [
-        "appId",
-        "eventType",
-        "host",
-        "instanceId",
-        "reason",
-        "slaveId",
-        "taskId",
-        "timestamp",
-        "version",
-    ];
+    let expected =
+        ["appId", "eventType", "host", "instanceId", "reason", "slaveId", "taskId", "timestamp", "version"];
     assert_eq!(keys(&told), expected);
     assert_eq!(told["reason"], "refused");
 }
@@ -209,69 +146,37 @@ async fn kills_are_only_told_when_health_was_the_reason() {
 #[tokio::test]
 async fn only_a_new_definition_adds_its_checks() {
     let (bench, _) = bench().await;
-    let app = |bench: &Bench| {
-        bench
-            .cluster
-            .state()
-            .app(&"/a".parse().unwrap())
-            .unwrap()
-            .app
-            .clone()
-    };
-    let put = |app| Event::AppPut {
-        app,
-        created: false,
-    };
+    let app = |bench: &Bench| bench.cluster.state().app(&"/a".parse().unwrap()).unwrap().app.clone();
+    let put = |app| Event::AppPut { app, created: false };
     let added = shape(&bench.cluster.state(), put(app(&bench)));
     assert_eq!(kinds(&added), ["add_health_check_event"]);
     assert_eq!(data(&added[0])["healthCheck"]["path"], "/");
-    bench
-        .put("/v2/apps/a", json!({"instances": 5}))
-        .await
-        .expect(200);
+    bench.put("/v2/apps/a", json!({"instances": 5})).await.expect(200);
     assert_eq!(shape(&bench.cluster.state(), put(app(&bench))), []);
 }
 
 #[tokio::test]
 async fn deployment_events_carry_the_plan() {
     let (bench, _) = bench().await;
-    bench
-        .put("/v2/apps/a", json!({"cpus": 2}))
-        .await
-        .expect(200);
+    bench.put("/v2/apps/a", json!({"cpus": 2})).await.expect(200);
     let state = bench.cluster.state();
     let deployment = state.deployments.values().next().unwrap().clone();
     let actions = deployment.steps[0].actions.clone();
     let step = json!({"actions": [{"action": "RestartApplication", "app": "/a"}]});
-    let plan =
-        json!({"id": deployment.id.to_string(), "version": deployment.version, "steps": [step]});
+    let plan = json!({"id": deployment.id.to_string(), "version": deployment.version, "steps": [step]});
     let of = |event| {
         let shapes = shape(&state, event);
         assert_eq!(shapes.len(), 1);
         data(&shapes[0])
     };
-    let started = of(Event::StepStarted {
-        deployment: deployment.clone(),
-        actions: actions.clone(),
-    });
+    let started = of(Event::StepStarted { deployment: deployment.clone(), actions: actions.clone() });
     assert_eq!(started["eventType"], "deployment_info");
     assert_eq!((&started["plan"], &started["currentStep"]), (&plan, &step));
-    let done = of(Event::StepDone {
-        deployment: deployment.clone(),
-        actions,
-    });
+    let done = of(Event::StepDone { deployment: deployment.clone(), actions });
     assert_eq!(done["eventType"], "deployment_step_success");
-    let success = of(Event::DeploymentDone {
-        deployment: deployment.clone(),
-    });
-    assert_eq!(
-        (&success["eventType"], &success["id"]),
-        (&json!("deployment_success"), &plan["id"])
-    );
-    let failed = of(Event::DeploymentCancelled {
-        deployment,
-        by: None,
-    });
+    let success = of(Event::DeploymentDone { deployment: deployment.clone() });
+    assert_eq!((&success["eventType"], &success["id"]), (&json!("deployment_success"), &plan["id"]));
+    let failed = of(Event::DeploymentCancelled { deployment, by: None });
     assert_eq!(failed["eventType"], "deployment_failed");
     assert_eq!(failed["reason"], "The upgrade has been cancelled");
 }
@@ -286,29 +191,15 @@ async fn what_marathon_does_not_know_is_not_told() {
         Event::AppRemoved { id: app.clone() },
         Event::DelayChanged { app: app.clone() },
         Event::TaskExpunged { task: task.clone() },
-        Event::TaskUnknown {
-            task: task.id.clone(),
-            agent: agent.id.clone(),
-        },
-        Event::AgentJoined {
-            agent: agent.clone(),
-        },
-        Event::AgentLost {
-            agent: agent.clone(),
-        },
-        Event::AgentForgotten {
-            id: agent.id.clone(),
-        },
+        Event::TaskUnknown { task: task.id.clone(), agent: agent.id.clone() },
+        Event::AgentJoined { agent: agent.clone() },
+        Event::AgentLost { agent: agent.clone() },
+        Event::AgentForgotten { id: agent.id.clone() },
     ] {
         assert_eq!(shape(&state, event), []);
     }
     let gone = shape(&state, Event::AppGone { id: app });
     assert_eq!(data(&gone[0])["appId"], "/a");
-    let group = shape(
-        &state,
-        Event::GroupChanged {
-            version: Timestamp::from_millis(0),
-        },
-    );
+    let group = shape(&state, Event::GroupChanged { version: Timestamp::from_millis(0) });
     assert_eq!(data(&group[0])["groupId"], "/");
 }

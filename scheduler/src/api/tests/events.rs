@@ -12,21 +12,14 @@ use tower::ServiceExt;
 use super::{Bench, soon};
 
 async fn open(bench: &Bench, path: &str, accept: &str) -> Response<Body> {
-    let request = Request::builder()
-        .uri(path)
-        .header("accept", accept)
-        .body(Body::empty())
-        .unwrap();
+    let request = Request::builder().uri(path).header("accept", accept).body(Body::empty()).unwrap();
     bench.routes.clone().oneshot(request).await.unwrap()
 }
 
 async fn stream(bench: &Bench, path: &str) -> Events {
     let response = open(bench, path, "text/event-stream").await;
     assert_eq!(response.status(), 200);
-    assert_eq!(
-        response.headers()["content-type"],
-        "text/event-stream;charset=utf-8"
-    );
+    assert_eq!(response.headers()["content-type"], "text/event-stream;charset=utf-8");
     Events(response.into_body().into_data_stream())
 }
 
@@ -42,14 +35,9 @@ impl Events {
     async fn next(&mut self) -> (String, Value) {
         let frame = self.frame().await.expect("an event");
         let lines: Vec<&str> = frame.split("\r\n").collect();
-        let [event, data, "", ""] = lines[..] else {
-            panic!("a strange frame: {frame:?}")
-        };
+        let [event, data, "", ""] = lines[..] else { panic!("a strange frame: {frame:?}") };
         let kind = event.strip_prefix("event: ").unwrap().to_owned();
-        (
-            kind,
-            serde_json::from_str(data.strip_prefix("data: ").unwrap()).unwrap(),
-        )
+        (kind, serde_json::from_str(data.strip_prefix("data: ").unwrap()).unwrap())
     }
 
     /// Types up to and including `last`.
@@ -65,17 +53,8 @@ impl Events {
 #[tokio::test]
 async fn only_the_exact_accept_opens_a_stream() {
     let bench = Bench::new(0).await;
-    for accept in [
-        "*/*",
-        "text/event-stream, */*",
-        "text/event-stream;q=1",
-        "application/json",
-    ] {
-        assert_eq!(
-            open(&bench, "/v2/events", accept).await.status(),
-            405,
-            "{accept}"
-        );
+    for accept in ["*/*", "text/event-stream, */*", "text/event-stream;q=1", "application/json"] {
+        assert_eq!(open(&bench, "/v2/events", accept).await.status(), 405, "{accept}");
     }
     assert_eq!(bench.get("/v2/events").await.status, 405);
 }
@@ -85,10 +64,7 @@ async fn rule_16_event_then_data_with_a_space_on_one_line() {
     let bench = Bench::new(0).await;
     let mut events = stream(&bench, "/v2/events").await;
     let frame = events.frame().await.unwrap();
-    assert!(
-        frame.starts_with("event: event_stream_attached\r\ndata: {"),
-        "{frame:?}"
-    );
+    assert!(frame.starts_with("event: event_stream_attached\r\ndata: {"), "{frame:?}");
     assert!(frame.ends_with("}\r\n\r\n"), "{frame:?}");
     // A definition with line breaks is still one line.
     bench.app("/a", json!({"cmd": "true\nfalse\r\n"})).await;
@@ -131,20 +107,11 @@ async fn a_plan_shows_before_and_after_unless_light() {
     let bench = Bench::new(0).await;
     bench.app("/a", json!({"cpus": 1})).await;
     let mut events = stream(&bench, "/v2/events?event_type=deployment_info").await;
-    bench
-        .put("/v2/apps/a", json!({"cpus": 2}))
-        .await
-        .expect(200);
+    bench.put("/v2/apps/a", json!({"cpus": 2})).await.expect(200);
     let plan = &events.next().await.1["plan"];
+    assert_eq!(super::keys(plan), ["id", "original", "steps", "target", "version"]);
     assert_eq!(
-        super::keys(plan),
-        ["id", "original", "steps", "target", "version"]
-    );
-    assert_eq!(
-        (
-            &plan["original"]["apps"][0]["cpus"],
-            &plan["target"]["apps"][0]["cpus"]
-        ),
+        (&plan["original"]["apps"][0]["cpus"], &plan["target"]["apps"][0]["cpus"]),
         (&json!(1), &json!(2))
     );
 }
@@ -179,16 +146,12 @@ async fn rule_19_every_event_is_known_typed_and_timed() {
     bench.app("/a", json!({"healthChecks": checks})).await;
     let task = bench.task("/a", 1, TaskState::Running).await;
     for result in [true, false] {
-        bench
-            .report_health(&task, TaskState::Running, vec![super::alive(result)])
-            .await;
+        bench.report_health(&task, TaskState::Running, vec![super::alive(result)]).await;
     }
     bench.report(&task, TaskState::Failed).await;
     bench.delete("/v2/apps/a").await.expect(200);
     bench.settle().await;
-    bench
-        .ask(crate::state::Command::LoseAgent { id: bench.agent(1) })
-        .await;
+    bench.ask(crate::state::Command::LoseAgent { id: bench.agent(1) }).await;
     bench.app("/end", json!({})).await;
     let mut seen = vec![];
     loop {
@@ -217,17 +180,10 @@ async fn rule_19_every_event_is_known_typed_and_timed() {
 async fn rule_20_who_does_not_lead_redirects() {
     let bench = Bench::new(0).await;
     let leader_http = Some("10.0.0.9:8080".to_owned());
-    bench.cluster.set_leadership(crate::cluster::Leadership {
-        term: 2,
-        leading: false,
-        leader_http,
-    });
+    bench.cluster.set_leadership(crate::cluster::Leadership { term: 2, leading: false, leader_http });
     let response = open(&bench, "/v2/events?event_type=x", "text/event-stream").await;
     assert_eq!(response.status(), 302);
-    assert_eq!(
-        response.headers()["location"],
-        "http://10.0.0.9:8080/v2/events?event_type=x"
-    );
+    assert_eq!(response.headers()["location"], "http://10.0.0.9:8080/v2/events?event_type=x");
 }
 
 #[tokio::test]
@@ -237,26 +193,14 @@ async fn a_deploy_is_told_from_beginning_to_end() {
                 &event_type=deployment_step_success&event_type=deployment_success\
                 &event_type=status_update_event&event_type=instance_changed_event";
     let mut events = stream(&bench, path).await;
-    bench
-        .post("/v2/apps", json!({"id": "/a", "cmd": "true"}))
-        .await
-        .expect(201);
+    bench.post("/v2/apps", json!({"id": "/a", "cmd": "true"})).await.expect(201);
     bench.task("/a", 1, TaskState::Running).await;
     bench.settle().await;
     let kinds = events.until("deployment_success").await;
     assert_eq!(kinds[0], "group_change_success");
     let count = |kind: &str| kinds.iter().filter(|seen| *seen == kind).count();
-    assert_eq!(
-        (count("deployment_info"), count("deployment_step_success")),
-        (2, 2)
-    );
-    assert_eq!(
-        (
-            count("instance_changed_event"),
-            count("status_update_event")
-        ),
-        (2, 1)
-    );
+    assert_eq!((count("deployment_info"), count("deployment_step_success")), (2, 2));
+    assert_eq!((count("instance_changed_event"), count("status_update_event")), (2, 1));
 }
 
 #[tokio::test]
@@ -265,21 +209,12 @@ async fn single_apps_announce_who_posted_them() {
     let mut events = stream(&bench, "/v2/events?event_type=api_post_event").await;
     bench.app("/a", json!({})).await;
     let (_, data) = events.next().await;
-    assert_eq!(
-        (&data["clientIp"], &data["uri"]),
-        (&json!("127.0.0.1"), &json!("/v2/apps"))
-    );
+    assert_eq!((&data["clientIp"], &data["uri"]), (&json!("127.0.0.1"), &json!("/v2/apps")));
     assert_eq!(data["appDefinition"]["id"], "/a");
-    bench
-        .put("/v2/apps/a", json!({"cpus": 2}))
-        .await
-        .expect(200);
+    bench.put("/v2/apps/a", json!({"cpus": 2})).await.expect(200);
     assert_eq!(events.next().await.1["uri"], "/v2/apps/a");
     bench.settle().await;
-    bench
-        .put("/v2/apps", json!([{"id": "/a", "cpus": 3}]))
-        .await
-        .expect(200);
+    bench.put("/v2/apps", json!([{"id": "/a", "cpus": 3}])).await.expect(200);
     bench.delete("/v2/apps/a").await.expect(200);
     bench.app("/b", json!({})).await;
     // Neither the array nor the removal was announced.
@@ -300,26 +235,17 @@ async fn others_hear_of_streams_that_come_and_go() {
 #[tokio::test]
 async fn ids_are_log_indexes_and_only_sent_when_asked_for() {
     let bench = Bench::new(0).await;
-    let mut events = stream(
-        &bench,
-        "/v2/events?ids=true&event_type=group_change_success",
-    )
-    .await;
+    let mut events = stream(&bench, "/v2/events?ids=true&event_type=group_change_success").await;
     bench.app("/a", json!({})).await;
     let frame = events.frame().await.unwrap();
-    assert!(
-        frame.starts_with("id: 2\r\nevent: group_change_success\r\n"),
-        "{frame:?}"
-    );
+    assert!(frame.starts_with("id: 2\r\nevent: group_change_success\r\n"), "{frame:?}");
 }
 
 #[tokio::test]
 async fn a_client_that_does_not_read_is_cut_off() {
     let bench = Bench::new(0).await;
     let peer = super::super::server::Peer::local();
-    let request = Request::builder()
-        .uri("/v2/events")
-        .header("accept", "text/event-stream");
+    let request = Request::builder().uri("/v2/events").header("accept", "text/event-stream");
     let request = request.extension(peer.clone()).body(Body::empty()).unwrap();
     let response = bench.routes.clone().oneshot(request).await.unwrap();
     bench.app("/a", json!({"instances": 0})).await;

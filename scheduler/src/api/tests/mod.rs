@@ -52,9 +52,7 @@ impl Answer {
     }
 
     pub(super) fn header(&self, name: &str) -> &str {
-        self.headers
-            .get(name)
-            .map_or("", |value| value.to_str().unwrap())
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
     /// Checks the status and gives the body.
@@ -80,29 +78,16 @@ pub(super) fn options() -> Options {
 }
 
 /// Applies commands in the order they come, one log entry each.
-async fn drive(
-    cluster: Arc<Cluster>,
-    mut commands: tokio::sync::mpsc::Receiver<crate::cluster::Asked>,
-) {
+async fn drive(cluster: Arc<Cluster>, mut commands: tokio::sync::mpsc::Receiver<crate::cluster::Asked>) {
     let mut state = State::default();
     let mut index = 0;
     while let Some(asked) = commands.recv().await {
         index += 1;
         let at = Timestamp::from_millis(EPOCH + index * 1000);
         let commands = vec![asked.command];
-        let (outcomes, applied) = state.apply(
-            index,
-            &Batch {
-                at,
-                seed: index,
-                commands,
-            },
-        );
+        let (outcomes, applied) = state.apply(index, &Batch { at, seed: index, commands });
         cluster.publish(state.clone(), [applied]);
-        let outcome = outcomes
-            .into_iter()
-            .next()
-            .expect("one command, one outcome");
+        let outcome = outcomes.into_iter().next().expect("one command, one outcome");
         let _ = asked.answer.send(Ok(outcome));
     }
 }
@@ -113,30 +98,12 @@ impl Bench {
         let (cluster, Inlets { commands, logs }) = Cluster::new(options());
         tokio::spawn(drive(cluster.clone(), commands));
         let leader_http = Some("127.0.0.1:8080".to_owned());
-        cluster.set_leadership(Leadership {
-            term: 1,
-            leading: true,
-            leader_http,
-        });
+        cluster.set_leadership(Leadership { term: 1, leading: true, leader_http });
         let routes = super::router(cluster.clone());
-        let bench = Self {
-            cluster,
-            routes,
-            logs,
-            seq: 0,
-        };
-        bench
-            .ask(Command::Found {
-                cluster_id: Uuid::from_u128(7),
-            })
-            .await;
+        let bench = Self { cluster, routes, logs, seq: 0 };
+        bench.ask(Command::Found { cluster_id: Uuid::from_u128(7) }).await;
         for n in 1..=agents {
-            bench
-                .ask(Command::RegisterAgent {
-                    id: None,
-                    info: info(n),
-                })
-                .await;
+            bench.ask(Command::RegisterAgent { id: None, info: info(n) }).await;
         }
         bench
     }
@@ -150,11 +117,7 @@ impl Bench {
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();
         let text = String::from_utf8(bytes.to_vec()).unwrap();
-        Answer {
-            status: parts.status,
-            headers: parts.headers,
-            text,
-        }
+        Answer { status: parts.status, headers: parts.headers, text }
     }
 
     pub(super) async fn call(&self, method: &str, path: &str, body: impl Into<Body>) -> Answer {
@@ -185,10 +148,7 @@ impl Bench {
     /// Posts an app that sleeps, with `fields` laid over it, and finishes its deployment.
     pub(super) async fn app(&self, id: &str, fields: Value) {
         let mut document = serde_json::json!({"id": id, "cmd": "sleep 1000"});
-        document
-            .as_object_mut()
-            .unwrap()
-            .extend(fields.as_object().unwrap().clone());
+        document.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
         self.post("/v2/apps", document).await.expect(201);
         self.settle().await;
     }
@@ -196,22 +156,13 @@ impl Bench {
     /// Completes every running deployment.
     pub(super) async fn settle(&self) {
         while let Some(deployment) = self.cluster.state().deployments.values().next().cloned() {
-            let command = Command::CompleteStep {
-                id: deployment.id,
-                step: deployment.current,
-            };
+            let command = Command::CompleteStep { id: deployment.id, step: deployment.current };
             assert_eq!(self.ask(command).await, Outcome::Done);
         }
     }
 
     pub(super) fn agent(&self, n: usize) -> AgentId {
-        self.cluster
-            .state()
-            .agents
-            .keys()
-            .nth(n - 1)
-            .unwrap()
-            .clone()
+        self.cluster.state().agents.keys().nth(n - 1).unwrap().clone()
     }
 
     /// Places one task of the app on agent `n` with one port, and has it report `state`.
@@ -221,31 +172,14 @@ impl Bench {
         let before: Vec<TaskId> = now.tasks.keys().cloned().collect();
         let agent = self.agent(n);
         let taken = &now.agents.get(&agent).unwrap().ports;
-        let port = (31_000..=32_000)
-            .find(|port| !taken.contains_key(port))
-            .unwrap();
-        let needs = entry
-            .app
-            .ports()
-            .iter()
-            .filter(|p| p.host != spec::app::HostPort::None)
-            .count();
+        let port = (31_000..=32_000).find(|port| !taken.contains_key(port)).unwrap();
+        let needs = entry.app.ports().iter().filter(|p| p.host != spec::app::HostPort::None).count();
         let host_ports = (0..needs as u16).map(|n| port + n).collect();
         let (app, version) = (entry.app.id.clone(), entry.app.version);
-        let placement = Placement {
-            app,
-            version,
-            agent,
-            host_ports,
-        };
+        let placement = Placement { app, version, agent, host_ports };
         self.ask(Command::Place(vec![placement])).await;
         let now = self.cluster.state();
-        let id = now
-            .tasks
-            .keys()
-            .find(|id| !before.contains(id))
-            .expect("placed")
-            .clone();
+        let id = now.tasks.keys().find(|id| !before.contains(id)).expect("placed").clone();
         self.report(&id, state).await;
         id
     }
@@ -254,12 +188,7 @@ impl Bench {
         self.report_health(task, state, vec![]).await;
     }
 
-    pub(super) async fn report_health(
-        &mut self,
-        task: &TaskId,
-        state: TaskState,
-        health: Vec<HealthReport>,
-    ) {
+    pub(super) async fn report_health(&mut self, task: &TaskId, state: TaskState, health: Vec<HealthReport>) {
         self.seq += 1;
         let agent = self.cluster.state().tasks[task].agent.clone();
         let report = TaskReport {
@@ -273,12 +202,7 @@ impl Bench {
             readiness: vec![],
             unhealthy_kill: false,
         };
-        self.ask(Command::Report {
-            agent,
-            complete: false,
-            reports: vec![report],
-        })
-        .await;
+        self.ask(Command::Report { agent, complete: false, reports: vec![report] }).await;
     }
 }
 
@@ -299,12 +223,7 @@ fn info(n: usize) -> AgentInfo {
     AgentInfo {
         hostname: format!("node-{n}"),
         ip: IpAddr::V4(Ipv4Addr::new(10, 0, 0, n)),
-        capacity: Resources {
-            cpus_milli: 10_000,
-            mem_mib: 8192,
-            disk_mib: 0,
-            gpus: 0,
-        },
+        capacity: Resources { cpus_milli: 10_000, mem_mib: 8192, disk_mib: 0, gpus: 0 },
         ports: vec![(31_000, 32_000)],
         attributes: [("rack".to_owned(), "r1".to_owned())].into(),
         runtimes: Runtimes::default(),
@@ -314,12 +233,7 @@ fn info(n: usize) -> AgentInfo {
 
 /// Every key of every object of a document, with its value's type, for comparisons of shape.
 pub(super) fn keys(value: &Value) -> Vec<&str> {
-    let mut keys: Vec<&str> = value
-        .as_object()
-        .unwrap()
-        .keys()
-        .map(String::as_str)
-        .collect();
+    let mut keys: Vec<&str> = value.as_object().unwrap().keys().map(String::as_str).collect();
     keys.sort_unstable();
     keys
 }
@@ -339,7 +253,5 @@ pub(super) fn assert_no_nulls(value: &Value) {
 
 /// Waits for something that must come.
 pub(super) async fn soon<T>(what: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(10), what)
-        .await
-        .expect("soon")
+    tokio::time::timeout(Duration::from_secs(10), what).await.expect("soon")
 }

@@ -11,20 +11,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Bench, soon};
 
-async fn serve(
-    bench: &Bench,
-) -> (
-    SocketAddr,
-    CancellationToken,
-    JoinHandle<std::io::Result<()>>,
-) {
+async fn serve(bench: &Bench) -> (SocketAddr, CancellationToken, JoinHandle<std::io::Result<()>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (address, shutdown) = (listener.local_addr().unwrap(), CancellationToken::new());
-    let serving = tokio::spawn(super::super::serve(
-        listener,
-        bench.cluster.clone(),
-        shutdown.clone(),
-    ));
+    let serving = tokio::spawn(super::super::serve(listener, bench.cluster.clone(), shutdown.clone()));
     (address, shutdown, serving)
 }
 
@@ -45,10 +35,7 @@ async fn requests_share_a_connection() {
     let (address, _shutdown, _serving) = serve(&bench).await;
     let mut stream = TcpStream::connect(address).await.unwrap();
     for _ in 0..3 {
-        stream
-            .write_all(b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n")
-            .await
-            .unwrap();
+        stream.write_all(b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
         assert!(until(&mut stream, "pong").await.starts_with("HTTP/1.1 200"));
     }
 }
@@ -58,16 +45,10 @@ async fn head_is_answered_without_a_body() {
     let bench = Bench::new(0).await;
     let (address, _shutdown, _serving) = serve(&bench).await;
     let mut stream = TcpStream::connect(address).await.unwrap();
-    stream
-        .write_all(b"HEAD /v2/apps HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        .await
-        .unwrap();
+    stream.write_all(b"HEAD /v2/apps HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
     let mut answer = String::new();
     soon(stream.read_to_string(&mut answer)).await.unwrap();
-    assert!(
-        answer.starts_with("HTTP/1.1 200") && answer.ends_with("\r\n\r\n"),
-        "{answer}"
-    );
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("\r\n\r\n"), "{answer}");
 }
 
 #[tokio::test]
@@ -79,9 +60,7 @@ async fn a_shutdown_ends_streams_at_once() {
     events.write_all(request).await.unwrap();
     until(&mut events, "event_stream_attached").await;
     let mut idle = TcpStream::connect(address).await.unwrap();
-    idle.write_all(b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n")
-        .await
-        .unwrap();
+    idle.write_all(b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     until(&mut idle, "pong").await;
     shutdown.cancel();
     let ended = tokio::time::timeout(Duration::from_secs(2), serving).await;
@@ -110,17 +89,8 @@ async fn others_are_served_while_a_client_says_nothing() {
     let (address, _shutdown, _serving) = serve(&bench).await;
     let _silent = TcpStream::connect(address).await.unwrap();
     let mut half = TcpStream::connect(address).await.unwrap();
-    half.write_all(b"POST /v2/apps HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
-        .await
-        .unwrap();
+    half.write_all(b"POST /v2/apps HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{").await.unwrap();
     let mut stream = TcpStream::connect(address).await.unwrap();
-    stream
-        .write_all(b"GET /v2/apps HTTP/1.1\r\nHost: x\r\n\r\n")
-        .await
-        .unwrap();
-    assert!(
-        until(&mut stream, "apps")
-            .await
-            .contains(&json!({"apps": []}).to_string())
-    );
+    stream.write_all(b"GET /v2/apps HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    assert!(until(&mut stream, "apps").await.contains(&json!({"apps": []}).to_string()));
 }

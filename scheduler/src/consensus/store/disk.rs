@@ -50,11 +50,7 @@ impl Shared {
         let found = guarded(path, "read", || tables::read_format(self.db()))?;
         let found = found.ok_or_else(|| corrupt(path, "the format version is damaged"))?;
         if found != tables::FORMAT {
-            return Err(StoreError::Format {
-                path: path.clone(),
-                found,
-                known: tables::FORMAT,
-            });
+            return Err(StoreError::Format { path: path.clone(), found, known: tables::FORMAT });
         }
         let scan = guarded(path, "read", || tables::scan(self.db()))?;
         scan.map_err(|what| corrupt(path, what))
@@ -64,10 +60,7 @@ impl Shared {
     /// the repair goes back to an earlier commit, the file is set aside: it must not be taken for whole by
     /// the next start.
     fn check_pages(&mut self, outline: &Outline) -> Result<(), StoreError> {
-        let Self {
-            db: Some(db), path, ..
-        } = self
-        else {
+        let Self { db: Some(db), path, .. } = self else {
             return Ok(());
         };
         if guarded(path, "check", || Ok(db.check_integrity()?))? {
@@ -78,8 +71,7 @@ impl Shared {
             return Ok(());
         }
         let aside = self.path.with_extension("damaged");
-        fs::rename(&self.path, &aside)
-            .map_err(|error| StoreError::io("set aside", &aside, error))?;
+        fs::rename(&self.path, &aside).map_err(|error| StoreError::io("set aside", &aside, error))?;
         Err(corrupt(&aside, "its last commit is damaged"))
     }
 }
@@ -101,11 +93,7 @@ impl DiskStore {
     }
 
     /// Founds a log in `dir` that begins with `snapshot`, unless there is one already, and opens it.
-    pub fn create(
-        dir: &Path,
-        identity: &Identity,
-        snapshot: SnapshotWrite,
-    ) -> Result<Self, StoreError> {
+    pub fn create(dir: &Path, identity: &Identity, snapshot: SnapshotWrite) -> Result<Self, StoreError> {
         fs::create_dir_all(dir).map_err(|error| StoreError::io("create", dir, error))?;
         let lock = lock(dir)?;
         if Self::exists(dir) {
@@ -113,8 +101,7 @@ impl DiskStore {
         }
         let unfinished = dir.join(UNFINISHED);
         if unfinished.exists() {
-            fs::remove_file(&unfinished)
-                .map_err(|error| StoreError::io("replace", &unfinished, error))?;
+            fs::remove_file(&unfinished).map_err(|error| StoreError::io("replace", &unfinished, error))?;
         }
         found(&unfinished, identity, snapshot)?;
         let path = dir.join(FILE);
@@ -135,9 +122,7 @@ impl DiskStore {
             return Err(StoreError::Lost { path, group });
         }
         let db = guarded(&path, "open", || {
-            Ok(Database::builder()
-                .set_cache_size(PAGE_CACHE_BYTES)
-                .open(&path)?)
+            Ok(Database::builder().set_cache_size(PAGE_CACHE_BYTES).open(&path)?)
         })?;
         let store = Self::with_database(db, path, Some(lock))?;
         store.expect_owner(name, id)?;
@@ -146,34 +131,16 @@ impl DiskStore {
     }
 
     /// Reads and checks everything in `db`.
-    pub(super) fn with_database(
-        db: Database,
-        path: PathBuf,
-        lock: Option<File>,
-    ) -> Result<Self, StoreError> {
-        let mut shared = Shared {
-            db: Some(db),
-            path,
-            _lock: lock,
-        };
+    pub(super) fn with_database(db: Database, path: PathBuf, lock: Option<File>) -> Result<Self, StoreError> {
+        let mut shared = Shared { db: Some(db), path, _lock: lock };
         let (identity, outline) = shared.read_all()?;
         shared.check_pages(&outline)?;
-        guarded(&shared.path, "tidy up", || {
-            tables::drop_unfinished(shared.db(), outline.snapshot().index)
-        })?;
-        Ok(Self {
-            shared: Arc::new(shared),
-            outline,
-            identity,
-        })
+        guarded(&shared.path, "tidy up", || tables::drop_unfinished(shared.db(), outline.snapshot().index))?;
+        Ok(Self { shared: Arc::new(shared), outline, identity })
     }
 
     fn expect_owner(&self, name: &str, id: u64) -> Result<(), StoreError> {
-        let Identity {
-            name: found,
-            id: found_id,
-            ..
-        } = &self.identity;
+        let Identity { name: found, id: found_id, .. } = &self.identity;
         if found == name && *found_id == id {
             return Ok(());
         }
@@ -199,37 +166,24 @@ impl LogStore for DiskStore {
 
     fn entries(&self, low: u64, high: u64, max_bytes: u64) -> Result<Vec<Entry>, StoreError> {
         let path = &self.shared.path;
-        let read = guarded(path, "read", || {
-            tables::read_entries(self.shared.db(), low, high, max_bytes)
-        })?;
+        let read = guarded(path, "read", || tables::read_entries(self.shared.db(), low, high, max_bytes))?;
         read.map_err(|what| corrupt(path, what))
     }
 
     fn chunks(&self) -> Result<Vec<Vec<u8>>, StoreError> {
         let path = &self.shared.path;
         let (index, pieces) = (self.outline.snapshot().index, self.outline.pieces());
-        let read = guarded(path, "read", || {
-            tables::read_pieces(self.shared.db(), index, pieces)
-        })?;
+        let read = guarded(path, "read", || tables::read_pieces(self.shared.db(), index, pieces))?;
         read.map_err(|what| corrupt(path, what))
     }
 
     fn stage(&self, index: u64) -> Box<dyn ChunkSink> {
-        Box::new(Stage {
-            shared: Arc::clone(&self.shared),
-            index,
-            next: 0,
-        })
+        Box::new(Stage { shared: Arc::clone(&self.shared), index, next: 0 })
     }
 
     fn commit(&mut self, write: Write) -> Result<(), StoreError> {
         let path = &self.shared.path;
-        self.outline
-            .check(&write)
-            .map_err(|what| StoreError::Misuse {
-                path: path.clone(),
-                what,
-            })?;
+        self.outline.check(&write).map_err(|what| StoreError::Misuse { path: path.clone(), what })?;
         guarded(path, "write to", || {
             let transaction = self.shared.db().begin_write()?;
             tables::write(&transaction, &self.outline, &write)?;
@@ -277,10 +231,7 @@ fn guarded<T>(
 ) -> Result<T, StoreError> {
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(result) => result.map_err(|Failure(error)| store_error(path, action, *error)),
-        Err(_) => Err(corrupt(
-            path,
-            format!("cannot {action} the file, its pages are inconsistent"),
-        )),
+        Err(_) => Err(corrupt(path, format!("cannot {action} the file, its pages are inconsistent"))),
     }
 }
 
@@ -290,9 +241,7 @@ fn store_error(path: &Path, action: &'static str, error: redb::Error) -> StoreEr
             corrupt(path, format!("not a log ({source})"))
         }
         redb::Error::Io(source) => StoreError::io(action, path, source),
-        redb::Error::DatabaseAlreadyOpen => StoreError::InUse {
-            path: path.to_owned(),
-        },
+        redb::Error::DatabaseAlreadyOpen => StoreError::InUse { path: path.to_owned() },
         redb::Error::UpgradeRequired(_) | redb::Error::PreviousIo | redb::Error::DatabaseClosed => {
             StoreError::io(action, path, io::Error::other(error))
         }
@@ -301,27 +250,17 @@ fn store_error(path: &Path, action: &'static str, error: redb::Error) -> StoreEr
 }
 
 fn corrupt(path: &Path, what: impl Into<String>) -> StoreError {
-    StoreError::Corrupt {
-        path: path.to_owned(),
-        what: what.into(),
-    }
+    StoreError::Corrupt { path: path.to_owned(), what: what.into() }
 }
 
 /// Takes the directory for this process; the system lets go when the file is closed, however that happens.
 fn lock(dir: &Path) -> Result<File, StoreError> {
     let path = dir.join(LOCK);
-    let open = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(&path);
+    let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
     let file = open.map_err(|error| StoreError::io("use", &path, error))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(StoreError::InUse {
-            path: dir.to_owned(),
-        }),
+        Err(TryLockError::WouldBlock) => Err(StoreError::InUse { path: dir.to_owned() }),
         Err(TryLockError::Error(error)) => Err(StoreError::io("lock", &path, error)),
     }
 }
@@ -341,7 +280,5 @@ fn record_group(lock: &Path, group: Uuid) -> Result<(), StoreError> {
 }
 
 fn sync_dir(dir: &Path) -> Result<(), StoreError> {
-    File::open(dir)
-        .and_then(|dir| dir.sync_all())
-        .map_err(|error| StoreError::io("sync", dir, error))
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(|error| StoreError::io("sync", dir, error))
 }

@@ -46,17 +46,9 @@ impl MemoryDisk {
     /// A disk with a log that begins with `snapshot`.
     pub fn founded(snapshot: SnapshotWrite) -> Self {
         let meta = snapshot.meta();
-        let state = HardState {
-            term: meta.term,
-            commit: meta.index,
-            ..HardState::default()
-        };
+        let state = HardState { term: meta.term, commit: meta.index, ..HardState::default() };
         let disk = Self::default();
-        let write = Write {
-            snapshot: Some(snapshot),
-            hard_state: Some(state),
-            ..Write::default()
-        };
+        let write = Write { snapshot: Some(snapshot), hard_state: Some(state), ..Write::default() };
         disk.lock().now.apply(&write);
         disk
     }
@@ -67,10 +59,7 @@ impl MemoryDisk {
         disk.broken = false;
         let current = disk.now.outline.snapshot().index;
         disk.now.pieces.retain(|(index, _), _| *index == current);
-        MemoryStore {
-            outline: disk.now.outline.clone(),
-            disk: self.clone(),
-        }
+        MemoryStore { outline: disk.now.outline.clone(), disk: self.clone() }
     }
 
     /// Lets something go wrong with the next commit.
@@ -110,26 +99,17 @@ impl Image {
         match &write.snapshot {
             Some(SnapshotWrite::Received { meta, chunks }) => {
                 self.log.clear();
-                let keyed = (0..)
-                    .zip(chunks)
-                    .map(|(piece, chunk)| ((meta.index, piece), chunk.clone()));
+                let keyed = (0..).zip(chunks).map(|(piece, chunk)| ((meta.index, piece), chunk.clone()));
                 self.pieces.extend(keyed);
                 self.pieces.retain(|(index, _), _| *index == meta.index);
             }
-            Some(SnapshotWrite::Own { meta, .. }) => {
-                self.pieces.retain(|(index, _), _| *index == meta.index)
-            }
+            Some(SnapshotWrite::Own { meta, .. }) => self.pieces.retain(|(index, _), _| *index == meta.index),
             None => {}
         }
         if let Some(first) = write.entries.first() {
             self.log.split_off(&first.index);
         }
-        self.log.extend(
-            write
-                .entries
-                .iter()
-                .map(|entry| (entry.index, entry.clone())),
-        );
+        self.log.extend(write.entries.iter().map(|entry| (entry.index, entry.clone())));
         self.outline.apply(write);
         self.log = self.log.split_off(&self.outline.first_index());
     }
@@ -154,38 +134,21 @@ impl LogStore for MemoryStore {
             bytes += u64::from(entry.compute_size());
             *at == 0 || bytes <= max_bytes
         };
-        let found = disk
-            .now
-            .log
-            .range(low..high)
-            .map(|(_, entry)| entry)
-            .enumerate()
-            .take_while(fits);
+        let found = disk.now.log.range(low..high).map(|(_, entry)| entry).enumerate().take_while(fits);
         Ok(found.map(|(_, entry)| entry.clone()).collect())
     }
 
     fn chunks(&self) -> Result<Vec<Vec<u8>>, StoreError> {
         let (disk, index) = (self.disk.lock(), self.outline.snapshot().index);
-        Ok(disk
-            .now
-            .pieces
-            .range((index, 0)..=(index, u32::MAX))
-            .map(|(_, piece)| piece.clone())
-            .collect())
+        Ok(disk.now.pieces.range((index, 0)..=(index, u32::MAX)).map(|(_, piece)| piece.clone()).collect())
     }
 
     fn stage(&self, index: u64) -> Box<dyn ChunkSink> {
-        Box::new(MemoryStage {
-            disk: self.disk.clone(),
-            index,
-            next: 0,
-        })
+        Box::new(MemoryStage { disk: self.disk.clone(), index, next: 0 })
     }
 
     fn commit(&mut self, write: Write) -> Result<(), StoreError> {
-        self.outline
-            .check(&write)
-            .map_err(|what| StoreError::Misuse { path: path(), what })?;
+        self.outline.check(&write).map_err(|what| StoreError::Misuse { path: path(), what })?;
         let mut disk = self.disk.lock();
         disk.usable()?;
         let fault = disk.fault.take();
@@ -203,13 +166,7 @@ impl LogStore for MemoryStore {
 
 impl Disk {
     fn usable(&self) -> Result<(), StoreError> {
-        let dead = || {
-            StoreError::io(
-                "write to",
-                &path(),
-                std::io::Error::other("the disk has failed"),
-            )
-        };
+        let dead = || StoreError::io("write to", &path(), std::io::Error::other("the disk has failed"));
         if self.broken { Err(dead()) } else { Ok(()) }
     }
 }
@@ -224,9 +181,7 @@ impl ChunkSink for MemoryStage {
     fn put(&mut self, chunk: &[u8]) -> Result<(), StoreError> {
         let mut disk = self.disk.lock();
         disk.usable()?;
-        disk.now
-            .pieces
-            .insert((self.index, self.next), chunk.to_vec());
+        disk.now.pieces.insert((self.index, self.next), chunk.to_vec());
         self.next += 1;
         Ok(())
     }

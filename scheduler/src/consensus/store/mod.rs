@@ -80,10 +80,7 @@ pub enum SnapshotWrite {
     /// Of our own state: `pieces` of them have been staged. The log stays.
     Own { meta: SnapshotMetadata, pieces: u32 },
     /// From the leader: the log is replaced as well.
-    Received {
-        meta: SnapshotMetadata,
-        chunks: Vec<Vec<u8>>,
-    },
+    Received { meta: SnapshotMetadata, chunks: Vec<Vec<u8>> },
 }
 
 impl SnapshotWrite {
@@ -111,24 +108,14 @@ pub enum StoreError {
         "{} has format {found}, this program knows format {known}: start it with the version that wrote it",
         path.display()
     )]
-    Format {
-        path: PathBuf,
-        found: u32,
-        known: u32,
-    },
+    Format { path: PathBuf, found: u32, known: u32 },
     /// The directory of another master.
     #[error(
         "{} belongs to master `{found}` (id {found_id}), not to `{given}` (id {given_id}): give this master \
          a data directory of its own, or its own name",
         path.display()
     )]
-    Foreign {
-        path: PathBuf,
-        found: String,
-        found_id: u64,
-        given: String,
-        given_id: u64,
-    },
+    Foreign { path: PathBuf, found: String, found_id: u64, given: String, given_id: u64 },
     /// Two processes, one directory.
     #[error("{} is in use by another process: end that one first, or give another data directory", path.display())]
     InUse { path: PathBuf },
@@ -141,11 +128,7 @@ pub enum StoreError {
     Lost { path: PathBuf, group: String },
     /// The disk, or the rights on it.
     #[error("cannot {action} {}: {source}; {}", path.display(), advice(source))]
-    Io {
-        action: &'static str,
-        path: PathBuf,
-        source: io::Error,
-    },
+    Io { action: &'static str, path: PathBuf, source: io::Error },
     /// A caller broke the rules of the log.
     #[error("{}: {what}", path.display())]
     Misuse { path: PathBuf, what: String },
@@ -153,11 +136,7 @@ pub enum StoreError {
 
 impl StoreError {
     fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
-        StoreError::Io {
-            action,
-            path: path.to_owned(),
-            source,
-        }
+        StoreError::Io { action, path: path.to_owned(), source }
     }
 }
 

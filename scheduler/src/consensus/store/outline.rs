@@ -38,19 +38,8 @@ struct Span {
 
 impl Outline {
     /// A log without entries that begins after `base`.
-    pub fn new(
-        base: Position,
-        hard_state: HardState,
-        snapshot: SnapshotMetadata,
-        pieces: u32,
-    ) -> Self {
-        Self {
-            base,
-            hard_state,
-            snapshot,
-            pieces,
-            ..Self::default()
-        }
+    pub fn new(base: Position, hard_state: HardState, snapshot: SnapshotMetadata, pieces: u32) -> Self {
+        Self { base, hard_state, snapshot, pieces, ..Self::default() }
     }
 
     /// The entry before the first one.
@@ -74,9 +63,7 @@ impl Outline {
             return Some(self.base.term);
         }
         let at = index.checked_sub(self.first_index())?;
-        self.spans
-            .get(usize::try_from(at).ok()?)
-            .map(|span| span.term)
+        self.spans.get(usize::try_from(at).ok()?).map(|span| span.term)
     }
 
     /// Size of all entries together.
@@ -125,27 +112,15 @@ impl Outline {
             } else if entry.index == next.1 + 1 {
                 next.1 += 1;
             } else {
-                return Err(format!(
-                    "entry {} does not follow entry {}",
-                    entry.index, next.1
-                ));
+                return Err(format!("entry {} does not follow entry {}", entry.index, next.1));
             }
         }
-        let snapshot = write
-            .snapshot
-            .as_ref()
-            .map_or(&self.snapshot, |snapshot| snapshot.meta());
+        let snapshot = write.snapshot.as_ref().map_or(&self.snapshot, |snapshot| snapshot.meta());
         if write.compact > snapshot.index.min(self.last_index()) {
-            return Err(format!(
-                "compacting to {} beyond the snapshot at {}",
-                write.compact, snapshot.index
-            ));
+            return Err(format!("compacting to {} beyond the snapshot at {}", write.compact, snapshot.index));
         }
         if snapshot.index > next.1 || snapshot.index < self.snapshot.index {
-            return Err(format!(
-                "a snapshot at {} of a log that ends at {}",
-                snapshot.index, next.1
-            ));
+            return Err(format!("a snapshot at {} of a log that ends at {}", snapshot.index, next.1));
         }
         Ok(())
     }
@@ -161,16 +136,10 @@ impl Outline {
     /// Where the log begins once `write` is done.
     pub fn base_after(&self, write: &Write) -> Position {
         if let Some(SnapshotWrite::Received { meta, .. }) = &write.snapshot {
-            return Position {
-                index: meta.index,
-                term: meta.term,
-            };
+            return Position { index: meta.index, term: meta.term };
         }
         match self.term(write.compact) {
-            Some(term) if write.compact > self.base.index => Position {
-                index: write.compact,
-                term,
-            },
+            Some(term) if write.compact > self.base.index => Position { index: write.compact, term },
             _ => self.base,
         }
     }
@@ -183,10 +152,7 @@ impl Outline {
     pub fn apply(&mut self, write: &Write) {
         match &write.snapshot {
             Some(SnapshotWrite::Received { meta, chunks }) => {
-                self.base = Position {
-                    index: meta.index,
-                    term: meta.term,
-                };
+                self.base = Position { index: meta.index, term: meta.term };
                 self.spans.clear();
                 self.bytes = 0;
                 self.snapshot = meta.clone();
@@ -211,10 +177,7 @@ impl Outline {
     /// Counts in the next entry.
     pub fn push(&mut self, entry: &Entry) {
         let bytes = entry.compute_size();
-        self.spans.push_back(Span {
-            term: entry.term,
-            bytes,
-        });
+        self.spans.push_back(Span { term: entry.term, bytes });
         self.bytes += u64::from(bytes);
     }
 
@@ -233,10 +196,7 @@ impl Outline {
                 return;
             };
             self.bytes -= u64::from(span.bytes);
-            self.base = Position {
-                index: self.base.index + 1,
-                term: span.term,
-            };
+            self.base = Position { index: self.base.index + 1, term: span.term };
         }
     }
 }
@@ -246,33 +206,16 @@ mod tests {
     use super::*;
 
     fn entry(index: u64, term: u64) -> Entry {
-        Entry {
-            index,
-            term,
-            data: vec![0; 10].into(),
-            ..Default::default()
-        }
+        Entry { index, term, data: vec![0; 10].into(), ..Default::default() }
     }
 
     fn entries(range: std::ops::RangeInclusive<u64>, term: u64) -> Write {
-        Write {
-            entries: range.map(|index| entry(index, term)).collect(),
-            ..Default::default()
-        }
+        Write { entries: range.map(|index| entry(index, term)).collect(), ..Default::default() }
     }
 
     fn log() -> Outline {
-        let snapshot = SnapshotMetadata {
-            index: 1,
-            term: 1,
-            ..Default::default()
-        };
-        let mut outline = Outline::new(
-            Position { index: 1, term: 1 },
-            HardState::default(),
-            snapshot,
-            0,
-        );
+        let snapshot = SnapshotMetadata { index: 1, term: 1, ..Default::default() };
+        let mut outline = Outline::new(Position { index: 1, term: 1 }, HardState::default(), snapshot, 0);
         outline.apply(&entries(2..=9, 2));
         outline
     }
@@ -285,10 +228,7 @@ mod tests {
         outline.check(&write).unwrap();
         outline.apply(&write);
         assert_eq!(outline.last_index(), 7);
-        assert_eq!(
-            (outline.term(5), outline.term(6), outline.term(8)),
-            (Some(2), Some(3), None)
-        );
+        assert_eq!((outline.term(5), outline.term(6), outline.term(8)), (Some(2), Some(3), None));
     }
 
     #[test]
@@ -297,14 +237,7 @@ mod tests {
         assert!(outline.check(&entries(11..=12, 2)).is_err());
         assert!(outline.check(&entries(1..=3, 2)).is_err());
         assert!(outline.check(&entries(10..=12, 2)).is_ok());
-        assert!(
-            outline
-                .check(&Write {
-                    compact: 5,
-                    ..Default::default()
-                })
-                .is_err()
-        );
+        assert!(outline.check(&Write { compact: 5, ..Default::default() }).is_err());
     }
 
     #[test]
@@ -320,11 +253,7 @@ mod tests {
     #[test]
     fn compacting_moves_the_base() {
         let mut outline = log();
-        let meta = SnapshotMetadata {
-            index: 7,
-            term: 2,
-            ..Default::default()
-        };
+        let meta = SnapshotMetadata { index: 7, term: 2, ..Default::default() };
         let write = Write {
             snapshot: Some(SnapshotWrite::Own { meta, pieces: 3 }),
             compact: 5,
@@ -333,10 +262,7 @@ mod tests {
         outline.check(&write).unwrap();
         outline.apply(&write);
         assert_eq!(outline.base(), Position { index: 5, term: 2 });
-        assert_eq!(
-            (outline.term(4), outline.term(5), outline.last_index()),
-            (None, Some(2), 9)
-        );
+        assert_eq!((outline.term(4), outline.term(5), outline.last_index()), (None, Some(2), 9));
         assert_eq!(outline.pieces(), 3);
     }
 }

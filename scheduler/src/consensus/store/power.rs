@@ -97,10 +97,7 @@ impl StorageBackend for Recorded {
 /// What may be on the disk when the power fails after `ops`: what was synced for certain, of the rest any
 /// part in any order.
 fn after_cut(ops: &[Op], source: &mut fastrand::Rng) -> Vec<u8> {
-    let synced = ops
-        .iter()
-        .rposition(|op| matches!(op, Op::Sync))
-        .map_or(0, |at| at + 1);
+    let synced = ops.iter().rposition(|op| matches!(op, Op::Sync)).map_or(0, |at| at + 1);
     let mut image = Vec::new();
     ops[..synced].iter().for_each(|op| op.apply(&mut image));
     for op in &ops[synced..] {
@@ -114,12 +111,10 @@ fn after_cut(ops: &[Op], source: &mut fastrand::Rng) -> Vec<u8> {
 }
 
 fn store_on(file: Recorded) -> Result<DiskStore, StoreError> {
-    let db = Database::builder()
-        .create_with_backend(file)
-        .map_err(|error| StoreError::Corrupt {
-            path: PathBuf::from("(recorded)"),
-            what: error.to_string(),
-        })?;
+    let db = Database::builder().create_with_backend(file).map_err(|error| StoreError::Corrupt {
+        path: PathBuf::from("(recorded)"),
+        what: error.to_string(),
+    })?;
     DiskStore::with_database(db, PathBuf::from("(recorded)"), None)
 }
 
@@ -127,35 +122,16 @@ type Contents = (Vec<Entry>, HardState, SnapshotMetadata);
 
 fn contents(store: &DiskStore) -> Contents {
     let outline = store.outline();
-    let entries = store
-        .entries(outline.first_index(), outline.last_index() + 1, u64::MAX)
-        .unwrap();
-    (
-        entries,
-        outline.hard_state().clone(),
-        outline.snapshot().clone(),
-    )
+    let entries = store.entries(outline.first_index(), outline.last_index() + 1, u64::MAX).unwrap();
+    (entries, outline.hard_state().clone(), outline.snapshot().clone())
 }
 
 fn founded(file: &Recorded) -> DiskStore {
-    let identity = Identity {
-        name: "m1".into(),
-        id: 1,
-        group: Uuid::from_u128(1),
-    };
-    let meta = SnapshotMetadata {
-        index: 1,
-        term: 1,
-        ..SnapshotMetadata::default()
-    };
-    let db = Database::builder()
-        .create_with_backend(file.clone())
-        .unwrap();
+    let identity = Identity { name: "m1".into(), id: 1, group: Uuid::from_u128(1) };
+    let meta = SnapshotMetadata { index: 1, term: 1, ..SnapshotMetadata::default() };
+    let db = Database::builder().create_with_backend(file.clone()).unwrap();
     let transaction = db.begin_write().unwrap();
-    let first = SnapshotWrite::Received {
-        meta,
-        chunks: vec![b"begin".to_vec()],
-    };
+    let first = SnapshotWrite::Received { meta, chunks: vec![b"begin".to_vec()] };
     tables::write_first(&transaction, &identity, first).unwrap();
     transaction.commit().unwrap();
     DiskStore::with_database(db, PathBuf::from("(recorded)"), None).unwrap()
@@ -163,54 +139,19 @@ fn founded(file: &Recorded) -> DiskStore {
 
 /// The next step of a log's life: mostly appends, now and then a replaced tail or a snapshot.
 fn step(store: &mut DiskStore, term: u64, source: &mut fastrand::Rng) {
-    let (last, commit) = (
-        store.outline().last_index(),
-        store.outline().hard_state().commit,
-    );
+    let (last, commit) = (store.outline().last_index(), store.outline().hard_state().commit);
     if source.u8(..5) == 0 && commit > store.outline().snapshot().index {
-        store
-            .stage(commit)
-            .put(&vec![7; source.usize(1..9000)])
-            .unwrap();
-        let meta = SnapshotMetadata {
-            index: commit,
-            term,
-            ..SnapshotMetadata::default()
-        };
+        store.stage(commit).put(&vec![7; source.usize(1..9000)]).unwrap();
+        let meta = SnapshotMetadata { index: commit, term, ..SnapshotMetadata::default() };
         let snapshot = Some(SnapshotWrite::Own { meta, pieces: 1 });
-        return store
-            .commit(Write {
-                snapshot,
-                compact: commit - 1,
-                ..Write::default()
-            })
-            .unwrap();
+        return store.commit(Write { snapshot, compact: commit - 1, ..Write::default() }).unwrap();
     }
-    let from = if source.u8(..4) == 0 {
-        commit + 1
-    } else {
-        last + 1
-    };
-    let entry = |index| Entry {
-        index,
-        term,
-        data: vec![1; source.usize(1..3000)].into(),
-        ..Entry::default()
-    };
+    let from = if source.u8(..4) == 0 { commit + 1 } else { last + 1 };
+    let entry =
+        |index| Entry { index, term, data: vec![1; source.usize(1..3000)].into(), ..Entry::default() };
     let entries: Vec<_> = (from..=from + 2).map(entry).collect();
-    let hard_state = Some(HardState {
-        term,
-        vote: 1,
-        commit: from,
-        ..HardState::default()
-    });
-    store
-        .commit(Write {
-            entries,
-            hard_state,
-            ..Write::default()
-        })
-        .unwrap();
+    let hard_state = Some(HardState { term, vote: 1, commit: from, ..HardState::default() });
+    store.commit(Write { entries, hard_state, ..Write::default() }).unwrap();
 }
 
 #[test]
@@ -229,15 +170,12 @@ fn power_cuts_lose_nothing_acknowledged_and_tear_no_commit() {
         for _ in 0..60 {
             let cut = source.usize(lives[0].0..=ops.len());
             let image = after_cut(&ops[..cut], &mut source);
-            let store = store_on(Recorded::with(image))
-                .unwrap_or_else(|error| panic!("{seed}/{cut}: {error}"));
+            let store =
+                store_on(Recorded::with(image)).unwrap_or_else(|error| panic!("{seed}/{cut}: {error}"));
             let acknowledged = lives.iter().rposition(|(at, _)| *at <= cut).unwrap();
             let found = contents(&store);
             let allowed = &lives[acknowledged..(acknowledged + 2).min(lives.len())];
-            assert!(
-                allowed.iter().any(|(_, held)| *held == found),
-                "seed {seed}, cut {cut}: a torn commit"
-            );
+            assert!(allowed.iter().any(|(_, held)| *held == found), "seed {seed}, cut {cut}: a torn commit");
         }
     }
 }

@@ -3,9 +3,7 @@
 
 use protobuf::Message as _;
 use raft::eraftpb::{Entry, HardState, SnapshotMetadata};
-use redb::{
-    Database, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction,
-};
+use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 use uuid::Uuid;
 
 use super::outline::{Outline, Position};
@@ -60,11 +58,7 @@ pub(super) fn scan(db: &Database) -> Result<Result<(Identity, Outline), Damage>,
         Ok::<_, Failure>(found.ok_or_else(|| format!("record `{name}` is damaged")))
     };
     let identity = identity(meta(key::NAME)?, meta(key::ID)?, meta(key::GROUP)?);
-    let outline = outline(
-        meta(key::BASE)?,
-        meta(key::HARD_STATE)?,
-        meta(key::SNAPSHOT)?,
-    );
+    let outline = outline(meta(key::BASE)?, meta(key::HARD_STATE)?, meta(key::SNAPSHOT)?);
     let (identity, mut outline) = match identity.and_then(|identity| Ok((identity, outline?))) {
         Ok(found) => found,
         Err(damage) => return Ok(Err(damage)),
@@ -87,10 +81,7 @@ fn identity(
     group: Result<Vec<u8>, Damage>,
 ) -> Result<Identity, Damage> {
     let name = String::from_utf8(name?).map_err(|_| "the master's name is damaged")?;
-    let id = id?
-        .try_into()
-        .map(u64::from_le_bytes)
-        .map_err(|_| "the master's id is damaged")?;
+    let id = id?.try_into().map(u64::from_le_bytes).map_err(|_| "the master's id is damaged")?;
     let group = Uuid::from_slice(&group?).map_err(|_| "the cluster's id is damaged")?;
     Ok(Identity { name, id, group })
 }
@@ -100,34 +91,15 @@ fn outline(
     hard_state: Result<Vec<u8>, Damage>,
     snapshot: Result<Vec<u8>, Damage>,
 ) -> Result<Outline, Damage> {
-    let base: [u8; 16] = base?
-        .try_into()
-        .map_err(|_| "the begin of the log is damaged")?;
+    let base: [u8; 16] = base?.try_into().map_err(|_| "the begin of the log is damaged")?;
     let (index, term) = base.split_at(8);
-    let number = |bytes: &[u8]| {
-        bytes
-            .iter()
-            .rev()
-            .fold(0, |sum, byte| sum << 8 | u64::from(*byte))
-    };
-    let base = Position {
-        index: number(index),
-        term: number(term),
-    };
-    let hard_state =
-        HardState::parse_from_bytes(&hard_state?).map_err(|_| "the hard state is damaged")?;
+    let number = |bytes: &[u8]| bytes.iter().rev().fold(0, |sum, byte| sum << 8 | u64::from(*byte));
+    let base = Position { index: number(index), term: number(term) };
+    let hard_state = HardState::parse_from_bytes(&hard_state?).map_err(|_| "the hard state is damaged")?;
     let snapshot = snapshot?;
-    let (pieces, meta) = snapshot
-        .split_first_chunk()
-        .ok_or("the snapshot's record is damaged")?;
-    let meta =
-        SnapshotMetadata::parse_from_bytes(meta).map_err(|_| "the snapshot's record is damaged")?;
-    Ok(Outline::new(
-        base,
-        hard_state,
-        meta,
-        u32::from_le_bytes(*pieces),
-    ))
+    let (pieces, meta) = snapshot.split_first_chunk().ok_or("the snapshot's record is damaged")?;
+    let meta = SnapshotMetadata::parse_from_bytes(meta).map_err(|_| "the snapshot's record is damaged")?;
+    Ok(Outline::new(base, hard_state, meta, u32::from_le_bytes(*pieces)))
 }
 
 /// What holds of every log that was written by this program.
@@ -137,9 +109,7 @@ fn plausible(outline: &Outline) -> Result<(), Damage> {
     if base <= snapshot && snapshot <= commit && commit <= last {
         return Ok(());
     }
-    Err(format!(
-        "begin {base}, snapshot {snapshot}, commit {commit} and end {last} are out of order"
-    ))
+    Err(format!("begin {base}, snapshot {snapshot}, commit {commit} and end {last} are out of order"))
 }
 
 /// The entries `[low, high)`: at least one, otherwise at most `max_bytes`.
@@ -158,10 +128,7 @@ pub(super) fn read_entries(
         let entry = match decode_entry(index.value(), value.value()) {
             Ok(entry) if entry.index == low + entries.len() as u64 => entry,
             Ok(_) => {
-                return Ok(Err(format!(
-                    "entry {} is missing",
-                    low + entries.len() as u64
-                )));
+                return Ok(Err(format!("entry {} is missing", low + entries.len() as u64)));
             }
             Err(damage) => return Ok(Err(damage)),
         };
@@ -171,11 +138,7 @@ pub(super) fn read_entries(
         }
         entries.push(entry);
     }
-    Ok(if entries.is_empty() && low < high {
-        Err(format!("entry {low} is missing"))
-    } else {
-        Ok(entries)
-    })
+    Ok(if entries.is_empty() && low < high { Err(format!("entry {low} is missing")) } else { Ok(entries) })
 }
 
 /// The pieces of the snapshot at `index`.
@@ -189,15 +152,10 @@ pub(super) fn read_pieces(
     let mut chunks = Vec::new();
     for piece in 0..pieces {
         let sealed = table.get((index, piece))?;
-        match sealed
-            .as_ref()
-            .and_then(|sealed| unseal(&piece_key(index, piece), sealed.value()))
-        {
+        match sealed.as_ref().and_then(|sealed| unseal(&piece_key(index, piece), sealed.value())) {
             Some(chunk) => chunks.push(chunk.to_vec()),
             None => {
-                return Ok(Err(format!(
-                    "piece {piece} of the snapshot at {index} is damaged"
-                )));
+                return Ok(Err(format!("piece {piece} of the snapshot at {index} is damaged")));
             }
         }
     }
@@ -219,11 +177,7 @@ pub(super) fn drop_unfinished(db: &Database, current: u64) -> Result<(), Failure
 }
 
 /// Everything of a write; `before` is the log as it stands.
-pub(super) fn write(
-    transaction: &WriteTransaction,
-    before: &Outline,
-    write: &Write,
-) -> Result<(), Failure> {
+pub(super) fn write(transaction: &WriteTransaction, before: &Outline, write: &Write) -> Result<(), Failure> {
     let base = before.base_after(write);
     write_log(transaction, before, write, base)?;
     if let Some(snapshot) = &write.snapshot {
@@ -247,20 +201,12 @@ pub(super) fn write_first(
     snapshot: SnapshotWrite,
 ) -> Result<(), Failure> {
     let meta = snapshot.meta();
-    let state = HardState {
-        term: meta.term,
-        commit: meta.index,
-        ..HardState::default()
-    };
+    let state = HardState { term: meta.term, commit: meta.index, ..HardState::default() };
     write_meta(transaction, key::FORMAT, &FORMAT.to_le_bytes())?;
     write_meta(transaction, key::NAME, identity.name.as_bytes())?;
     write_meta(transaction, key::ID, &identity.id.to_le_bytes())?;
     write_meta(transaction, key::GROUP, identity.group.as_bytes())?;
-    let first = Write {
-        snapshot: Some(snapshot),
-        hard_state: Some(state),
-        ..Write::default()
-    };
+    let first = Write { snapshot: Some(snapshot), hard_state: Some(state), ..Write::default() };
     write(transaction, &Outline::default(), &first)
 }
 
@@ -273,11 +219,7 @@ fn write_log(
     let mut log = transaction.open_table(LOG)?;
     if matches!(write.snapshot, Some(SnapshotWrite::Received { .. })) {
         log.retain(|_, _| false)?;
-    } else if let Some(first) = write
-        .entries
-        .first()
-        .filter(|first| first.index <= before.last_index())
-    {
+    } else if let Some(first) = write.entries.first().filter(|first| first.index <= before.last_index()) {
         log.retain_in(first.index.., |_, _| false)?;
     }
     for entry in &write.entries {
@@ -331,19 +273,14 @@ fn read_meta(transaction: &ReadTransaction, name: &str) -> Result<Option<Vec<u8>
     Ok(sealed.and_then(|sealed| unseal(name.as_bytes(), sealed.value()).map(<[u8]>::to_vec)))
 }
 
-pub(super) fn write_meta(
-    transaction: &WriteTransaction,
-    name: &str,
-    bytes: &[u8],
-) -> Result<(), Failure> {
+pub(super) fn write_meta(transaction: &WriteTransaction, name: &str, bytes: &[u8]) -> Result<(), Failure> {
     let mut table = transaction.open_table(META)?;
     table.insert(name, seal(name.as_bytes(), bytes).as_slice())?;
     Ok(())
 }
 
 fn decode_entry(index: u64, sealed: &[u8]) -> Result<Entry, Damage> {
-    let bytes =
-        unseal(&index.to_le_bytes(), sealed).ok_or_else(|| format!("entry {index} is damaged"))?;
+    let bytes = unseal(&index.to_le_bytes(), sealed).ok_or_else(|| format!("entry {index} is damaged"))?;
     match Entry::parse_from_bytes(bytes) {
         Ok(entry) if entry.index == index => Ok(entry),
         _ => Err(format!("entry {index} is damaged")),
@@ -351,9 +288,7 @@ fn decode_entry(index: u64, sealed: &[u8]) -> Result<Entry, Damage> {
 }
 
 fn encode(message: &impl protobuf::Message) -> Vec<u8> {
-    message
-        .write_to_bytes()
-        .expect("raft's messages have no required fields, so encoding cannot fail")
+    message.write_to_bytes().expect("raft's messages have no required fields, so encoding cannot fail")
 }
 
 fn base_bytes(base: Position) -> [u8; 16] {

@@ -11,54 +11,26 @@ use super::tables::{LOG, META, PIECES, key, write_meta};
 use super::*;
 
 fn identity() -> Identity {
-    Identity {
-        name: "m1".into(),
-        id: 1,
-        group: Uuid::from_u128(7),
-    }
+    Identity { name: "m1".into(), id: 1, group: Uuid::from_u128(7) }
 }
 
 fn meta(index: u64, term: u64) -> SnapshotMetadata {
-    let mut meta = SnapshotMetadata {
-        index,
-        term,
-        ..SnapshotMetadata::default()
-    };
-    meta.set_conf_state(ConfState {
-        voters: vec![1],
-        ..ConfState::default()
-    });
+    let mut meta = SnapshotMetadata { index, term, ..SnapshotMetadata::default() };
+    meta.set_conf_state(ConfState { voters: vec![1], ..ConfState::default() });
     meta
 }
 
 fn first() -> SnapshotWrite {
-    SnapshotWrite::Received {
-        meta: meta(1, 1),
-        chunks: vec![b"begin".to_vec()],
-    }
+    SnapshotWrite::Received { meta: meta(1, 1), chunks: vec![b"begin".to_vec()] }
 }
 
 fn entry(index: u64, term: u64) -> Entry {
-    Entry {
-        index,
-        term,
-        data: format!("{term}:{index}").into(),
-        ..Entry::default()
-    }
+    Entry { index, term, data: format!("{term}:{index}").into(), ..Entry::default() }
 }
 
 fn append(range: std::ops::RangeInclusive<u64>, term: u64) -> Write {
-    let hard_state = Some(HardState {
-        term,
-        vote: 1,
-        commit: range.start() - 1,
-        ..HardState::default()
-    });
-    Write {
-        entries: range.map(|index| entry(index, term)).collect(),
-        hard_state,
-        ..Write::default()
-    }
+    let hard_state = Some(HardState { term, vote: 1, commit: range.start() - 1, ..HardState::default() });
+    Write { entries: range.map(|index| entry(index, term)).collect(), hard_state, ..Write::default() }
 }
 
 fn founded(dir: &Path) -> DiskStore {
@@ -72,26 +44,10 @@ fn reopened(dir: &Path) -> DiskStore {
 /// All that a store holds, for comparison.
 fn contents(store: &dyn LogStore) -> (Vec<Entry>, HardState, SnapshotMetadata, Vec<Vec<u8>>) {
     let outline = store.outline();
-    let entries = store
-        .entries(outline.first_index(), outline.last_index() + 1, u64::MAX)
-        .unwrap();
-    let terms: Vec<_> = entries
-        .iter()
-        .map(|entry| outline.term(entry.index))
-        .collect();
-    assert_eq!(
-        terms,
-        entries
-            .iter()
-            .map(|entry| Some(entry.term))
-            .collect::<Vec<_>>()
-    );
-    (
-        entries,
-        outline.hard_state().clone(),
-        outline.snapshot().clone(),
-        store.chunks().unwrap(),
-    )
+    let entries = store.entries(outline.first_index(), outline.last_index() + 1, u64::MAX).unwrap();
+    let terms: Vec<_> = entries.iter().map(|entry| outline.term(entry.index)).collect();
+    assert_eq!(terms, entries.iter().map(|entry| Some(entry.term)).collect::<Vec<_>>());
+    (entries, outline.hard_state().clone(), outline.snapshot().clone(), store.chunks().unwrap())
 }
 
 /// A life of a log: appends, a replaced tail, a snapshot of its own with compaction, one from a leader.
@@ -101,17 +57,8 @@ fn live(store: &mut dyn LogStore) {
     let mut stage = store.stage(12);
     stage.put(b"one").unwrap();
     stage.put(b"two").unwrap();
-    let snapshot = Some(SnapshotWrite::Own {
-        meta: meta(12, 2),
-        pieces: 2,
-    });
-    store
-        .commit(Write {
-            snapshot,
-            compact: 9,
-            ..Write::default()
-        })
-        .unwrap();
+    let snapshot = Some(SnapshotWrite::Own { meta: meta(12, 2), pieces: 2 });
+    store.commit(Write { snapshot, compact: 9, ..Write::default() }).unwrap();
 }
 
 #[test]
@@ -124,24 +71,14 @@ fn both_stores_hold_the_same_after_the_same_life() {
         live(store);
         let outline = store.outline();
         assert_eq!((outline.first_index(), outline.last_index()), (10, 25));
-        assert_eq!(
-            (outline.term(9), outline.term(14), outline.term(15)),
-            (Some(2), Some(2), Some(3))
-        );
+        assert_eq!((outline.term(9), outline.term(14), outline.term(15)), (Some(2), Some(2), Some(3)));
         assert_eq!(store.chunks().unwrap(), [b"one", b"two"]);
-        assert_eq!(
-            store.entries(10, 26, 1).unwrap().len(),
-            1,
-            "at least one, however small the bound"
-        );
+        assert_eq!(store.entries(10, 26, 1).unwrap().len(), 1, "at least one, however small the bound");
         assert!(store.commit(append(27..=28, 3)).is_err(), "a hole");
     }
     assert_eq!(contents(&disk), contents(&memory));
     drop(disk);
-    assert_eq!(
-        contents(&reopened(dir.path())),
-        contents(&memory_disk.open())
-    );
+    assert_eq!(contents(&reopened(dir.path())), contents(&memory_disk.open()));
 }
 
 #[test]
@@ -149,21 +86,9 @@ fn a_received_snapshot_replaces_the_log() {
     let dir = tempfile::tempdir().unwrap();
     let mut disk = founded(dir.path());
     live(&mut disk);
-    let received = SnapshotWrite::Received {
-        meta: meta(40, 5),
-        chunks: vec![b"theirs".to_vec()],
-    };
-    let hard_state = Some(HardState {
-        term: 5,
-        commit: 40,
-        ..HardState::default()
-    });
-    disk.commit(Write {
-        snapshot: Some(received),
-        hard_state,
-        ..Write::default()
-    })
-    .unwrap();
+    let received = SnapshotWrite::Received { meta: meta(40, 5), chunks: vec![b"theirs".to_vec()] };
+    let hard_state = Some(HardState { term: 5, commit: 40, ..HardState::default() });
+    disk.commit(Write { snapshot: Some(received), hard_state, ..Write::default() }).unwrap();
     disk.commit(append(41..=42, 5)).unwrap();
     drop(disk);
     let disk = reopened(dir.path());
@@ -183,11 +108,7 @@ fn a_snapshot_that_was_never_finished_leaves_nothing_behind() {
     drop(reopened(dir.path()));
     let db = Database::open(dir.path().join("raft.redb")).unwrap();
     let pieces = db.begin_read().unwrap().open_table(PIECES).unwrap();
-    let keys: Vec<_> = pieces
-        .iter()
-        .unwrap()
-        .map(|record| record.unwrap().0.value())
-        .collect();
+    let keys: Vec<_> = pieces.iter().unwrap().map(|record| record.unwrap().0.value()).collect();
     assert_eq!(keys, [(12, 0), (12, 1)]);
 }
 
@@ -216,11 +137,7 @@ fn a_damaged_entry_is_refused() {
     let error = refusal(dir.path());
     assert!(matches!(error, StoreError::Corrupt { .. }));
     let text = error.to_string();
-    for part in [
-        "raft.redb",
-        "entry 11 is damaged",
-        "restore the directory from a copy",
-    ] {
+    for part in ["raft.redb", "entry 11 is damaged", "restore the directory from a copy"] {
         assert!(text.contains(part), "{text}");
     }
 }
@@ -232,11 +149,7 @@ fn a_missing_entry_is_refused() {
     tamper(dir.path(), |transaction| {
         transaction.open_table(LOG).unwrap().remove(11).unwrap();
     });
-    assert!(
-        refusal(dir.path())
-            .to_string()
-            .contains("entry 12 has no predecessor")
-    );
+    assert!(refusal(dir.path()).to_string().contains("entry 12 has no predecessor"));
 }
 
 #[test]
@@ -247,15 +160,8 @@ fn a_damaged_piece_of_the_snapshot_is_refused() {
         let mut pieces = transaction.open_table(PIECES).unwrap();
         pieces.insert((12, 1), &b"1234two"[..]).unwrap();
     });
-    let error = reopened(dir.path())
-        .chunks()
-        .expect_err("it must be refused");
-    assert!(
-        error
-            .to_string()
-            .contains("piece 1 of the snapshot at 12 is damaged"),
-        "{error}"
-    );
+    let error = reopened(dir.path()).chunks().expect_err("it must be refused");
+    assert!(error.to_string().contains("piece 1 of the snapshot at 12 is damaged"), "{error}");
 }
 
 #[test]
@@ -263,11 +169,7 @@ fn a_log_that_ends_before_its_commit_index_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     live(&mut founded(dir.path()));
     tamper(dir.path(), |transaction| {
-        transaction
-            .open_table(LOG)
-            .unwrap()
-            .retain_in(13.., |_, _| false)
-            .unwrap();
+        transaction.open_table(LOG).unwrap().retain_in(13.., |_, _| false).unwrap();
     });
     assert!(refusal(dir.path()).to_string().contains("out of order"));
 }
@@ -276,45 +178,21 @@ fn a_log_that_ends_before_its_commit_index_is_refused() {
 fn another_format_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     live(&mut founded(dir.path()));
-    tamper(dir.path(), |transaction| {
-        write_meta(transaction, key::FORMAT, &9u32.to_le_bytes()).unwrap()
-    });
+    tamper(dir.path(), |transaction| write_meta(transaction, key::FORMAT, &9u32.to_le_bytes()).unwrap());
     let error = refusal(dir.path());
-    assert!(
-        matches!(error, StoreError::Format { found: 9, .. }),
-        "{error}"
-    );
-    assert!(
-        error
-            .to_string()
-            .contains("start it with the version that wrote it")
-    );
+    assert!(matches!(error, StoreError::Format { found: 9, .. }), "{error}");
+    assert!(error.to_string().contains("start it with the version that wrote it"));
 }
 
 #[test]
 fn damaged_meta_records_are_refused() {
-    for name in [
-        key::FORMAT,
-        key::NAME,
-        key::ID,
-        key::GROUP,
-        key::BASE,
-        key::HARD_STATE,
-        key::SNAPSHOT,
-    ] {
+    for name in [key::FORMAT, key::NAME, key::ID, key::GROUP, key::BASE, key::HARD_STATE, key::SNAPSHOT] {
         let dir = tempfile::tempdir().unwrap();
         live(&mut founded(dir.path()));
         tamper(dir.path(), |transaction| {
-            transaction
-                .open_table(META)
-                .unwrap()
-                .insert(name, &b"12345678"[..])
-                .unwrap();
+            transaction.open_table(META).unwrap().insert(name, &b"12345678"[..]).unwrap();
         });
-        assert!(
-            matches!(refusal(dir.path()), StoreError::Corrupt { .. }),
-            "{name}"
-        );
+        assert!(matches!(refusal(dir.path()), StoreError::Corrupt { .. }), "{name}");
     }
 }
 
@@ -325,16 +203,8 @@ fn strangers_and_second_processes_are_refused() {
     assert!(matches!(refusal(dir.path()), StoreError::InUse { .. }));
     drop(store);
     let error = DiskStore::open(dir.path(), "m2", 1).unwrap_err();
-    assert!(
-        error
-            .to_string()
-            .contains("belongs to master `m1` (id 1), not to `m2` (id 1)"),
-        "{error}"
-    );
-    assert!(matches!(
-        DiskStore::open(dir.path(), "m1", 2),
-        Err(StoreError::Foreign { .. })
-    ));
+    assert!(error.to_string().contains("belongs to master `m1` (id 1), not to `m2` (id 1)"), "{error}");
+    assert!(matches!(DiskStore::open(dir.path(), "m1", 2), Err(StoreError::Foreign { .. })));
     assert_eq!(reopened(dir.path()).identity(), &identity());
 }
 
@@ -345,20 +215,11 @@ fn damaged_pages_and_foreign_files_are_refused() {
     let path = dir.path().join("raft.redb");
     let whole = fs::read(&path).unwrap();
     let zeroed = |from: usize| [&whole[..from], &vec![0; whole.len() - from]].concat();
-    let damaged = [
-        Vec::new(),
-        b"not a log".to_vec(),
-        zeroed(0),
-        zeroed(4096),
-        whole[..5000].to_vec(),
-    ];
+    let damaged = [Vec::new(), b"not a log".to_vec(), zeroed(0), zeroed(4096), whole[..5000].to_vec()];
     for (number, bytes) in damaged.into_iter().enumerate() {
         fs::write(&path, bytes).unwrap();
         let error = refusal(dir.path());
-        assert!(
-            matches!(error, StoreError::Corrupt { .. } | StoreError::Io { .. }),
-            "{number}: {error}"
-        );
+        assert!(matches!(error, StoreError::Corrupt { .. } | StoreError::Io { .. }), "{number}: {error}");
         assert!(error.to_string().contains("raft.redb"), "{number}: {error}");
     }
 }
@@ -378,18 +239,11 @@ fn flipped_bits_anywhere_never_go_unnoticed() {
         bytes[source.usize(..whole.len())] ^= 1 << source.u32(..8);
         fs::write(&path, bytes).unwrap();
         let Ok(store) = DiskStore::open(dir.path(), "m1", 1) else {
-            assert!(
-                DiskStore::open(dir.path(), "m1", 1).is_err(),
-                "once refused, always refused"
-            );
+            assert!(DiskStore::open(dir.path(), "m1", 1).is_err(), "once refused, always refused");
             continue;
         };
         if store.chunks().is_ok() {
-            assert_eq!(
-                contents(&store),
-                before,
-                "accepted, so it must be as it was"
-            );
+            assert_eq!(contents(&store), before, "accepted, so it must be as it was");
         }
     }
 }
@@ -402,10 +256,7 @@ fn places_that_cannot_be_written_are_refused_with_a_reason() {
     for place in [file.as_path(), Path::new("/proc/no-such-place")] {
         let error = DiskStore::create(place, &identity(), first()).unwrap_err();
         assert!(matches!(error, StoreError::Io { .. }));
-        assert!(
-            error.to_string().contains(&*place.to_string_lossy()),
-            "{error}"
-        );
+        assert!(error.to_string().contains(&*place.to_string_lossy()), "{error}");
     }
 }
 
@@ -413,10 +264,7 @@ fn places_that_cannot_be_written_are_refused_with_a_reason() {
 fn a_full_disk_says_what_to_do() {
     let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
     let text = StoreError::io("write to", Path::new("/data/raft.redb"), full).to_string();
-    assert!(
-        text.contains("/data/raft.redb") && text.contains("make room and start again"),
-        "{text}"
-    );
+    assert!(text.contains("/data/raft.redb") && text.contains("make room and start again"), "{text}");
 }
 
 #[test]
@@ -435,10 +283,7 @@ fn the_twin_in_memory_fails_as_it_is_told() {
         let mut store = disk.open();
         disk.inject(fault);
         assert!(store.commit(append(2..=5, 2)).is_err());
-        assert!(
-            store.commit(append(2..=5, 2)).is_err(),
-            "dead until it is opened again"
-        );
+        assert!(store.commit(append(2..=5, 2)).is_err(), "dead until it is opened again");
         assert_eq!(disk.open().outline().last_index(), last);
     }
     disk.lie(true);

@@ -10,8 +10,7 @@ use super::Recorder;
 use crate::consensus::open::first_snapshot;
 use crate::consensus::store::{Fault, LogStore, MemoryDisk, MemoryStore};
 use crate::consensus::{
-    Answer, Message, Node, NodeConfig, NodeError, Proposal, ProposeError, Sent, SnapshotPolicy,
-    Transport,
+    Answer, Message, Node, NodeConfig, NodeError, Proposal, ProposeError, Sent, SnapshotPolicy, Transport,
 };
 
 /// Messages that were sent and not yet delivered.
@@ -70,11 +69,7 @@ impl Group {
             cut: BTreeSet::new(),
             answers: BTreeMap::new(),
             next_ticket: 0,
-            policy: SnapshotPolicy {
-                entries: 40,
-                keep_entries: 5,
-                ..SnapshotPolicy::default()
-            },
+            policy: SnapshotPolicy { entries: 40, keep_entries: 5, ..SnapshotPolicy::default() },
             seed,
             trace: crc32fast::Hasher::new(),
         };
@@ -84,23 +79,12 @@ impl Group {
 
     fn join(&mut self, id: u64, voters: &[u64]) {
         let disk = MemoryDisk::founded(first_snapshot(&Recorder::default(), voters));
-        self.members.insert(
-            id,
-            Member {
-                disk,
-                machine: Recorder::default(),
-                node: None,
-            },
-        );
+        self.members.insert(id, Member { disk, machine: Recorder::default(), node: None });
         self.start(id);
     }
 
     fn start(&mut self, id: u64) {
-        let config = NodeConfig {
-            id,
-            seed: self.seed,
-            snapshots: self.policy,
-        };
+        let config = NodeConfig { id, seed: self.seed, snapshots: self.policy };
         let member = self.members.get_mut(&id).unwrap();
         member.machine = Recorder::default();
         member.node = Some(Node::open(config, member.disk.open(), member.machine.clone()).unwrap());
@@ -136,10 +120,7 @@ impl Group {
 
     fn record(&mut self, answers: Vec<Answer<(u64, usize)>>) {
         for Answer { ticket, outcome } in answers {
-            assert!(
-                self.answers.insert(ticket, outcome).is_none(),
-                "answered twice"
-            );
+            assert!(self.answers.insert(ticket, outcome).is_none(), "answered twice");
         }
     }
 
@@ -158,8 +139,7 @@ impl Group {
         if self.cut.contains(&(from, to)) {
             return;
         }
-        self.trace
-            .update(&protobuf::Message::write_to_bytes(&message).unwrap());
+        self.trace.update(&protobuf::Message::write_to_bytes(&message).unwrap());
         if let Some(node) = self.node(to) {
             node.step(message);
             self.settle(to);
@@ -182,10 +162,7 @@ impl Group {
 
     fn leader(&self) -> Option<u64> {
         let leads = |node: &Node<Recorder, MemoryStore>| node.status().leading;
-        let mut leaders = self
-            .members
-            .iter()
-            .filter(|(_, member)| member.node.as_ref().is_some_and(leads));
+        let mut leaders = self.members.iter().filter(|(_, member)| member.node.as_ref().is_some_and(leads));
         leaders.next().map(|(id, _)| *id)
     }
 
@@ -216,26 +193,14 @@ impl Group {
     }
 
     fn assert_equal(&self) {
-        let mut applied = self
-            .members
-            .values()
-            .map(|member| member.machine.seen().entries.clone());
+        let mut applied = self.members.values().map(|member| member.machine.seen().entries.clone());
         let first = applied.next().unwrap();
         applied.for_each(|other| assert_eq!(other, first));
     }
 
     fn isolate(&mut self, id: u64) {
-        let others: Vec<_> = self
-            .members
-            .keys()
-            .copied()
-            .filter(|other| *other != id)
-            .collect();
-        self.cut.extend(
-            others
-                .into_iter()
-                .flat_map(|other| [(id, other), (other, id)]),
-        );
+        let others: Vec<_> = self.members.keys().copied().filter(|other| *other != id).collect();
+        self.cut.extend(others.into_iter().flat_map(|other| [(id, other), (other, id)]));
     }
 }
 
@@ -249,19 +214,9 @@ fn three_elect_replicate_and_agree() {
     assert_eq!(group.answers[&ticket].as_ref().unwrap().len(), 2);
     assert_eq!(group.texts(leader), ["a", "b", "c"]);
     group.assert_equal();
-    let follower = group
-        .members
-        .keys()
-        .copied()
-        .find(|id| *id != leader)
-        .unwrap();
+    let follower = group.members.keys().copied().find(|id| *id != leader).unwrap();
     let refused = group.propose(follower, &["d"]);
-    assert_eq!(
-        group.answers[&refused],
-        Err(ProposeError::NotLeader {
-            leader: Some(leader)
-        })
-    );
+    assert_eq!(group.answers[&refused], Err(ProposeError::NotLeader { leader: Some(leader) }));
 }
 
 #[test]
@@ -278,10 +233,7 @@ fn nothing_is_acknowledged_before_a_majority_has_it_on_disk() {
     group.cut.clear();
     group.elected();
     group.run(20);
-    assert!(
-        group.texts(leader).is_empty(),
-        "another leader's log has replaced it"
-    );
+    assert!(group.texts(leader).is_empty(), "another leader's log has replaced it");
     group.assert_equal();
 }
 
@@ -290,12 +242,7 @@ fn a_follower_that_loses_what_was_not_synced_catches_up() {
     for fault in [Fault::Fail, Fault::FailAfterSync] {
         let mut group = Group::new(3, 3);
         let leader = group.elected();
-        let victim = group
-            .members
-            .keys()
-            .copied()
-            .find(|id| *id != leader)
-            .unwrap();
+        let victim = group.members.keys().copied().find(|id| *id != leader).unwrap();
         group.propose(leader, &["before"]);
         group.run(2);
         group.members[&victim].disk.inject(fault);
@@ -329,18 +276,9 @@ fn a_leader_that_dies_in_its_commit_loses_nothing_acknowledged() {
         group.start(first);
         group.run(30);
         assert!(group.answers[&kept].is_ok());
-        assert!(
-            !group.answers.contains_key(&unsure),
-            "nobody was told that it is done"
-        );
+        assert!(!group.answers.contains_key(&unsure), "nobody was told that it is done");
         let texts = group.texts(second);
-        assert_eq!(
-            (
-                texts.first().unwrap().as_str(),
-                texts.last().unwrap().as_str()
-            ),
-            ("kept", "later")
-        );
+        assert_eq!((texts.first().unwrap().as_str(), texts.last().unwrap().as_str()), ("kept", "later"));
         group.assert_equal();
     }
 }
@@ -349,12 +287,7 @@ fn a_leader_that_dies_in_its_commit_loses_nothing_acknowledged() {
 fn who_was_away_for_long_gets_a_snapshot() {
     let mut group = Group::new(3, 5);
     let leader = group.elected();
-    let away = group
-        .members
-        .keys()
-        .copied()
-        .find(|id| *id != leader)
-        .unwrap();
+    let away = group.members.keys().copied().find(|id| *id != leader).unwrap();
     group.crash(away);
     for number in 0..150 {
         group.propose(leader, &[&number.to_string()]);
@@ -376,10 +309,7 @@ fn who_was_away_for_long_gets_a_snapshot() {
     }
     assert_eq!(group.members[&away].machine.seen().restored.len(), 1);
     group.run(40);
-    assert!(
-        group.members[&away].machine.seen().restored.len() > 1,
-        "restored from the leader's snapshot"
-    );
+    assert!(group.members[&away].machine.seen().restored.len() > 1, "restored from the leader's snapshot");
     assert_eq!(group.texts(away).len(), 150);
     group.crash(away);
     group.start(away);
@@ -397,10 +327,7 @@ fn a_lying_disk_is_found_out() {
     group.crash(1);
     group.start(1);
     group.elected();
-    assert!(
-        group.texts(1).is_empty(),
-        "an acknowledged entry is lost, and these tests would see it"
-    );
+    assert!(group.texts(1).is_empty(), "an acknowledged entry is lost, and these tests would see it");
 }
 
 #[test]
@@ -412,10 +339,7 @@ fn members_change_and_are_found_again_after_a_crash() {
     group.join(3, &[1]);
     for id in [2, 3] {
         let mut change = ConfChangeV2::default();
-        let mut single = ConfChangeSingle {
-            node_id: id,
-            ..ConfChangeSingle::default()
-        };
+        let mut single = ConfChangeSingle { node_id: id, ..ConfChangeSingle::default() };
         single.set_change_type(ConfChangeType::AddNode);
         change.mut_changes().push(single);
         group.node(leader).unwrap().propose_members(change).unwrap();
@@ -423,11 +347,7 @@ fn members_change_and_are_found_again_after_a_crash() {
         group.run(10);
         let node = group.node(leader).unwrap();
         let on_disk = node.store().outline().hard_state().commit;
-        assert_eq!(
-            on_disk,
-            node.status().applied,
-            "or a crash would go back to the old members"
-        );
+        assert_eq!(on_disk, node.status().applied, "or a crash would go back to the old members");
     }
     let ticket = group.propose(leader, &["b"]);
     group.run(5);
@@ -438,11 +358,7 @@ fn members_change_and_are_found_again_after_a_crash() {
     group.mail.0.lock().unwrap().clear();
     group.start(1);
     group.run(60);
-    assert_eq!(
-        group.leader(),
-        None,
-        "one of three is no majority, also after a crash"
-    );
+    assert_eq!(group.leader(), None, "one of three is no majority, also after a crash");
     group.start(2);
     group.start(3);
     group.elected();
@@ -455,26 +371,12 @@ fn members_change_and_are_found_again_after_a_crash() {
 fn foreign_and_malformed_messages_are_dropped() {
     let mut group = Group::new(1, 8);
     group.elected();
-    let mut snapshot = Message {
-        to: 1,
-        from: 9,
-        term: 99,
-        ..Message::default()
-    };
+    let mut snapshot = Message { to: 1, from: 9, term: 99, ..Message::default() };
     snapshot.set_msg_type(MessageType::MsgSnapshot);
     snapshot.mut_snapshot().data = vec![255; 9].into();
-    let mut proposal = Message {
-        to: 1,
-        from: 9,
-        ..Message::default()
-    };
+    let mut proposal = Message { to: 1, from: 9, ..Message::default() };
     proposal.set_msg_type(MessageType::MsgPropose);
-    let misdirected = Message {
-        to: 2,
-        from: 9,
-        term: 99,
-        ..Message::default()
-    };
+    let misdirected = Message { to: 2, from: 9, term: 99, ..Message::default() };
     for message in [snapshot, proposal, misdirected] {
         group.node(1).unwrap().step(message);
         group.settle(1);
@@ -492,9 +394,7 @@ fn storm(seed: u64, steps: usize) -> (u32, usize) {
         let id = source.u64(1..=3);
         match source.u8(..100) {
             0..60 if waiting > 0 => group.deliver(source.usize(..waiting)),
-            60..63 if waiting > 0 => {
-                drop(group.mail.0.lock().unwrap().remove(source.usize(..waiting)))
-            }
+            60..63 if waiting > 0 => drop(group.mail.0.lock().unwrap().remove(source.usize(..waiting))),
             63..65 if waiting > 0 => {
                 let copy = group.mail.0.lock().unwrap()[source.usize(..waiting)].clone();
                 group.mail.0.lock().unwrap().push(copy);
@@ -503,9 +403,9 @@ fn storm(seed: u64, steps: usize) -> (u32, usize) {
                 let text = format!("{step}");
                 sent.push((group.propose(group.leader().unwrap_or(id), &[&text]), text));
             }
-            77..79 => group.members[&id]
-                .disk
-                .inject(*source.choice(&[Fault::Fail, Fault::FailAfterSync]).unwrap()),
+            77..79 => {
+                group.members[&id].disk.inject(*source.choice(&[Fault::Fail, Fault::FailAfterSync]).unwrap())
+            }
             79..82 if group.members[&id].node.is_none() => group.start(id),
             82 => group.isolate(id),
             83..86 => group.cut.clear(),
@@ -513,16 +413,11 @@ fn storm(seed: u64, steps: usize) -> (u32, usize) {
         }
     }
     heal(&mut group);
-    let acknowledged = sent
-        .iter()
-        .filter(|(ticket, _)| group.answers.get(ticket).is_some_and(Result::is_ok));
+    let acknowledged = sent.iter().filter(|(ticket, _)| group.answers.get(ticket).is_some_and(Result::is_ok));
     let texts = group.texts(1);
     let acknowledged: Vec<_> = acknowledged.collect();
     for (_, text) in &acknowledged {
-        assert!(
-            texts.contains(text),
-            "seed {seed}: acknowledged {text} is lost"
-        );
+        assert!(texts.contains(text), "seed {seed}: acknowledged {text} is lost");
     }
     (group.trace.finalize(), acknowledged.len())
 }
@@ -544,10 +439,7 @@ fn heal(group: &mut Group) {
 #[test]
 fn storms_lose_nothing_acknowledged_and_end_in_agreement() {
     let acknowledged: usize = (0..30).map(|seed| storm(seed, 3000).1).sum();
-    assert!(
-        acknowledged > 1000,
-        "the storm must leave something to lose: {acknowledged}"
-    );
+    assert!(acknowledged > 1000, "the storm must leave something to lose: {acknowledged}");
 }
 
 #[test]

@@ -26,11 +26,7 @@ impl Recorder {
     }
 
     pub(super) fn texts(&self) -> Vec<String> {
-        self.seen()
-            .entries
-            .iter()
-            .map(|(_, entry)| String::from_utf8(entry.clone()).unwrap())
-            .collect()
+        self.seen().entries.iter().map(|(_, entry)| String::from_utf8(entry.clone()).unwrap()).collect()
     }
 }
 
@@ -40,10 +36,7 @@ impl Machine for Recorder {
     fn apply(&mut self, index: u64, entry: &[u8]) -> Self::Output {
         assert_ne!(entry, b"panic", "asked to");
         let mut seen = self.seen();
-        assert!(
-            seen.entries.last().is_none_or(|(last, _)| *last < index),
-            "applied twice"
-        );
+        assert!(seen.entries.last().is_none_or(|(last, _)| *last < index), "applied twice");
         seen.entries.push((index, entry.to_vec()));
         (index, seen.entries.len())
     }

@@ -8,33 +8,21 @@ use crate::consensus::handle::QUEUE_INPUTS_MAX;
 use crate::consensus::open::{drive, first_snapshot};
 use crate::consensus::store::{Fault, Identity, MemoryDisk};
 use crate::consensus::{
-    Handle, MAX_ENTRY_BYTES, NoPeers, Node, NodeConfig, OpenError, Options, ProposeError,
-    SnapshotPolicy, Stopped, open,
+    Handle, MAX_ENTRY_BYTES, NoPeers, Node, NodeConfig, OpenError, Options, ProposeError, SnapshotPolicy,
+    Stopped, open,
 };
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn options(dir: &Path) -> Options {
-    Options {
-        bootstrap: true,
-        ..Options::new(dir, "m1", 1, 7)
-    }
+    Options { bootstrap: true, ..Options::new(dir, "m1", 1, 7) }
 }
 
 async fn start(options: Options) -> (Handle<Recorder>, Recorder) {
     let machine = Recorder::default();
     let handle = open(options, machine.clone()).unwrap();
-    let leading = async {
-        handle
-            .status()
-            .wait_for(|status| status.leading)
-            .await
-            .unwrap()
-            .term
-    };
-    tokio::time::timeout(PATIENCE, leading)
-        .await
-        .expect("a single voter leads at once");
+    let leading = async { handle.status().wait_for(|status| status.leading).await.unwrap().term };
+    tokio::time::timeout(PATIENCE, leading).await.expect("a single voter leads at once");
     (handle, machine)
 }
 
@@ -44,20 +32,13 @@ async fn proposals_are_applied_and_found_again_after_a_restart() {
     let (handle, machine) = start(options(dir.path())).await;
     let (index, count) = handle.propose(b"a".to_vec()).await.unwrap();
     assert_eq!(count, 1);
-    let outputs = handle
-        .propose_many(vec![b"b".to_vec(), b"c".to_vec()])
-        .await
-        .unwrap();
+    let outputs = handle.propose_many(vec![b"b".to_vec(), b"c".to_vec()]).await.unwrap();
     assert_eq!(outputs, [(index + 1, 2), (index + 2, 3)]);
     assert_eq!(machine.texts(), ["a", "b", "c"]);
     let group = handle.identity().group;
     handle.shutdown().await.unwrap();
 
-    let (handle, machine) = start(Options {
-        bootstrap: false,
-        ..options(dir.path())
-    })
-    .await;
+    let (handle, machine) = start(Options { bootstrap: false, ..options(dir.path()) }).await;
     assert_eq!(machine.texts(), ["a", "b", "c"]);
     assert_eq!(handle.identity().group, group);
     handle.propose(b"d".to_vec()).await.unwrap();
@@ -79,10 +60,7 @@ async fn leading_is_told_only_when_everything_earlier_is_applied() {
     assert_eq!(leading.len(), 1, "{told:?}");
     assert_eq!(leading[0].3, 20);
     handle.shutdown().await.unwrap();
-    assert!(
-        !machine.seen().leadership.last().unwrap().2,
-        "told that it is over"
-    );
+    assert!(!machine.seen().leadership.last().unwrap().2, "told that it is over");
 }
 
 #[tokio::test]
@@ -92,20 +70,13 @@ async fn concurrent_proposals_share_commits_and_keep_their_own_answers() {
     let tasks: Vec<_> = (0..500u32)
         .map(|number| {
             let handle = handle.clone();
-            tokio::spawn(
-                async move { (number, handle.propose(number.to_le_bytes().to_vec()).await) },
-            )
+            tokio::spawn(async move { (number, handle.propose(number.to_le_bytes().to_vec()).await) })
         })
         .collect();
     for task in tasks {
         let (number, outcome) = task.await.unwrap();
         let (index, _) = outcome.unwrap();
-        assert!(
-            machine
-                .seen()
-                .entries
-                .contains(&(index, number.to_le_bytes().to_vec()))
-        );
+        assert!(machine.seen().entries.contains(&(index, number.to_le_bytes().to_vec())));
     }
     assert_eq!(machine.seen().entries.len(), 500);
     handle.shutdown().await.unwrap();
@@ -114,42 +85,25 @@ async fn concurrent_proposals_share_commits_and_keep_their_own_answers() {
 #[tokio::test]
 async fn snapshots_bound_the_log_and_restarts_go_on_from_them() {
     let dir = tempfile::tempdir().unwrap();
-    let snapshots = SnapshotPolicy {
-        entries: 50,
-        keep_entries: 10,
-        ..SnapshotPolicy::default()
-    };
-    let options = Options {
-        snapshots,
-        ..options(dir.path())
-    };
+    let snapshots = SnapshotPolicy { entries: 50, keep_entries: 10, ..SnapshotPolicy::default() };
+    let options = Options { snapshots, ..options(dir.path()) };
     let mut total = 0;
     for round in 0..3 {
         let (handle, machine) = start(options.clone()).await;
         assert_eq!(machine.seen().entries.len(), total, "round {round}");
         let before = handle.status().borrow().snapshot_index;
         for number in 0..120 {
-            handle
-                .propose(format!("{round}/{number}").into_bytes())
-                .await
-                .unwrap();
+            handle.propose(format!("{round}/{number}").into_bytes()).await.unwrap();
         }
         total += 120;
         let mut status = handle.status();
         let taken = status.wait_for(|status| status.snapshot_index >= before + 50);
-        let taken = tokio::time::timeout(PATIENCE, taken)
-            .await
-            .unwrap()
-            .unwrap()
-            .clone();
+        let taken = tokio::time::timeout(PATIENCE, taken).await.unwrap().unwrap().clone();
         assert!(taken.log_bytes < 200 * 40, "{taken:?}");
         handle.shutdown().await.unwrap();
     }
     let (handle, machine) = start(options).await;
-    assert!(
-        *machine.seen().restored.last().unwrap() > 100,
-        "restored from a late snapshot"
-    );
+    assert!(*machine.seen().restored.last().unwrap() > 100, "restored from a late snapshot");
     let expected = (0..3).flat_map(|round| (0..120).map(move |number| format!("{round}/{number}")));
     assert_eq!(machine.texts(), expected.collect::<Vec<_>>());
     handle.shutdown().await.unwrap();
@@ -160,10 +114,7 @@ async fn what_cannot_be_an_entry_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let (handle, machine) = start(options(dir.path())).await;
     let long = vec![1; MAX_ENTRY_BYTES + 1];
-    assert!(matches!(
-        handle.propose(long).await,
-        Err(ProposeError::TooLarge { .. })
-    ));
+    assert!(matches!(handle.propose(long).await, Err(ProposeError::TooLarge { .. })));
     assert_eq!(handle.propose(Vec::new()).await, Err(ProposeError::Empty));
     assert_eq!(handle.propose_many(Vec::new()).await, Ok(Vec::new()));
     handle.propose(vec![1; MAX_ENTRY_BYTES]).await.unwrap();
@@ -189,16 +140,10 @@ async fn proposals_during_a_shutdown_get_an_answer() {
     for task in tasks {
         match task.await.unwrap() {
             Ok((index, _)) => assert!(machine.seen().entries.iter().any(|(at, _)| *at == index)),
-            Err(error) => assert!(
-                matches!(error, ProposeError::Stopped | ProposeError::Dropped),
-                "{error}"
-            ),
+            Err(error) => assert!(matches!(error, ProposeError::Stopped | ProposeError::Dropped), "{error}"),
         }
     }
-    assert_eq!(
-        handle.propose(b"late".to_vec()).await,
-        Err(ProposeError::Stopped)
-    );
+    assert_eq!(handle.propose(b"late".to_vec()).await, Err(ProposeError::Stopped));
 }
 
 #[tokio::test]
@@ -208,9 +153,7 @@ async fn dropping_the_last_handle_stops_the_log() {
     let mut status = handle.status();
     drop(handle);
     let stopped = async { while status.changed().await.is_ok() {} };
-    tokio::time::timeout(PATIENCE, stopped)
-        .await
-        .expect("the thread ends");
+    tokio::time::timeout(PATIENCE, stopped).await.expect("the thread ends");
     start(options(dir.path())).await.0.shutdown().await.unwrap();
 }
 
@@ -218,13 +161,8 @@ async fn dropping_the_last_handle_stops_the_log() {
 async fn a_machine_that_breaks_stops_the_log_and_says_so() {
     let dir = tempfile::tempdir().unwrap();
     let (handle, _) = start(options(dir.path())).await;
-    assert_eq!(
-        handle.propose(b"panic".to_vec()).await,
-        Err(ProposeError::Dropped)
-    );
-    let Err(Stopped(reason)) = handle.join().await else {
-        panic!("it must not end in peace")
-    };
+    assert_eq!(handle.propose(b"panic".to_vec()).await, Err(ProposeError::Dropped));
+    let Err(Stopped(reason)) = handle.join().await else { panic!("it must not end in peace") };
     assert!(reason.contains("asked to"), "{reason}");
     assert_eq!(handle.status().borrow().failure.as_deref(), Some(&*reason));
 }
@@ -232,20 +170,14 @@ async fn a_machine_that_breaks_stops_the_log_and_says_so() {
 #[tokio::test]
 async fn nothing_begins_anew_by_itself() {
     let dir = tempfile::tempdir().unwrap();
-    let unfounded = Options {
-        bootstrap: false,
-        ..options(dir.path())
-    };
+    let unfounded = Options { bootstrap: false, ..options(dir.path()) };
     let refused = open(unfounded.clone(), Recorder::default()).err().unwrap();
     assert!(matches!(&refused, OpenError::Empty(_)), "{refused}");
 
     start(options(dir.path())).await.0.shutdown().await.unwrap();
     std::fs::remove_file(dir.path().join("raft.redb")).unwrap();
     for options in [unfounded, options(dir.path())] {
-        let refused = open(options, Recorder::default())
-            .err()
-            .unwrap()
-            .to_string();
+        let refused = open(options, Recorder::default()).err().unwrap().to_string();
         assert!(refused.contains("is missing"), "{refused}");
     }
 }
@@ -254,41 +186,18 @@ async fn nothing_begins_anew_by_itself() {
 async fn a_disk_that_fails_stops_the_log_and_acknowledges_nothing_more() {
     let machine = Recorder::default();
     let disk = MemoryDisk::founded(first_snapshot(&machine, &[1]));
-    let config = NodeConfig {
-        id: 1,
-        seed: 1,
-        snapshots: SnapshotPolicy::default(),
-    };
+    let config = NodeConfig { id: 1, seed: 1, snapshots: SnapshotPolicy::default() };
     let node = Node::open(config, disk.open(), machine.clone()).unwrap();
-    let identity = Identity {
-        name: "m1".into(),
-        id: 1,
-        group: uuid::Uuid::nil(),
-    };
+    let identity = Identity { name: "m1".into(), id: 1, group: uuid::Uuid::nil() };
     let handle = drive(node, identity, Duration::from_millis(50), NoPeers).unwrap();
-    handle
-        .status()
-        .wait_for(|status| status.leading)
-        .await
-        .unwrap();
+    handle.status().wait_for(|status| status.leading).await.unwrap();
     handle.propose(b"kept".to_vec()).await.unwrap();
     disk.inject(Fault::Fail);
-    assert_eq!(
-        handle.propose(b"lost".to_vec()).await,
-        Err(ProposeError::Dropped)
-    );
-    let Err(Stopped(reason)) = handle.join().await else {
-        panic!("it must not end in peace")
-    };
-    assert!(
-        reason.contains("cannot write to") && reason.contains("then start again"),
-        "{reason}"
-    );
+    assert_eq!(handle.propose(b"lost".to_vec()).await, Err(ProposeError::Dropped));
+    let Err(Stopped(reason)) = handle.join().await else { panic!("it must not end in peace") };
+    assert!(reason.contains("cannot write to") && reason.contains("then start again"), "{reason}");
     assert!(!handle.status().borrow().leading);
-    assert_eq!(
-        handle.propose(b"late".to_vec()).await,
-        Err(ProposeError::Stopped)
-    );
+    assert_eq!(handle.propose(b"late".to_vec()).await, Err(ProposeError::Stopped));
     assert_eq!(machine.texts(), ["kept"]);
 }
 
@@ -301,9 +210,7 @@ async fn what_waits_is_bounded() {
         let (handle, refused) = (handle.clone(), refused.clone());
         tokio::spawn(async move {
             let outcome = handle.propose(b"x".to_vec()).await;
-            let _ = outcome
-                .as_ref()
-                .is_err_and(|error| refused.send(error.clone()).is_ok());
+            let _ = outcome.as_ref().is_err_and(|error| refused.send(error.clone()).is_ok());
             outcome.is_ok()
         })
     };
@@ -316,10 +223,7 @@ async fn what_waits_is_bounded() {
     for task in tasks {
         done += usize::from(task.await.unwrap());
     }
-    assert!(
-        done >= QUEUE_INPUTS_MAX,
-        "what was queued is applied: {done}"
-    );
+    assert!(done >= QUEUE_INPUTS_MAX, "what was queued is applied: {done}");
     assert_eq!(machine.seen().entries.len(), done);
     handle.propose(b"room again".to_vec()).await.unwrap();
     handle.shutdown().await.unwrap();

@@ -40,57 +40,38 @@ fn settled(changes: Value) -> (Loop, AppId) {
 /// Least healthy and most tasks in all, over the rounds of the last run.
 fn extremes(it: &Loop, app: &AppId) -> (usize, usize) {
     let of_app = || it.counts.iter().filter_map(|round| round.get(app));
-    (
-        of_app().map(|it| it.1).min().unwrap_or(0),
-        of_app().map(|it| it.0).max().unwrap_or(0),
-    )
+    (of_app().map(|it| it.1).min().unwrap_or(0), of_app().map(|it| it.0).max().unwrap_or(0))
 }
 
 fn started(it: &Loop) -> usize {
-    it.events
-        .iter()
-        .filter(|event| matches!(event, Event::TaskPlaced { .. }))
-        .count()
+    it.events.iter().filter(|event| matches!(event, Event::TaskPlaced { .. })).count()
 }
 
 #[test]
 fn create_scale_and_remove() {
     let (mut it, id) = settled(json!({"healthChecks": check("HTTP")}));
-    it.deploy(vec![web(
-        json!({"healthChecks": check("HTTP"), "instances": 7}),
-    )]);
+    it.deploy(vec![web(json!({"healthChecks": check("HTTP"), "instances": 7}))]);
     it.run(MINUTE);
     it.assert_settled(&id, 7);
     assert_eq!(started(&it), 3, "only what was missing");
     let seven = it.ids(&id);
-    it.deploy(vec![web(
-        json!({"healthChecks": check("HTTP"), "instances": 2}),
-    )]);
+    it.deploy(vec![web(json!({"healthChecks": check("HTTP"), "instances": 2}))]);
     it.run(MINUTE);
     it.assert_settled(&id, 2);
     assert!(it.ids(&id).iter().all(|task| seven.contains(task)) && started(&it) == 0);
     it.change(vec![], |deploy| deploy.remove = vec![app_id("/web")]);
     it.run(MINUTE);
-    assert!(
-        it.state.apps.is_empty() && it.state.tasks.is_empty() && it.state.deployments.is_empty()
-    );
+    assert!(it.state.apps.is_empty() && it.state.tasks.is_empty() && it.state.deployments.is_empty());
     assert!(it.memory.waiting().is_empty());
 }
 
 #[test]
 fn upgrades_keep_to_their_strategy() {
     // minimumHealthCapacity, maximumOverCapacity: least healthy and most tasks on the way.
-    let rows = [
-        (1.0, 1.0, 4, 8),
-        (0.5, 0.0, 2, 4),
-        (0.0, 0.0, 0, 4),
-        (1.0, 0.0, 4, 5),
-        (0.75, 0.25, 3, 5),
-    ];
+    let rows = [(1.0, 1.0, 4, 8), (0.5, 0.0, 2, 4), (0.0, 0.0, 0, 4), (1.0, 0.0, 4, 5), (0.75, 0.25, 3, 5)];
     for (healthy, over, least, most) in rows {
         for protocol in [json!([]), check("MESOS_HTTP")] {
-            let fixed =
-                json!({"upgradeStrategy": strategy(healthy, over), "healthChecks": protocol});
+            let fixed = json!({"upgradeStrategy": strategy(healthy, over), "healthChecks": protocol});
             let (mut it, id) = settled(fixed.clone());
             let before = it.ids(&id);
             let mut changed = fixed.clone();
@@ -122,10 +103,7 @@ fn an_upgrade_to_something_that_never_starts_keeps_the_old_tasks() {
     it.hanging.insert(id.clone());
     it.deploy(vec![web(json!({"cmd": "broken"}))]);
     it.run(4 * MINUTE);
-    assert!(
-        before.iter().all(|task| it.state.tasks[task].is_healthy()),
-        "the old ones serve"
-    );
+    assert!(before.iter().all(|task| it.state.tasks[task].is_healthy()), "the old ones serve");
     assert_eq!((it.state.deployments.len(), it.count(&id).0), (1, 8));
     // Back to what it was. As in Marathon that is a new version too, and replaces all of them.
     it.hanging.clear();
@@ -138,9 +116,7 @@ fn an_upgrade_to_something_that_never_starts_keeps_the_old_tasks() {
 #[test]
 fn a_failing_task_is_started_again_after_growing_delays() {
     let (mut it, id) = settled(json!({"backoffSeconds": 10, "backoffFactor": 2, "instances": 4}));
-    it.deploy(vec![web(
-        json!({"backoffSeconds": 10, "backoffFactor": 2, "instances": 1}),
-    )]);
+    it.deploy(vec![web(json!({"backoffSeconds": 10, "backoffFactor": 2, "instances": 1}))]);
     it.run(MINUTE);
     it.failing.insert(id.clone());
     let fails: Vec<_> = it.ids(&id);
@@ -153,10 +129,7 @@ fn a_failing_task_is_started_again_after_growing_delays() {
             _ => None,
         })
         .collect();
-    let gaps: Vec<u64> = placed
-        .windows(2)
-        .map(|pair| (pair[1] - pair[0]) / 1000)
-        .collect();
+    let gaps: Vec<u64> = placed.windows(2).map(|pair| (pair[1] - pair[0]) / 1000).collect();
     assert_eq!(gaps, [20, 40, 80], "seconds between starts of {fails:?}");
     it.failing.clear();
     it.run(6 * MINUTE);
@@ -187,11 +160,7 @@ fn dependencies_start_in_order_and_wait_for_health() {
     it.hanging.insert(db.clone());
     it.deploy(vec![web, database]);
     it.run(MINUTE);
-    assert_eq!(
-        (it.count(&db), it.count(&id)),
-        ((2, 0), (0, 0)),
-        "what depends on it waits"
-    );
+    assert_eq!((it.count(&db), it.count(&id)), ((2, 0), (0, 0)), "what depends on it waits");
     it.hanging.clear();
     it.run(6 * MINUTE);
     it.assert_settled(&db, 2);
@@ -240,20 +209,13 @@ fn killed_tasks_come_back_as_the_same_instances() {
     let (mut it, id) = settled(json!({}));
     let before = it.ids(&id);
     let victims = before[..2].to_vec();
-    it.apply(vec![Command::KillTasks {
-        tasks: victims.clone(),
-        wipe: false,
-        reason: KillReason::Asked,
-    }]);
+    it.apply(vec![Command::KillTasks { tasks: victims.clone(), wipe: false, reason: KillReason::Asked }]);
     it.run(MINUTE);
     it.assert_settled(&id, 4);
     let after = it.ids(&id);
     for (was, is) in before.iter().zip(&after) {
         let restarted = u32::from(victims.contains(was));
-        assert_eq!(
-            (&is.instance, is.incarnation),
-            (&was.instance, was.incarnation + restarted)
-        );
+        assert_eq!((&is.instance, is.incarnation), (&was.instance, was.incarnation + restarted));
     }
     assert!(extremes(&it, &id).1 <= 4, "never more than wanted");
 }
@@ -262,9 +224,7 @@ fn killed_tasks_come_back_as_the_same_instances() {
 fn kill_and_scale_ends_the_named_ones() {
     let (mut it, id) = settled(json!({}));
     let named = vec![it.ids(&id)[1].clone()];
-    it.change(vec![web(json!({"instances": 3}))], |deploy| {
-        deploy.kill.clone_from(&named)
-    });
+    it.change(vec![web(json!({"instances": 3}))], |deploy| deploy.kill.clone_from(&named));
     it.run(MINUTE);
     it.assert_settled(&id, 3);
     assert!(!it.ids(&id).contains(&named[0]));
@@ -290,18 +250,9 @@ fn what_hangs_is_replaced_in_time() {
     it.deploy(vec![web(json!({}))]);
     it.run(4 * MINUTE);
     let first = it.ids(&id);
-    assert!(
-        it.state
-            .tasks
-            .values()
-            .all(|task| task.condition == Condition::Staging)
-    );
+    assert!(it.state.tasks.values().all(|task| task.condition == Condition::Staging));
     it.run(2 * MINUTE);
-    assert!(
-        it.ids(&id)
-            .iter()
-            .all(|task| task.incarnation == 2 && !first.contains(task))
-    );
+    assert!(it.ids(&id).iter().all(|task| task.incarnation == 2 && !first.contains(task)));
     it.hanging.clear();
     it.run(1_000);
     it.assert_settled(&id, 4);
@@ -319,15 +270,10 @@ fn tasks_of_a_lost_agent_are_replaced_at_once_by_default() {
 
 #[test]
 fn a_lost_agent_that_returns_leaves_a_surplus_that_goes() {
-    let later =
-        json!({"unreachableStrategy": {"inactiveAfterSeconds": 60, "expungeAfterSeconds": 600}});
+    let later = json!({"unreachableStrategy": {"inactiveAfterSeconds": 60, "expungeAfterSeconds": 600}});
     let (mut it, id) = settled(later);
     let gone: AgentId = it.state.tasks_of(&id).next().expect("a task").agent.clone();
-    let there = it
-        .state
-        .tasks_of(&id)
-        .filter(|task| task.agent == gone)
-        .count();
+    let there = it.state.tasks_of(&id).filter(|task| task.agent == gone).count();
     it.lose(&gone);
     it.run(30_000);
     assert_eq!(started(&it), 0, "not before its time");
@@ -362,10 +308,7 @@ fn what_does_not_fit_waits_with_a_reason_and_starts_when_there_is_room() {
     let waiting = it.memory.waiting();
     let report = &waiting[&id];
     assert_eq!(report.sample[0].detail, "needs 3.5 cpus, 0.5 free");
-    assert_eq!(
-        (report.last_agents.processed, report.last_agents.declined[4]),
-        (1, 1)
-    );
+    assert_eq!((report.last_agents.processed, report.last_agents.declined[4]), (1, 1));
     it.change(vec![], |deploy| deploy.remove = vec![app_id("/big")]);
     it.run(MINUTE);
     it.assert_settled(&id, 1);

@@ -63,9 +63,7 @@ impl Loop {
             events: Vec::new(),
             counts: Vec::new(),
         };
-        it.apply(vec![Command::Found {
-            cluster_id: Uuid::from_u128(7),
-        }]);
+        it.apply(vec![Command::Found { cluster_id: Uuid::from_u128(7) }]);
         for n in 0..agents {
             let mut info = info(&format!("a{n}"), "");
             info.ports = vec![(31_000, 31_999)];
@@ -75,11 +73,7 @@ impl Loop {
     }
 
     pub(super) fn apply(&mut self, commands: Vec<Command>) -> Vec<Outcome> {
-        let batch = Batch {
-            at: self.now,
-            seed: self.seed,
-            commands,
-        };
+        let batch = Batch { at: self.now, seed: self.seed, commands };
         let (outcomes, applied) = self.state.apply(self.state.index + 1, &batch);
         self.memory.note(&applied);
         self.events.extend(applied.events);
@@ -96,15 +90,10 @@ impl Loop {
             Some(entry) => Expect::Version(entry.app.version),
             None => Expect::Absent,
         };
-        let put = apps.into_iter().map(|app| PutApp {
-            expect: expect(&app),
-            app: AppDocument(Arc::new(app)),
-        });
+        let put =
+            apps.into_iter().map(|app| PutApp { expect: expect(&app), app: AppDocument(Arc::new(app)) });
         let id = DeploymentId(Uuid::from_u128(u128::from(self.state.index) + 1));
-        let mut deploy = Deploy {
-            put: put.collect(),
-            ..Deploy::new(id)
-        };
+        let mut deploy = Deploy { put: put.collect(), ..Deploy::new(id) };
         how(&mut deploy);
         self.apply(vec![Command::Deploy(deploy)]).remove(0)
     }
@@ -138,13 +127,7 @@ impl Loop {
 
     fn step(&mut self) -> Step {
         let seed = self.seed ^ self.state.index;
-        step(
-            &self.state,
-            &mut self.memory,
-            self.now,
-            seed,
-            &Settings::default(),
-        )
+        step(&self.state, &mut self.memory, self.now, seed, &Settings::default())
     }
 
     /// One step of the control loop and one answer of every agent. Did anything happen?
@@ -160,45 +143,29 @@ impl Loop {
         }
         self.answer();
         self.assert_sound();
-        let counts = self
-            .state
-            .apps
-            .keys()
-            .map(|app| (app.clone(), self.count(app)));
+        let counts = self.state.apps.keys().map(|app| (app.clone(), self.count(app)));
         self.counts.push(counts.collect());
         (self.state.index > before, step.next_due)
     }
 
     /// Tasks of an app that take room, and healthy ones.
     pub(super) fn count(&self, app: &AppId) -> (usize, usize) {
-        let room = self
-            .state
-            .tasks_of(app)
-            .filter(|task| task.takes_room())
-            .count();
-        (
-            room,
-            self.state
-                .tasks_of(app)
-                .filter(|task| task.is_healthy())
-                .count(),
-        )
+        let room = self.state.tasks_of(app).filter(|task| task.takes_room()).count();
+        (room, self.state.tasks_of(app).filter(|task| task.is_healthy()).count())
     }
 
     /// The agents that are there say what has become of their tasks.
     fn answer(&mut self) {
-        let there = self.state.agents.values().filter(|agent| {
-            agent.presence == Presence::Connected && !self.away.contains(&agent.id)
-        });
+        let there = self
+            .state
+            .agents
+            .values()
+            .filter(|agent| agent.presence == Presence::Connected && !self.away.contains(&agent.id));
         for agent in there.cloned().collect::<Vec<_>>() {
             let tasks: Vec<_> = self.state.tasks_on(&agent.id).cloned().collect();
             let reports: Vec<_> = tasks.iter().filter_map(|task| self.report(task)).collect();
             if !reports.is_empty() {
-                self.apply(vec![Command::Report {
-                    agent: agent.id.clone(),
-                    complete: false,
-                    reports,
-                }]);
+                self.apply(vec![Command::Report { agent: agent.id.clone(), complete: false, reports }]);
             }
         }
     }
@@ -227,9 +194,7 @@ impl Loop {
         self.seq += 1;
         let checks = 0..task.app.health_checks.len();
         let failures = |check: usize| {
-            task.health
-                .get(check)
-                .map_or(0, |result: &HealthReport| result.consecutive_failures)
+            task.health.get(check).map_or(0, |result: &HealthReport| result.consecutive_failures)
         };
         let health = |check: usize| HealthReport {
             check: u32::try_from(check).expect("few checks"),
@@ -240,11 +205,7 @@ impl Loop {
             last_failure: None,
             last_failure_cause: None,
         };
-        let ready = |name: &str| ReadinessReport {
-            name: name.to_owned(),
-            ready: true,
-            last_response: None,
-        };
+        let ready = |name: &str| ReadinessReport { name: name.to_owned(), ready: true, last_response: None };
         let is_up = state == TaskState::Running;
         TaskReport {
             task: task.id.clone(),
@@ -253,17 +214,9 @@ impl Loop {
             at: self.now,
             message: String::new(),
             addresses: Vec::new(),
-            health: if is_up {
-                checks.map(health).collect()
-            } else {
-                Vec::new()
-            },
+            health: if is_up { checks.map(health).collect() } else { Vec::new() },
             readiness: if is_up {
-                task.app
-                    .readiness_checks
-                    .iter()
-                    .map(|check| ready(&check.name))
-                    .collect()
+                task.app.readiness_checks.iter().map(|check| ready(&check.name)).collect()
             } else {
                 Vec::new()
             },
@@ -274,15 +227,8 @@ impl Loop {
     /// Nothing is overfilled, whatever the loop did.
     fn assert_sound(&self) {
         for agent in self.state.agents.values() {
-            assert!(
-                agent.reserved.fits(&agent.info.capacity),
-                "overfilled: {agent:?}"
-            );
-            let ports: usize = self
-                .state
-                .tasks_on(&agent.id)
-                .map(|task| task.host_ports.len())
-                .sum();
+            assert!(agent.reserved.fits(&agent.info.capacity), "overfilled: {agent:?}");
+            let ports: usize = self.state.tasks_on(&agent.id).map(|task| task.host_ports.len()).sum();
             assert_eq!(agent.ports.len(), ports, "a port given twice: {agent:?}");
         }
     }
@@ -291,24 +237,16 @@ impl Loop {
     /// deployment's when that has come to it.
     fn assert_within_duty(&self, commands: &[Command]) {
         let may = |app: &AppId| {
-            let locks: Vec<_> = self
-                .state
-                .deployments
-                .values()
-                .filter(|it| it.locks(app))
-                .collect();
+            let locks: Vec<_> = self.state.deployments.values().filter(|it| it.locks(app)).collect();
             let retired = self.state.app(app).is_none();
-            let is_current =
-                |it: &&Arc<Deployment>| it.current_actions().iter().any(|a| a.app == *app);
+            let is_current = |it: &&Arc<Deployment>| it.current_actions().iter().any(|a| a.app == *app);
             retired || locks.is_empty() || locks.iter().any(is_current)
         };
         for command in commands {
             match command {
                 Command::Place(places) => places.iter().for_each(|p| assert!(may(&p.app), "{p:?}")),
                 Command::Decommission { tasks, .. } => {
-                    tasks
-                        .iter()
-                        .for_each(|task| assert!(may(task.app()), "{task:?}"));
+                    tasks.iter().for_each(|task| assert!(may(task.app()), "{task:?}"));
                 }
                 _ => {}
             }
@@ -326,29 +264,16 @@ impl Loop {
         self.away.remove(agent);
         let info = self.state.agents[agent].info.clone();
         let tasks: Vec<_> = self.state.tasks_on(agent).cloned().collect();
-        let reports = tasks
-            .iter()
-            .map(|task| self.report_of(task, TaskState::Running, true))
-            .collect();
+        let reports = tasks.iter().map(|task| self.report_of(task, TaskState::Running, true)).collect();
         self.apply(vec![
-            Command::RegisterAgent {
-                id: Some(agent.clone()),
-                info,
-            },
-            Command::Report {
-                agent: agent.clone(),
-                complete: true,
-                reports,
-            },
+            Command::RegisterAgent { id: Some(agent.clone()), info },
+            Command::Report { agent: agent.clone(), complete: true, reports },
         ]);
     }
 
     /// Ids of the tasks of an app, sorted.
     pub(super) fn ids(&self, app: &AppId) -> Vec<TaskId> {
-        self.state
-            .tasks_of(app)
-            .map(|task| task.id.clone())
-            .collect()
+        self.state.tasks_of(app).map(|task| task.id.clone()).collect()
     }
 
     /// Exactly so many tasks, all of the current definition, healthy and wanted; nothing under way.
@@ -362,11 +287,7 @@ impl Loop {
         };
         assert!(tasks.iter().all(is_right), "{tasks:#?}");
         assert_eq!(tasks.len(), count, "tasks of {app}");
-        assert!(
-            self.state.deployments.is_empty(),
-            "{:#?}",
-            self.state.deployments
-        );
+        assert!(self.state.deployments.is_empty(), "{:#?}", self.state.deployments);
     }
 }
 
@@ -379,13 +300,7 @@ fn assert_all_taken(commands: &[Command], events: &[Event]) {
             _ => 0,
         })
         .sum();
-    let placed = events
-        .iter()
-        .filter(|event| matches!(event, Event::TaskPlaced { .. }))
-        .count();
+    let placed = events.iter().filter(|event| matches!(event, Event::TaskPlaced { .. })).count();
     assert_eq!(placed, wanted, "placements refused: {commands:?}");
-    assert!(
-        events.len() >= commands.len(),
-        "a proposal changed nothing: {commands:?}"
-    );
+    assert!(events.len() >= commands.len(), "a proposal changed nothing: {commands:?}");
 }

@@ -10,45 +10,19 @@ use crate::placement::fixture::{app, app_id};
 /// Something that happens to the cluster.
 #[derive(Clone, Debug)]
 enum Happening {
-    Put {
-        app: u8,
-        instances: u32,
-        cmd: u8,
-        healthy: u8,
-        over: u8,
-        force: bool,
-    },
-    Remove {
-        app: u8,
-    },
-    Restart {
-        app: u8,
-    },
-    Kill {
-        nth: usize,
-        wipe: bool,
-    },
-    Lose {
-        agent: usize,
-    },
-    Return {
-        agent: usize,
-    },
-    Fail {
-        app: u8,
-    },
-    Hang {
-        app: u8,
-    },
-    Deafen {
-        app: u8,
-    },
+    Put { app: u8, instances: u32, cmd: u8, healthy: u8, over: u8, force: bool },
+    Remove { app: u8 },
+    Restart { app: u8 },
+    Kill { nth: usize, wipe: bool },
+    Lose { agent: usize },
+    Return { agent: usize },
+    Fail { app: u8 },
+    Hang { app: u8 },
+    Deafen { app: u8 },
     Mend,
     Elect,
     Cancel,
-    Pass {
-        millis: u64,
-    },
+    Pass { millis: u64 },
 }
 
 fn any_happening() -> impl Strategy<Value = Happening> {
@@ -76,51 +50,22 @@ fn name(app: u8) -> AppId {
 }
 
 fn happen(it: &mut Loop, happening: &Happening) {
-    let agent = |it: &Loop, n: usize| {
-        it.state
-            .agents
-            .keys()
-            .nth(n)
-            .cloned()
-            .expect("three agents")
-    };
+    let agent = |it: &Loop, n: usize| it.state.agents.keys().nth(n).cloned().expect("three agents");
     match *happening {
-        Happening::Put {
-            app: n,
-            instances,
-            cmd,
-            healthy,
-            over,
-            force,
-        } => {
+        Happening::Put { app: n, instances, cmd, healthy, over, force } => {
             let [healthy, over] = [healthy, over].map(|part| f64::from(part) / 2.0);
             let document = json!({"instances": instances, "cmd": format!("sleep {cmd}"),
                 "upgradeStrategy": {"minimumHealthCapacity": healthy, "maximumOverCapacity": over},
                 "unreachableStrategy": {"inactiveAfterSeconds": 20, "expungeAfterSeconds": 50},
                 "dependencies": if n > 0 { json!([name(n - 1).as_str()]) } else { json!([]) }});
-            it.change(vec![app(name(n).as_str(), document)], |deploy| {
-                deploy.force = force
-            });
+            it.change(vec![app(name(n).as_str(), document)], |deploy| deploy.force = force);
         }
-        Happening::Remove { app } => {
-            drop(it.change(vec![], |deploy| deploy.remove = vec![name(app)]))
-        }
-        Happening::Restart { app } => {
-            drop(it.change(vec![], |deploy| deploy.restart = vec![name(app)]))
-        }
+        Happening::Remove { app } => drop(it.change(vec![], |deploy| deploy.remove = vec![name(app)])),
+        Happening::Restart { app } => drop(it.change(vec![], |deploy| deploy.restart = vec![name(app)])),
         Happening::Kill { nth, wipe } if !it.state.tasks.is_empty() => {
-            let task = it
-                .state
-                .tasks
-                .keys()
-                .nth(nth % it.state.tasks.len())
-                .cloned();
+            let task = it.state.tasks.keys().nth(nth % it.state.tasks.len()).cloned();
             let tasks = task.into_iter().collect();
-            it.apply(vec![Command::KillTasks {
-                tasks,
-                wipe,
-                reason: KillReason::Asked,
-            }]);
+            it.apply(vec![Command::KillTasks { tasks, wipe, reason: KillReason::Asked }]);
         }
         Happening::Kill { .. } => {}
         Happening::Lose { agent: n } => it.lose(&agent(it, n)),

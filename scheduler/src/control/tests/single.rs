@@ -15,13 +15,7 @@ use crate::state::{Command, Condition, Goal, KillReason, State};
 fn look(state: &State, at: u64) -> (Vec<Command>, Option<u64>) {
     let mut memory = Memory::default();
     memory.note_everything(state);
-    let step = step(
-        state,
-        &mut memory,
-        Timestamp::from_millis(at),
-        1,
-        &Settings::default(),
-    );
+    let step = step(state, &mut memory, Timestamp::from_millis(at), 1, &Settings::default());
     (step.commands, step.next_due.map(Timestamp::millis))
 }
 
@@ -68,26 +62,11 @@ fn health_checks_kill_at_the_right_failure() {
             "intervalSeconds": 60, "ipProtocol": "IPv4", "maxConsecutiveFailures": most, "timeoutSeconds": 20});
         let (mut state, id) = one_task(json!({"healthChecks": [check]}));
         change(&mut state, &id, |task| task.health = failing(0, failures));
-        let kill = Command::KillTasks {
-            tasks: vec![id.clone()],
-            wipe: false,
-            reason: KillReason::Unhealthy,
-        };
+        let kill = Command::KillTasks { tasks: vec![id.clone()], wipe: false, reason: KillReason::Unhealthy };
         let expected = if killed { vec![kill] } else { vec![] };
-        assert_eq!(
-            look(&state, 2_000).0,
-            expected,
-            "{protocol} {most} {failures}"
-        );
-        change(&mut state, &id, |task| {
-            task.condition = Condition::Unreachable
-        });
-        assert!(
-            !look(&state, 2_000)
-                .0
-                .iter()
-                .any(|command| matches!(command, Command::KillTasks { .. }))
-        );
+        assert_eq!(look(&state, 2_000).0, expected, "{protocol} {most} {failures}");
+        change(&mut state, &id, |task| task.condition = Condition::Unreachable);
+        assert!(!look(&state, 2_000).0.iter().any(|command| matches!(command, Command::KillTasks { .. })));
     }
 }
 
@@ -105,17 +84,9 @@ fn tasks_that_do_not_start_in_time_are_replaced() {
     for (condition, at, overdue) in rows {
         let (mut state, id) = one_task(json!({}));
         change(&mut state, &id, |task| task.condition = condition);
-        let kill = Command::KillTasks {
-            tasks: vec![id],
-            wipe: false,
-            reason: KillReason::Overdue,
-        };
+        let kill = Command::KillTasks { tasks: vec![id], wipe: false, reason: KillReason::Overdue };
         let (commands, due) = look(&state, at);
-        assert_eq!(
-            commands,
-            if overdue { vec![kill] } else { vec![] },
-            "{condition:?}"
-        );
+        assert_eq!(commands, if overdue { vec![kill] } else { vec![] }, "{condition:?}");
         if condition == Condition::Provisioned && !overdue {
             assert_eq!(due, Some(staged + 300_000));
         }
@@ -128,96 +99,24 @@ fn unreachable_tasks_are_replaced_and_forgotten_in_time() {
     let strategy = |inactive: u64, expunge: u64| json!({"inactiveAfterSeconds": inactive, "expungeAfterSeconds": expunge});
     // Unreachable or inactive since 10 s; strategy, condition, goal, now: what happens, what is next.
     let rows = [
-        (
-            strategy(0, 0),
-            Unreachable,
-            Goal::Running,
-            10_000,
-            "expunge",
-            None,
-        ),
-        (
-            strategy(60, 120),
-            Unreachable,
-            Goal::Running,
-            69_999,
-            "",
-            Some(70_000),
-        ),
-        (
-            strategy(60, 120),
-            Unreachable,
-            Goal::Running,
-            70_000,
-            "inactive",
-            Some(71_000),
-        ),
-        (
-            strategy(60, 120),
-            Inactive,
-            Goal::Running,
-            69_999,
-            "",
-            Some(70_000),
-        ),
-        (
-            strategy(60, 120),
-            Inactive,
-            Goal::Running,
-            70_000,
-            "expunge",
-            Some(71_000),
-        ),
-        (
-            strategy(60, 120),
-            Unreachable,
-            Goal::Decommissioned,
-            70_000,
-            "",
-            Some(130_000),
-        ),
-        (
-            strategy(60, 120),
-            Unreachable,
-            Goal::Decommissioned,
-            130_000,
-            "expunge",
-            Some(131_000),
-        ),
-        (
-            strategy(60, 60),
-            Unreachable,
-            Goal::Running,
-            70_000,
-            "expunge",
-            Some(71_000),
-        ),
-        (
-            json!("disabled"),
-            Unreachable,
-            Goal::Running,
-            1_000_000_000,
-            "",
-            None,
-        ),
-        (
-            json!("disabled"),
-            Unreachable,
-            Goal::Decommissioned,
-            10_000,
-            "expunge",
-            None,
-        ),
+        (strategy(0, 0), Unreachable, Goal::Running, 10_000, "expunge", None),
+        (strategy(60, 120), Unreachable, Goal::Running, 69_999, "", Some(70_000)),
+        (strategy(60, 120), Unreachable, Goal::Running, 70_000, "inactive", Some(71_000)),
+        (strategy(60, 120), Inactive, Goal::Running, 69_999, "", Some(70_000)),
+        (strategy(60, 120), Inactive, Goal::Running, 70_000, "expunge", Some(71_000)),
+        (strategy(60, 120), Unreachable, Goal::Decommissioned, 70_000, "", Some(130_000)),
+        (strategy(60, 120), Unreachable, Goal::Decommissioned, 130_000, "expunge", Some(131_000)),
+        (strategy(60, 60), Unreachable, Goal::Running, 70_000, "expunge", Some(71_000)),
+        (json!("disabled"), Unreachable, Goal::Running, 1_000_000_000, "", None),
+        (json!("disabled"), Unreachable, Goal::Decommissioned, 10_000, "expunge", None),
     ];
     for (strategy, condition, goal, at, expected, due) in rows {
         // Nothing but the task itself is of interest: the app wants as many as count.
         let wanted = u32::from(goal == Goal::Running && condition == Unreachable);
         let text = format!("{strategy} {condition:?} {goal:?} {at}");
-        let (mut state, id) =
-            one_task(json!({"unreachableStrategy": strategy, "instances": wanted}));
+        let (mut state, id) = one_task(json!({"unreachableStrategy": strategy, "instances": wanted}));
         change(&mut state, &id, |task| {
-            (task.condition, task.goal, task.since) =
-                (condition, goal, Timestamp::from_millis(10_000));
+            (task.condition, task.goal, task.since) = (condition, goal, Timestamp::from_millis(10_000));
         });
         let (commands, next) = look(&state, at);
         let tasks = vec![id];
@@ -244,30 +143,18 @@ fn victims_go_by_condition_and_kill_selection() {
         Condition::Provisioned,
         Condition::Running,
     ];
-    let ids: Vec<_> = conditions
-        .iter()
-        .map(|_| run(&mut state, &young, &agent, &[]))
-        .collect();
+    let ids: Vec<_> = conditions.iter().map(|_| run(&mut state, &young, &agent, &[])).collect();
     for (id, condition) in ids.iter().zip(conditions) {
         change(&mut state, id, |task| task.condition = condition);
     }
     let order = |app: &spec::App, named: &[TaskId]| -> Vec<usize> {
         let tasks: Vec<_> = state.tasks_of(&app.id).collect();
         let victims = kills::choose(&state, app, &tasks, named, 6);
-        victims
-            .iter()
-            .map(|victim| ids.iter().position(|id| id == victim).expect("one of them"))
-            .collect()
+        victims.iter().map(|victim| ids.iter().position(|id| id == victim).expect("one of them")).collect()
     };
     assert_eq!(order(&young, &[]), [3, 2, 1, 5, 0, 4]);
-    assert_eq!(
-        order(&app("/x", json!({"killSelection": "OLDEST_FIRST"})), &[]),
-        [3, 2, 1, 0, 5, 4]
-    );
-    assert_eq!(
-        order(&young, &[ids[4].clone(), ids[0].clone()]),
-        [0, 4, 3, 2, 1, 5]
-    );
+    assert_eq!(order(&app("/x", json!({"killSelection": "OLDEST_FIRST"})), &[]), [3, 2, 1, 0, 5, 4]);
+    assert_eq!(order(&young, &[ids[4].clone(), ids[0].clone()]), [0, 4, 3, 2, 1, 5]);
 }
 
 #[test]
@@ -276,9 +163,7 @@ fn tasks_that_end_anyway_go_before_others() {
     let agent = state.agents.keys().next().expect("an agent").clone();
     let app = put(&mut state, app("/x", json!({})));
     let ids: Vec<_> = (0..3).map(|_| run(&mut state, &app, &agent, &[])).collect();
-    change(&mut state, &ids[0], |task| {
-        task.condition = Condition::Unreachable
-    });
+    change(&mut state, &ids[0], |task| task.condition = Condition::Unreachable);
     change(&mut state, &ids[1], |task| {
         (task.goal, task.condition) = (Goal::Restarting, Condition::Killing);
     });
@@ -293,33 +178,21 @@ fn tasks_that_end_anyway_go_before_others() {
 fn victims_keep_groups_even() {
     let mut state = cluster(&[("a", "rack=r1"), ("b", "rack=r2"), ("c", "rack=r2")]);
     let agents: Vec<_> = state.agents.keys().cloned().collect();
-    let grouped = put(
-        &mut state,
-        app("/x", json!({"constraints": [["rack", "GROUP_BY"]]})),
-    );
+    let grouped = put(&mut state, app("/x", json!({"constraints": [["rack", "GROUP_BY"]]})));
     // Four in rack r1 (the oldest), then two in r2.
     for agent in [0, 0, 0, 0, 1, 2] {
         run(&mut state, &grouped, &agents[agent], &[]);
     }
     let tasks: Vec<_> = state.tasks_of(&grouped.id).collect();
     let victims = kills::choose(&state, &grouped, &tasks, &[], 3);
-    let homes: Vec<_> = victims
-        .iter()
-        .map(|id| state.tasks[id].agent.as_str())
-        .collect();
-    assert_eq!(
-        homes,
-        ["a", "a", "c"],
-        "two of the larger group, then the youngest"
-    );
+    let homes: Vec<_> = victims.iter().map(|id| state.tasks[id].agent.as_str()).collect();
+    assert_eq!(homes, ["a", "a", "c"], "two of the larger group, then the youngest");
 }
 
 #[test]
 fn a_task_that_is_killed_keeps_its_place_until_it_has_ended() {
     let (mut state, id) = one_task(json!({}));
-    change(&mut state, &id, |task| {
-        (task.goal, task.condition) = (Goal::Restarting, Condition::Killing)
-    });
+    change(&mut state, &id, |task| (task.goal, task.condition) = (Goal::Restarting, Condition::Killing));
     assert_eq!(look(&state, 2_000).0, []);
 }
 
@@ -330,10 +203,7 @@ fn tasks_of_a_removed_app_are_ended_in_any_case() {
     Arc::make_mut(entry).retired = true;
     assert_eq!(
         look(&state, 2_000).0,
-        [Command::Decommission {
-            tasks: vec![id],
-            reason: KillReason::Removed
-        }]
+        [Command::Decommission { tasks: vec![id], reason: KillReason::Removed }]
     );
 }
 
@@ -341,12 +211,7 @@ fn tasks_of_a_removed_app_are_ended_in_any_case() {
 fn a_step_is_bounded_and_the_next_one_goes_on() {
     let mut state = cluster(&[]);
     let mut large = info("a", "");
-    large.capacity = spec::Resources {
-        cpus_milli: 1_000_000,
-        mem_mib: 1_000_000,
-        disk_mib: 0,
-        gpus: 0,
-    };
+    large.capacity = spec::Resources { cpus_milli: 1_000_000, mem_mib: 1_000_000, disk_mib: 0, gpus: 0 };
     join(&mut state, large);
     put(&mut state, app("/x", json!({"instances": 2500})));
     put(&mut state, app("/y", json!({"instances": 10})));
@@ -355,17 +220,8 @@ fn a_step_is_bounded_and_the_next_one_goes_on() {
     let now = Timestamp::from_millis(2_000);
     let mut take = || {
         let step = step(&state, &mut memory, now, 1, &Settings::default());
-        let Some(Command::Place(places)) = step.commands.last() else {
-            panic!("{step:?}")
-        };
-        (
-            places.len(),
-            places
-                .iter()
-                .filter(|place| place.app.as_str() == "/y")
-                .count(),
-            step.next_due,
-        )
+        let Some(Command::Place(places)) = step.commands.last() else { panic!("{step:?}") };
+        (places.len(), places.iter().filter(|place| place.app.as_str() == "/y").count(), step.next_due)
     };
     assert_eq!(take(), (1_000, 0, Some(now)));
     assert_eq!(take(), (1_000, 10, Some(now)), "the other app has its turn");

@@ -27,17 +27,14 @@ impl Agent {
     /// Books what a task takes.
     pub(in crate::state) fn book(&mut self, task: &Task) {
         self.reserved = self.reserved.plus(&task.app.resources());
-        self.ports
-            .extend(task.host_ports.iter().map(|port| (*port, task.id.clone())));
+        self.ports.extend(task.host_ports.iter().map(|port| (*port, task.id.clone())));
         self.tasks.insert(task.id.clone());
     }
 
     /// Frees what a task took.
     pub(in crate::state) fn release(&mut self, task: &Task) {
         self.reserved = self.reserved.minus(&task.app.resources());
-        task.host_ports
-            .iter()
-            .for_each(|port| drop(self.ports.remove(port)));
+        task.host_ports.iter().for_each(|port| drop(self.ports.remove(port)));
         self.tasks.remove(&task.id);
     }
 }
@@ -50,11 +47,7 @@ impl Change<'_> {
             Some(known) => Agent {
                 info: info.clone(),
                 presence: Presence::Connected,
-                since: if known.presence == Presence::Connected {
-                    known.since
-                } else {
-                    now
-                },
+                since: if known.presence == Presence::Connected { known.since } else { now },
                 ..Agent::clone(known)
             },
             None => Agent::new(self.new_agent_id(), info.clone(), now),
@@ -80,23 +73,13 @@ impl Change<'_> {
         }
         (agent.presence, agent.since) = (Presence::Lost, now);
         let agent = Arc::new(agent.clone());
-        self.event(Event::AgentLost {
-            agent: agent.clone(),
-        });
+        self.event(Event::AgentLost { agent: agent.clone() });
         for task in &agent.tasks {
-            if let Some(task) = self
-                .task_mut(task)
-                .filter(|task| task.goal == Goal::Restarting)
-            {
+            if let Some(task) = self.task_mut(task).filter(|task| task.goal == Goal::Restarting) {
                 // Its instance is not kept waiting for an end that nobody will hear of.
                 task.goal = Goal::Decommissioned;
             }
-            if self
-                .state
-                .tasks
-                .get(task)
-                .is_some_and(|task| !task.is_unreachable())
-            {
+            if self.state.tasks.get(task).is_some_and(|task| !task.is_unreachable()) {
                 self.set_condition(task, Condition::Unreachable, "Agent is away");
             }
         }

@@ -19,9 +19,7 @@ impl Change<'_> {
             return;
         }
         entry.delay = Some(grown(&entry.app, entry.delay, now));
-        self.event(Event::DelayChanged {
-            app: task.id.app().clone(),
-        });
+        self.event(Event::DelayChanged { app: task.id.app().clone() });
     }
 
     /// A task of the app runs: its next failure is measured from now, with the length kept.
@@ -33,23 +31,13 @@ impl Change<'_> {
         let Some(delay) = entry.delay.filter(|_| !task.is_outdated(&entry.app)) else {
             return;
         };
-        entry.delay = in_force(&entry.app, delay, now).map(|delay| LaunchDelay {
-            since: now,
-            ..delay
-        });
-        self.event(Event::DelayChanged {
-            app: task.id.app().clone(),
-        });
+        entry.delay = in_force(&entry.app, delay, now).map(|delay| LaunchDelay { since: now, ..delay });
+        self.event(Event::DelayChanged { app: task.id.app().clone() });
     }
 
     pub(super) fn reset_delay_of(&mut self, app: &AppId) -> Result<Outcome, Refusal> {
-        self.state
-            .app(app)
-            .ok_or_else(|| Refusal::NoApp(app.clone()))?;
-        if self
-            .entry_mut(app)
-            .is_some_and(|entry| entry.delay.take().is_some())
-        {
+        self.state.app(app).ok_or_else(|| Refusal::NoApp(app.clone()))?;
+        if self.entry_mut(app).is_some_and(|entry| entry.delay.take().is_some()) {
             self.event(Event::DelayChanged { app: app.clone() });
         }
         Ok(Outcome::Done)
@@ -66,10 +54,7 @@ fn grown(app: &App, delay: Option<LaunchDelay>, now: Timestamp) -> LaunchDelay {
         Some(delay) => (delay.millis as f64 * app.backoff_factor) as u64,
         None => u64::from(app.backoff_seconds) * 1000,
     };
-    LaunchDelay {
-        millis: millis.min(max_millis(app)),
-        since: now,
-    }
+    LaunchDelay { millis: millis.min(max_millis(app)), since: now }
 }
 
 fn max_millis(app: &App) -> u64 {

@@ -36,46 +36,25 @@ impl Changed {
 
     /// The definition as it is, to be started anew.
     pub(super) fn restart(original: &Arc<App>, version: Timestamp) -> Self {
-        Self::stamped(
-            App::clone(original),
-            Kind::Restarted,
-            Some(original.clone()),
-            version,
-        )
+        Self::stamped(App::clone(original), Kind::Restarted, Some(original.clone()), version)
     }
 
     fn stamped(mut app: App, kind: Kind, original: Option<Arc<App>>, version: Timestamp) -> Self {
         let before = original.as_ref().map(|original| stamps(original));
         app.version = version;
-        let all = VersionInfo {
-            last_scaling_at: version,
-            last_config_change_at: version,
-        };
+        let all = VersionInfo { last_scaling_at: version, last_config_change_at: version };
         app.version_info = Some(match (kind, before) {
-            (Kind::Scaled, Some(before)) => VersionInfo {
-                last_scaling_at: version,
-                ..before
-            },
-            (Kind::Restarted, Some(before)) => VersionInfo {
-                last_config_change_at: version,
-                ..before
-            },
+            (Kind::Scaled, Some(before)) => VersionInfo { last_scaling_at: version, ..before },
+            (Kind::Restarted, Some(before)) => VersionInfo { last_config_change_at: version, ..before },
             _ => all,
         });
-        Self {
-            app: Arc::new(app),
-            kind,
-            original,
-        }
+        Self { app: Arc::new(app), kind, original }
     }
 }
 
 fn stamps(app: &App) -> VersionInfo {
     let version = app.version;
-    app.version_info.unwrap_or(VersionInfo {
-        last_scaling_at: version,
-        last_config_change_at: version,
-    })
+    app.version_info.unwrap_or(VersionInfo { last_scaling_at: version, last_config_change_at: version })
 }
 
 /// Lends `app` what does not count as a difference, and takes the new number of instances back.

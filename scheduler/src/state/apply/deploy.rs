@@ -13,8 +13,8 @@ use super::change::{Changed, Kind};
 use super::graph::Target;
 use super::{Change, expect, plan, service_ports};
 use crate::state::{
-    AppEntry, DEPLOYMENTS_MAX, Deploy, Deployment, Event, Goal, KillReason, Outcome, Refusal,
-    State, Step, VERSIONS_MAX,
+    AppEntry, DEPLOYMENTS_MAX, Deploy, Deployment, Event, Goal, KillReason, Outcome, Refusal, State, Step,
+    VERSIONS_MAX,
 };
 
 /// A change that was checked and worked out.
@@ -29,10 +29,7 @@ impl Change<'_> {
     pub(super) fn deploy(&mut self, deploy: &Deploy) -> Result<Outcome, Refusal> {
         if let Some(same) = self.state.deployments.get(&deploy.id) {
             // The proposer said it twice.
-            return Ok(Outcome::Deployed {
-                id: same.id,
-                version: same.version,
-            });
+            return Ok(Outcome::Deployed { id: same.id, version: same.version });
         }
         if self.state.deployments.len() >= DEPLOYMENTS_MAX {
             return Err(Refusal::TooManyDeployments(DEPLOYMENTS_MAX));
@@ -42,20 +39,12 @@ impl Change<'_> {
     }
 
     pub(super) fn accept(&mut self, draft: Draft) -> Outcome {
-        let Draft {
-            changed,
-            conflicts,
-            deployment,
-            removed,
-        } = draft;
+        let Draft { changed, conflicts, deployment, removed } = draft;
         let (id, version) = (deployment.id, deployment.version);
         for conflict in &conflicts {
             self.cancel(conflict, Some(id));
         }
-        for changed in changed
-            .iter()
-            .filter(|changed| changed.kind != Kind::Unchanged)
-        {
+        for changed in changed.iter().filter(|changed| changed.kind != Kind::Unchanged) {
             self.put_app(changed);
         }
         for app in &removed {
@@ -79,10 +68,7 @@ impl Change<'_> {
         };
         if entry.retired {
             self.end_leftovers(&app.id);
-            entry = AppEntry {
-                versions: entry.versions,
-                ..new_entry(app)
-            };
+            entry = AppEntry { versions: entry.versions, ..new_entry(app) };
         }
         if app.instances < entry.app.instances {
             entry.vacant.clear();
@@ -92,23 +78,15 @@ impl Change<'_> {
         entry.app = app.clone();
         self.prune_versions(&mut entry, changed.kind);
         self.state.apps.insert(app.id.clone(), Arc::new(entry));
-        self.event(Event::AppPut {
-            app: app.clone(),
-            created: changed.kind == Kind::Created,
-        });
+        self.event(Event::AppPut { app: app.clone(), created: changed.kind == Kind::Created });
         if delayed {
-            self.event(Event::DelayChanged {
-                app: app.id.clone(),
-            });
+            self.event(Event::DelayChanged { app: app.id.clone() });
         }
     }
 
     /// Tasks of an app that was removed and comes back before they have ended: they are not its own.
     fn end_leftovers(&mut self, app: &AppId) {
-        let tasks = self
-            .state
-            .tasks_of(app)
-            .filter(|task| task.goal != Goal::Decommissioned);
+        let tasks = self.state.tasks_of(app).filter(|task| task.goal != Goal::Decommissioned);
         let tasks: Vec<TaskId> = tasks.map(|task| task.id.clone()).collect();
         self.decommission(&tasks, KillReason::Removed);
     }
@@ -116,25 +94,14 @@ impl Change<'_> {
     /// Keeps the newest versions and those that tasks still run; of an app that is created anew, only
     /// the latter (reference section 5.9: deleting an app deletes its versions).
     fn prune_versions(&self, entry: &mut AppEntry, kind: Kind) {
-        let keep = if kind == Kind::Created {
-            1
-        } else {
-            VERSIONS_MAX
-        };
+        let keep = if kind == Kind::Created { 1 } else { VERSIONS_MAX };
         if entry.versions.len() <= keep {
             return;
         }
-        let used: BTreeSet<Timestamp> = self
-            .state
-            .tasks_of(&entry.app.id)
-            .map(|task| task.app.version)
-            .collect();
+        let used: BTreeSet<Timestamp> =
+            self.state.tasks_of(&entry.app.id).map(|task| task.app.version).collect();
         let old = entry.versions.len() - keep;
-        let doomed = entry
-            .versions
-            .keys()
-            .take(old)
-            .filter(|version| !used.contains(version));
+        let doomed = entry.versions.keys().take(old).filter(|version| !used.contains(version));
         for version in doomed.copied().collect::<Vec<_>>() {
             entry.versions.remove(&version);
         }
@@ -183,67 +150,33 @@ pub(super) fn draft(state: &State, deploy: &Deploy) -> Result<Draft, Refusal> {
         return Err(Refusal::Locked(conflicts));
     }
     let originals = originals(state, &changed, &deploy.remove);
-    let kill = deploy
-        .kill
-        .iter()
-        .filter(|task| state.tasks.contains_key(*task))
-        .cloned()
-        .collect();
-    let deployment = Deployment {
-        id: deploy.id,
-        version,
-        steps,
-        current: 0,
-        originals,
-        kill,
-    };
-    Ok(Draft {
-        changed,
-        conflicts,
-        deployment,
-        removed: deploy.remove.clone(),
-    })
+    let kill = deploy.kill.iter().filter(|task| state.tasks.contains_key(*task)).cloned().collect();
+    let deployment = Deployment { id: deploy.id, version, steps, current: 0, originals, kill };
+    Ok(Draft { changed, conflicts, deployment, removed: deploy.remove.clone() })
 }
 
-fn changed_apps(
-    state: &State,
-    deploy: &Deploy,
-    version: Timestamp,
-) -> Result<Vec<Changed>, Refusal> {
+fn changed_apps(state: &State, deploy: &Deploy, version: Timestamp) -> Result<Vec<Changed>, Refusal> {
     let original = |id: &AppId| state.app(id).map(|entry| &entry.app);
     let put = service_ports::assign(state, deploy)?;
     let put = put.into_iter().map(|app| (original(&app.id), app));
     let put = put.map(|(original, app)| Changed::new(app, original, version));
     let restarted = deploy.restart.iter().filter_map(original);
-    Ok(put
-        .chain(restarted.map(|original| Changed::restart(original, version)))
-        .collect())
+    Ok(put.chain(restarted.map(|original| Changed::restart(original, version))).collect())
 }
 
 /// Running deployments that hold the lock of an app which the steps touch.
 fn conflicts(state: &State, steps: &[Step]) -> Vec<DeploymentId> {
-    let touched: BTreeSet<&AppId> = steps
-        .iter()
-        .flat_map(|step| &step.actions)
-        .map(|action| &action.app)
-        .collect();
+    let touched: BTreeSet<&AppId> =
+        steps.iter().flat_map(|step| &step.actions).map(|action| &action.app).collect();
     let holders = state.deployments.values();
     let holders = holders.filter(|held| held.actions().any(|action| touched.contains(&action.app)));
     holders.map(|deployment| deployment.id).collect()
 }
 
 /// What a revert goes back to: the definitions of all apps that the change touches.
-fn originals(
-    state: &State,
-    changed: &[Changed],
-    removed: &[AppId],
-) -> Vec<(AppId, Option<Arc<App>>)> {
-    let changed = changed
-        .iter()
-        .filter(|changed| changed.kind != Kind::Unchanged);
+fn originals(state: &State, changed: &[Changed], removed: &[AppId]) -> Vec<(AppId, Option<Arc<App>>)> {
+    let changed = changed.iter().filter(|changed| changed.kind != Kind::Unchanged);
     let changed = changed.map(|changed| (changed.app.id.clone(), changed.original.clone()));
-    let removed = removed
-        .iter()
-        .map(|id| (id.clone(), state.app(id).map(|entry| entry.app.clone())));
+    let removed = removed.iter().map(|id| (id.clone(), state.app(id).map(|entry| entry.app.clone())));
     changed.chain(removed).collect()
 }

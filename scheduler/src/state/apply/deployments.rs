@@ -6,15 +6,11 @@ use spec::app::AppDocument;
 use spec::ids::DeploymentId;
 
 use super::{Change, deploy};
-use crate::state::{
-    ActionKind, Deploy, Deployment, Event, Expect, Outcome, PutApp, Refusal, State, Step,
-};
+use crate::state::{ActionKind, Deploy, Deployment, Event, Expect, Outcome, PutApp, Refusal, State, Step};
 
 impl Change<'_> {
     pub(super) fn start_deployment(&mut self, deployment: Deployment) {
-        self.event(Event::DeploymentStarted {
-            deployment: Arc::new(deployment.clone()),
-        });
+        self.event(Event::DeploymentStarted { deployment: Arc::new(deployment.clone()) });
         self.run_from_current(deployment);
     }
 
@@ -34,59 +30,37 @@ impl Change<'_> {
             let actions = step.actions.clone();
             let instant = self.is_instant(step);
             let begun = Arc::new(deployment.clone());
-            self.event(Event::StepStarted {
-                deployment: begun.clone(),
-                actions: actions.clone(),
-            });
+            self.event(Event::StepStarted { deployment: begun.clone(), actions: actions.clone() });
             if !instant {
                 self.state.deployments.insert(begun.id, begun);
                 return;
             }
-            self.event(Event::StepDone {
-                deployment: begun,
-                actions,
-            });
+            self.event(Event::StepDone { deployment: begun, actions });
             deployment.current += 1;
         }
         self.state.deployments.remove(&deployment.id);
-        self.event(Event::DeploymentDone {
-            deployment: Arc::new(deployment),
-        });
+        self.event(Event::DeploymentDone { deployment: Arc::new(deployment) });
     }
 
     pub(super) fn complete_step(&mut self, id: &DeploymentId, step: usize) -> Outcome {
-        let running = self
-            .state
-            .deployments
-            .get(id)
-            .filter(|deployment| deployment.current == step);
+        let running = self.state.deployments.get(id).filter(|deployment| deployment.current == step);
         if let Some(done) = running.cloned() {
             let actions = done.current_actions().to_vec();
-            let next = Deployment {
-                current: step + 1,
-                ..Deployment::clone(&done)
-            };
-            self.event(Event::StepDone {
-                deployment: done,
-                actions,
-            });
+            let next = Deployment { current: step + 1, ..Deployment::clone(&done) };
+            self.event(Event::StepDone { deployment: done, actions });
             self.run_from_current(next);
         }
         Outcome::Done
     }
 
     pub(super) fn cancel_deployment(&mut self, id: &DeploymentId) -> Result<Outcome, Refusal> {
-        self.cancel(id, None)
-            .then_some(Outcome::Done)
-            .ok_or(Refusal::NoDeployment(*id))
+        self.cancel(id, None).then_some(Outcome::Done).ok_or(Refusal::NoDeployment(*id))
     }
 
     /// Ends a deployment where it stands; nothing is rolled back.
     pub(super) fn cancel(&mut self, id: &DeploymentId, by: Option<DeploymentId>) -> bool {
         let cancelled = self.state.deployments.remove(id);
-        cancelled
-            .map(|deployment| self.event(Event::DeploymentCancelled { deployment, by }))
-            .is_some()
+        cancelled.map(|deployment| self.event(Event::DeploymentCancelled { deployment, by })).is_some()
     }
 
     /// Ends a deployment and deploys what was before it, forced. Changes of other apps since then stay.
@@ -96,11 +70,7 @@ impl Change<'_> {
         id: &DeploymentId,
         by: DeploymentId,
     ) -> Result<Outcome, Refusal> {
-        let found = self
-            .state
-            .deployments
-            .get(id)
-            .ok_or(Refusal::NoDeployment(*id))?;
+        let found = self.state.deployments.get(id).ok_or(Refusal::NoDeployment(*id))?;
         let draft = deploy::draft(self.state, &reversal(self.state, found, by))?;
         self.cancel(id, Some(by));
         Ok(self.accept(draft))
@@ -109,10 +79,7 @@ impl Change<'_> {
 
 /// The change that puts the originals back into the state as it is now.
 fn reversal(state: &State, reverted: &Deployment, id: DeploymentId) -> Deploy {
-    let mut deploy = Deploy {
-        force: true,
-        ..Deploy::new(id)
-    };
+    let mut deploy = Deploy { force: true, ..Deploy::new(id) };
     for (app, original) in &reverted.originals {
         let now = state.app(app).map(|entry| entry.app.version);
         match original {

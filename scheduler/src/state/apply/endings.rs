@@ -29,26 +29,14 @@ impl Change<'_> {
         if task.goal == Goal::Running {
             self.judge_ending(&task, &ending);
         }
-        let Ending {
-            state, message, at, ..
-        } = ending;
-        self.event(Event::TaskEnded {
-            task: task.clone(),
-            state,
-            message,
-            at,
-        });
+        let Ending { state, message, at, .. } = ending;
+        self.event(Event::TaskEnded { task: task.clone(), state, message, at });
         self.drop_if_over(task.id.app());
     }
 
     pub(super) fn expunge(&mut self, tasks: &[TaskId]) -> Outcome {
         for id in tasks {
-            if self
-                .state
-                .tasks
-                .get(id)
-                .is_none_or(|task| !task.is_unreachable())
-            {
+            if self.state.tasks.get(id).is_none_or(|task| !task.is_unreachable()) {
                 continue;
             }
             let Some(task) = self.remove_task(id) else {
@@ -64,8 +52,7 @@ impl Change<'_> {
     /// Keeps the instance of a task for its next one, if it is still wanted. That of an inactive task is
     /// not: another instance was started in its stead.
     fn vacate(&mut self, task: &Task) {
-        let wanted =
-            task.goal != Goal::Decommissioned && task.condition != Condition::UnreachableInactive;
+        let wanted = task.goal != Goal::Decommissioned && task.condition != Condition::UnreachableInactive;
         let Some(incarnation) = task.id.incarnation.checked_add(1).filter(|_| wanted) else {
             return;
         };
@@ -73,10 +60,7 @@ impl Change<'_> {
             return;
         };
         if entry.vacant.len() < entry.app.instances as usize {
-            entry.vacant.push_back(Vacant {
-                uuid: task.id.instance.uuid,
-                incarnation,
-            });
+            entry.vacant.push_back(Vacant { uuid: task.id.instance.uuid, incarnation });
         }
     }
 
@@ -106,11 +90,7 @@ impl Change<'_> {
     }
 
     fn note_failure(&mut self, task: &Task, state: TaskState, message: String, at: Timestamp) {
-        let host = self
-            .state
-            .agents
-            .get(&task.agent)
-            .map(|agent| agent.info.hostname.clone());
+        let host = self.state.agents.get(&task.agent).map(|agent| agent.info.hostname.clone());
         let failure = Arc::new(TaskFailure {
             task: task.id.clone(),
             host: host.unwrap_or_default(),
@@ -138,13 +118,7 @@ impl Change<'_> {
 /// Marathon's words; the cause is the agent's message, or what the failing check said last.
 fn unhealthy_message(task: &Task, message: &str) -> String {
     let failing = task.health.iter().filter(|health| !health.alive);
-    let cause = failing
-        .filter_map(|health| health.last_failure_cause.as_deref())
-        .next();
-    let reason = if message.is_empty() {
-        cause.unwrap_or("unknown")
-    } else {
-        message
-    };
+    let cause = failing.filter_map(|health| health.last_failure_cause.as_deref()).next();
+    let reason = if message.is_empty() { cause.unwrap_or("unknown") } else { message };
     format!("Task was killed since health check failed. Reason: {reason}")
 }

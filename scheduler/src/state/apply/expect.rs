@@ -11,10 +11,7 @@ use crate::state::{Deploy, Expect, PutApp, Refusal, State};
 
 /// Is the state still what the change was computed from?
 pub(super) fn check_expectations(state: &State, deploy: &Deploy) -> Result<(), Refusal> {
-    deploy
-        .put
-        .iter()
-        .try_for_each(|put| check_put(state, put))?;
+    deploy.put.iter().try_for_each(|put| check_put(state, put))?;
     let mut others = deploy.remove.iter().chain(&deploy.restart);
     others.try_for_each(|id| check_exists(state, id))?;
     check_once(deploy)
@@ -33,21 +30,14 @@ fn check_put(state: &State, put: &PutApp) -> Result<(), Refusal> {
 }
 
 fn check_exists(state: &State, id: &AppId) -> Result<(), Refusal> {
-    state
-        .app(id)
-        .map(|_| ())
-        .ok_or_else(|| Refusal::NoApp(id.clone()))
+    state.app(id).map(|_| ()).ok_or_else(|| Refusal::NoApp(id.clone()))
 }
 
 /// One change says one thing of an app.
 fn check_once(deploy: &Deploy) -> Result<(), Refusal> {
     let put = deploy.put.iter().map(|put| &put.app.0.id);
     let mut seen = BTreeSet::new();
-    match put
-        .chain(&deploy.remove)
-        .chain(&deploy.restart)
-        .find(|id| !seen.insert(*id))
-    {
+    match put.chain(&deploy.remove).chain(&deploy.restart).find(|id| !seen.insert(*id)) {
         Some(id) => Err(invalid(format!("App '{id}' is changed more than once"))),
         None => Ok(()),
     }
@@ -62,9 +52,7 @@ pub(super) fn check_ids<'a>(
         if target.below(id.as_str()).next().is_some()
             || groups_of(id).any(|group| target.app(&group).is_some())
         {
-            return Err(invalid(
-                "Groups and Applications may not have the same identifier.",
-            ));
+            return Err(invalid("Groups and Applications may not have the same identifier."));
         }
     }
     Ok(())
@@ -73,10 +61,7 @@ pub(super) fn check_ids<'a>(
 /// `/a` and `/a/b` of `/a/b/c`.
 fn groups_of(id: &AppId) -> impl Iterator<Item = AppId> {
     let path = id.as_str();
-    let ends = path
-        .match_indices('/')
-        .map(|(at, _)| at)
-        .filter(|at| *at > 0);
+    let ends = path.match_indices('/').map(|(at, _)| at).filter(|at| *at > 0);
     ends.filter_map(move |end| AppId::parse(&path[..end]).ok())
 }
 

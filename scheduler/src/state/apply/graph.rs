@@ -27,24 +27,12 @@ enum Node {
 
 impl<'a> Target<'a> {
     pub(super) fn new(state: &'a State, changed: &'a [Changed], removed: &'a [AppId]) -> Self {
-        let put = changed
-            .iter()
-            .map(|changed| (&changed.app.id, &*changed.app))
-            .collect();
-        Self {
-            state,
-            put,
-            removed: removed.iter().collect(),
-        }
+        let put = changed.iter().map(|changed| (&changed.app.id, &*changed.app)).collect();
+        Self { state, put, removed: removed.iter().collect() }
     }
 
     pub(super) fn app(&self, id: &AppId) -> Option<&App> {
-        let kept = || {
-            self.state
-                .app(id)
-                .filter(|_| !self.removed.contains(id))
-                .map(|entry| &*entry.app)
-        };
+        let kept = || self.state.app(id).filter(|_| !self.removed.contains(id)).map(|entry| &*entry.app);
         self.put.get(id).copied().or_else(kept)
     }
 
@@ -56,19 +44,12 @@ impl<'a> Target<'a> {
         let mut missing: BTreeMap<&Node, usize> = BTreeMap::new();
         for (node, dependencies) in &edges {
             missing.insert(node, dependencies.len());
-            dependencies
-                .iter()
-                .for_each(|on| dependents.entry(on).or_default().push(node));
+            dependencies.iter().for_each(|on| dependents.entry(on).or_default().push(node));
         }
         let mut ready: Vec<&Node> = edges.keys().filter(|node| missing[node] == 0).collect();
         let mut heights: BTreeMap<&Node, usize> = BTreeMap::new();
         while let Some(node) = ready.pop() {
-            let below = edges[node]
-                .iter()
-                .filter_map(|on| heights.get(on))
-                .max()
-                .copied()
-                .unwrap_or(0);
+            let below = edges[node].iter().filter_map(|on| heights.get(on)).max().copied().unwrap_or(0);
             heights.insert(node, below + usize::from(matches!(node, Node::App(_))));
             for dependent in dependents.get(node).into_iter().flatten() {
                 let left = missing.entry(dependent).or_default();
@@ -111,11 +92,7 @@ impl<'a> Target<'a> {
     /// Ids of all apps below a group.
     pub(super) fn below<'b>(&'b self, path: &'b str) -> impl Iterator<Item = &'b AppId> {
         let kept = self.state.apps_below(path).map(|entry| &entry.app.id);
-        let put = self
-            .put
-            .keys()
-            .copied()
-            .filter(|id| id.is_below(path) && self.state.app(id).is_none());
+        let put = self.put.keys().copied().filter(|id| id.is_below(path) && self.state.app(id).is_none());
         kept.filter(|id| !self.removed.contains(id)).chain(put)
     }
 

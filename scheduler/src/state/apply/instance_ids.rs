@@ -21,13 +21,7 @@ impl InstanceIds {
         tail[0] = tail[0] & 0x3f | 0x80;
         // The multicast bit says that the node is no network card (RFC 9562, section 6.10).
         tail[2] |= 1;
-        Self {
-            ticks: now
-                .millis()
-                .wrapping_mul(TICKS_PER_MILLI)
-                .wrapping_add(EPOCH_TICKS),
-            tail,
-        }
+        Self { ticks: now.millis().wrapping_mul(TICKS_PER_MILLI).wrapping_add(EPOCH_TICKS), tail }
     }
 
     pub(super) fn draw(&mut self) -> Uuid {
@@ -52,21 +46,13 @@ mod tests {
 
     #[test]
     fn ids_are_version_1_and_differ_by_time_seed_index_and_count() {
-        let draw =
-            |at, seed, index| InstanceIds::new(Timestamp::from_millis(at), seed, index).draw();
+        let draw = |at, seed, index| InstanceIds::new(Timestamp::from_millis(at), seed, index).draw();
         let id = draw(1_577_836_800_000, 7, 1);
-        assert_eq!(
-            (id.get_version_num(), id.get_variant()),
-            (1, uuid::Variant::RFC4122)
-        );
+        assert_eq!((id.get_version_num(), id.get_variant()), (1, uuid::Variant::RFC4122));
         assert_eq!(id, draw(1_577_836_800_000, 7, 1));
         assert_eq!(id.get_timestamp().unwrap().to_unix().0, 1_577_836_800);
         let mut ids = InstanceIds::new(Timestamp::from_millis(1_577_836_800_000), 7, 1);
-        let others = [
-            draw(1, 7, 1),
-            draw(1_577_836_800_000, 8, 1),
-            draw(1_577_836_800_000, 7, 2),
-        ];
+        let others = [draw(1, 7, 1), draw(1_577_836_800_000, 8, 1), draw(1_577_836_800_000, 7, 2)];
         assert_eq!(ids.draw(), id);
         assert!(!others.contains(&id) && ids.draw() != id);
     }

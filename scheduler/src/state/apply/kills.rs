@@ -15,25 +15,18 @@ impl Change<'_> {
         wipe: bool,
         reason: KillReason,
     ) -> Result<Outcome, Refusal> {
-        if let Some(first) = tasks
-            .first()
-            .filter(|_| !tasks.iter().any(|id| self.state.tasks.contains_key(id)))
+        if let Some(first) =
+            tasks.first().filter(|_| !tasks.iter().any(|id| self.state.tasks.contains_key(id)))
         {
             return Err(Refusal::NoTask(first.clone()));
         }
-        let goal = if wipe {
-            Goal::Decommissioned
-        } else {
-            Goal::Restarting
-        };
+        let goal = if wipe { Goal::Decommissioned } else { Goal::Restarting };
         tasks.iter().for_each(|id| self.end(id, goal, reason));
         Ok(Outcome::Done)
     }
 
     pub(super) fn decommission(&mut self, tasks: &[TaskId], reason: KillReason) -> Outcome {
-        tasks
-            .iter()
-            .for_each(|id| self.end(id, Goal::Decommissioned, reason));
+        tasks.iter().for_each(|id| self.end(id, Goal::Decommissioned, reason));
         Outcome::Done
     }
 
@@ -46,11 +39,7 @@ impl Change<'_> {
         };
         let was = task.goal;
         // Nobody knows when an unreachable task ends, so its instance is not kept waiting for it.
-        let goal = if task.is_unreachable() {
-            Goal::Decommissioned
-        } else {
-            goal
-        };
+        let goal = if task.is_unreachable() { Goal::Decommissioned } else { goal };
         if was == goal || was == Goal::Decommissioned {
             return;
         }
@@ -69,11 +58,7 @@ impl Change<'_> {
         for id in tasks {
             let unreachable = self.state.tasks.get(id).map(|task| task.condition);
             if unreachable == Some(Condition::Unreachable) {
-                self.set_condition(
-                    id,
-                    Condition::UnreachableInactive,
-                    "Unreachable for too long: replaced",
-                );
+                self.set_condition(id, Condition::UnreachableInactive, "Unreachable for too long: replaced");
             }
         }
         Outcome::Done
@@ -87,9 +72,6 @@ impl Change<'_> {
         };
         (task.condition, task.since) = (condition, now);
         let task = Arc::new(task.clone());
-        self.event(Event::TaskChanged {
-            task,
-            message: message.to_owned(),
-        });
+        self.event(Event::TaskChanged { task, message: message.to_owned() });
     }
 }

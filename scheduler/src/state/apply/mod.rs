@@ -36,25 +36,10 @@ impl State {
         self.index = index;
         self.now = self.now.max(batch.at.min(LATEST));
         let ids = InstanceIds::new(self.now, batch.seed, index);
-        let mut change = Change {
-            state: self,
-            events: Vec::new(),
-            ids,
-        };
-        let outcomes = batch
-            .commands
-            .iter()
-            .map(|command| change.command(command))
-            .collect();
+        let mut change = Change { state: self, events: Vec::new(), ids };
+        let outcomes = batch.commands.iter().map(|command| change.command(command)).collect();
         let events = change.events;
-        (
-            outcomes,
-            Applied {
-                index,
-                at: self.now,
-                events,
-            },
-        )
+        (outcomes, Applied { index, at: self.now, events })
     }
 }
 
@@ -77,11 +62,7 @@ impl Change<'_> {
             Command::Deploy(deploy) => self.deploy(deploy),
             Command::CancelDeployment { id } => self.cancel_deployment(id),
             Command::RevertDeployment { id, deployment } => self.revert_deployment(id, *deployment),
-            Command::KillTasks {
-                tasks,
-                wipe,
-                reason,
-            } => self.kill_tasks(tasks, *wipe, *reason),
+            Command::KillTasks { tasks, wipe, reason } => self.kill_tasks(tasks, *wipe, *reason),
             Command::ResetDelay { app } => self.reset_delay_of(app),
             Command::Place(placements) => Ok(self.place(placements)),
             Command::Decommission { tasks, reason } => Ok(self.decommission(tasks, *reason)),
@@ -91,11 +72,7 @@ impl Change<'_> {
             Command::RegisterAgent { id, info } => Ok(self.register_agent(id.as_ref(), info)),
             Command::LoseAgent { id } => self.lose_agent(id),
             Command::ForgetAgent { id } => self.forget_agent(id),
-            Command::Report {
-                agent,
-                complete,
-                reports,
-            } => self.report(agent, *complete, reports),
+            Command::Report { agent, complete, reports } => self.report(agent, *complete, reports),
         };
         result.unwrap_or_else(Outcome::Refused)
     }

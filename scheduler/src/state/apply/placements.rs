@@ -52,18 +52,13 @@ impl Change<'_> {
         let entry = self.state.app(&placement.app)?;
         let app = &entry.app;
         let agent = self.state.agents.get(&placement.agent)?;
-        let admission = admissions
-            .entry(&placement.app)
-            .or_insert_with(|| Admission {
-                tally: self.state.tally(entry),
-                checker: Checker::new(self.state, app),
-            });
+        let admission = admissions.entry(&placement.app).or_insert_with(|| Admission {
+            tally: self.state.tally(entry),
+            checker: Checker::new(self.state, app),
+        });
         let is_wanted = app.version == placement.version
             && admission.tally.room(app) > 0
-            && admission
-                .checker
-                .check(agent, &placement.host_ports)
-                .is_ok();
+            && admission.checker.check(agent, &placement.host_ports).is_ok();
         is_wanted.then(|| app.clone())
     }
 
@@ -88,22 +83,10 @@ impl Change<'_> {
 
     /// The next run of a vacant instance, or the first of a new one.
     fn next_task_id(&mut self, app: &AppId) -> TaskId {
-        let instance = |uuid| InstanceId {
-            app: app.clone(),
-            uuid,
-        };
-        if let Some(vacant) = self
-            .entry_mut(app)
-            .and_then(|entry| entry.vacant.pop_front())
-        {
-            return TaskId {
-                instance: instance(vacant.uuid),
-                incarnation: vacant.incarnation,
-            };
+        let instance = |uuid| InstanceId { app: app.clone(), uuid };
+        if let Some(vacant) = self.entry_mut(app).and_then(|entry| entry.vacant.pop_front()) {
+            return TaskId { instance: instance(vacant.uuid), incarnation: vacant.incarnation };
         }
-        TaskId {
-            instance: instance(self.ids.draw()),
-            incarnation: 1,
-        }
+        TaskId { instance: instance(self.ids.draw()), incarnation: 1 }
     }
 }

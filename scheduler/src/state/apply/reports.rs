@@ -37,17 +37,9 @@ impl Change<'_> {
 
     fn take_in(&mut self, agent: &AgentId, presence: Presence, report: &TaskReport) {
         let ended = report.state.is_terminal();
-        let Some(task) = self
-            .state
-            .tasks
-            .get(&report.task)
-            .filter(|task| task.agent == *agent)
-        else {
+        let Some(task) = self.state.tasks.get(&report.task).filter(|task| task.agent == *agent) else {
             if !ended {
-                self.event(Event::TaskUnknown {
-                    task: report.task.clone(),
-                    agent: agent.clone(),
-                });
+                self.event(Event::TaskUnknown { task: report.task.clone(), agent: agent.clone() });
             }
             return;
         };
@@ -66,19 +58,11 @@ impl Change<'_> {
     /// Tasks that a reconnected agent was told of and does not name. What was never confirmed is sent
     /// to it again by the leader.
     fn miss_unnamed(&mut self, agent: &AgentId, named: &BTreeSet<&TaskId>) {
-        let unnamed = self
-            .state
-            .tasks_on(agent)
-            .filter(|task| !named.contains(&task.id));
+        let unnamed = self.state.tasks_on(agent).filter(|task| !named.contains(&task.id));
         let unnamed = unnamed.filter(|task| task.condition != Condition::Provisioned);
         for id in unnamed.map(|task| task.id.clone()).collect::<Vec<_>>() {
             let message = "The agent no longer knows the task".to_owned();
-            let ending = Ending {
-                state: TaskState::Gone,
-                message,
-                at: self.state.now,
-                unhealthy: false,
-            };
+            let ending = Ending { state: TaskState::Gone, message, at: self.state.now, unhealthy: false };
             self.end_task(&id, ending);
         }
     }
@@ -97,12 +81,7 @@ impl Change<'_> {
         if task.condition == Condition::Running && task.started_at.is_none() {
             task.started_at = Some(report.at.clamp(task.staged_at, now.max(task.staged_at)));
         }
-        task.addresses = report
-            .addresses
-            .iter()
-            .take(ADDRESSES_MAX)
-            .copied()
-            .collect();
+        task.addresses = report.addresses.iter().take(ADDRESSES_MAX).copied().collect();
         task.health = known_health(task, &report.health);
         task.readiness = known_readiness(task, &report.readiness);
         let after = task.clone();
@@ -113,25 +92,16 @@ impl Change<'_> {
         let after = Arc::new(after);
         if after.condition != before.condition || after.addresses != before.addresses {
             let message = bounded(message);
-            self.event(Event::TaskChanged {
-                task: after.clone(),
-                message,
-            });
+            self.event(Event::TaskChanged { task: after.clone(), message });
         }
         if after.health != before.health || after.readiness != before.readiness {
-            self.event(Event::TaskHealth {
-                task: after.clone(),
-                was: before.health_verdict(),
-            });
+            self.event(Event::TaskHealth { task: after.clone(), was: before.health_verdict() });
         }
         if after.started_at != before.started_at {
             self.advance_delay(&after);
         }
         if before.is_unreachable() && after.goal == Goal::Decommissioned {
-            self.event(Event::TaskKill {
-                task: after,
-                reason: KillReason::Returned,
-            });
+            self.event(Event::TaskKill { task: after, reason: KillReason::Returned });
         }
     }
 }
@@ -166,14 +136,7 @@ fn known_health(task: &Task, reports: &[HealthReport]) -> Box<[HealthReport]> {
 
 fn known_readiness(task: &Task, reports: &[ReadinessReport]) -> Box<[ReadinessReport]> {
     let checks = task.app.readiness_checks.iter();
-    checks
-        .filter_map(|check| {
-            reports
-                .iter()
-                .find(|report| report.name == check.name)
-                .cloned()
-        })
-        .collect()
+    checks.filter_map(|check| reports.iter().find(|report| report.name == check.name).cloned()).collect()
 }
 
 fn ending(report: &TaskReport, now: Timestamp) -> Ending {

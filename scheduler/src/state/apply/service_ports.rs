@@ -12,11 +12,7 @@ use crate::state::{AppEntry, Deploy, Refusal, State};
 /// The definitions of a change with their service ports assigned. Numbers of the old apps and of the new
 /// definitions are both taken; an app's own former ones come first.
 pub(super) fn assign(state: &State, deploy: &Deploy) -> Result<Vec<App>, Refusal> {
-    let mut apps: Vec<App> = deploy
-        .put
-        .iter()
-        .map(|put| App::clone(&put.app.0))
-        .collect();
+    let mut apps: Vec<App> = deploy.put.iter().map(|put| App::clone(&put.app.0)).collect();
     let mut free = FreePorts::new(state, deploy.service_ports, &apps);
     for app in &mut apps {
         let mut former = former_ports(app, state.app(&app.id), deploy.service_ports);
@@ -28,18 +24,10 @@ pub(super) fn assign(state: &State, deploy: &Deploy) -> Result<Vec<App>, Refusal
 }
 
 /// Ports from the range that the app had and does not name now.
-fn former_ports(
-    app: &App,
-    entry: Option<&Arc<AppEntry>>,
-    (first, last): (u16, u16),
-) -> VecDeque<u16> {
+fn former_ports(app: &App, entry: Option<&Arc<AppEntry>>, (first, last): (u16, u16)) -> VecDeque<u16> {
     let named: BTreeSet<u16> = service_ports(app).collect();
-    let former = entry
-        .into_iter()
-        .flat_map(|entry| service_ports(&entry.app).collect::<Vec<_>>());
-    former
-        .filter(|port| (first..=last).contains(port) && !named.contains(port))
-        .collect()
+    let former = entry.into_iter().flat_map(|entry| service_ports(&entry.app).collect::<Vec<_>>());
+    former.filter(|port| (first..=last).contains(port) && !named.contains(port)).collect()
 }
 
 /// Numbers of the range that nobody has, lowest first.
@@ -54,12 +42,7 @@ struct FreePorts<'a> {
 impl<'a> FreePorts<'a> {
     fn new(state: &'a State, range: (u16, u16), apps: &[App]) -> Self {
         let named = apps.iter().flat_map(service_ports).collect();
-        Self {
-            state,
-            named,
-            range,
-            next: u32::from(range.0),
-        }
+        Self { state, named, range, next: u32::from(range.0) }
     }
 
     fn take(&mut self) -> Result<u16, Refusal> {
@@ -67,10 +50,7 @@ impl<'a> FreePorts<'a> {
         let end = u32::from(last) + 1;
         while let Some(port) = u16::try_from(self.next).ok().filter(|port| *port <= last) {
             self.next += 1;
-            if port != 0
-                && !self.state.service_ports.contains_key(&port)
-                && !self.named.contains(&port)
-            {
+            if port != 0 && !self.state.service_ports.contains_key(&port) && !self.named.contains(&port) {
                 return Ok(port);
             }
         }
@@ -80,10 +60,7 @@ impl<'a> FreePorts<'a> {
 
 /// The assigned service ports of an app, in order.
 pub(in crate::state) fn service_ports(app: &App) -> impl Iterator<Item = u16> {
-    app.ports()
-        .into_iter()
-        .map(|port| port.service_port)
-        .filter(|port| *port != 0)
+    app.ports().into_iter().map(|port| port.service_port).filter(|port| *port != 0)
 }
 
 fn service_ports_mut(app: &mut App) -> Box<dyn Iterator<Item = &mut u16> + '_> {
@@ -91,10 +68,7 @@ fn service_ports_mut(app: &mut App) -> Box<dyn Iterator<Item = &mut u16> + '_> {
         let definitions = app.port_definitions.iter_mut().flatten();
         return Box::new(definitions.map(|definition| &mut definition.port));
     }
-    let mappings = app
-        .container
-        .iter_mut()
-        .filter_map(|container| container.port_mappings.as_mut());
+    let mappings = app.container.iter_mut().filter_map(|container| container.port_mappings.as_mut());
     Box::new(mappings.flatten().map(|mapping| &mut mapping.service_port))
 }
 
@@ -111,12 +85,7 @@ impl Change<'_> {
     /// Strikes out the ports of an app that changes or goes.
     pub(super) fn release_service_ports(&mut self, app: &App) {
         for port in service_ports(app) {
-            let users = self
-                .state
-                .service_ports
-                .get(&port)
-                .copied()
-                .unwrap_or_default();
+            let users = self.state.service_ports.get(&port).copied().unwrap_or_default();
             match users {
                 0 | 1 => self.state.service_ports.remove(&port),
                 _ => self.state.service_ports.insert(port, users - 1),

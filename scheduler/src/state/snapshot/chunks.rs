@@ -25,11 +25,7 @@ pub struct Chunks {
 
 impl Chunks {
     pub(super) fn new<R: Serialize>(records: impl Iterator<Item = R> + Send + 'static) -> Self {
-        Self {
-            records: Box::new(records.map(|record| framed(&record))),
-            pending: Vec::new(),
-            number: 0,
-        }
+        Self { records: Box::new(records.map(|record| framed(&record))), pending: Vec::new(), number: 0 }
     }
 }
 
@@ -54,9 +50,7 @@ impl Iterator for Chunks {
         if self.pending.is_empty() {
             return None;
         }
-        let rest = self
-            .pending
-            .split_off(self.pending.len().min(SHARE_BYTES_MAX));
+        let rest = self.pending.split_off(self.pending.len().min(SHARE_BYTES_MAX));
         let share = std::mem::replace(&mut self.pending, rest);
         self.number += 1;
         Some(sealed(self.number - 1, &share))
@@ -76,41 +70,24 @@ fn sealed(number: u32, share: &[u8]) -> Vec<u8> {
 
 /// Checks every chunk; what is left is their shares of the stream.
 pub(super) fn open<C: AsRef<[u8]>>(chunks: &[C]) -> Result<Frames<'_>, SnapshotError> {
-    let shares = chunks
-        .iter()
-        .enumerate()
-        .map(|(number, chunk)| share(number, chunk.as_ref()));
+    let shares = chunks.iter().enumerate().map(|(number, chunk)| share(number, chunk.as_ref()));
     let shares: Vec<&[u8]> = shares.collect::<Result<_, _>>()?;
     let left = shares.iter().map(|share| share.len()).sum();
-    Ok(Frames {
-        shares: shares.into_iter(),
-        current: &[],
-        left,
-    })
+    Ok(Frames { shares: shares.into_iter(), current: &[], left })
 }
 
 fn share(number: usize, chunk: &[u8]) -> Result<&[u8], SnapshotError> {
     let rest = chunk.strip_prefix(&MAGIC).ok_or(SnapshotError::Foreign)?;
-    let (format, _) = rest
-        .split_first_chunk()
-        .ok_or(SnapshotError::Damaged(number))?;
+    let (format, _) = rest.split_first_chunk().ok_or(SnapshotError::Damaged(number))?;
     let format = u16::from_le_bytes(*format);
     if format != FORMAT {
         return Err(SnapshotError::Format(format));
     }
-    let (sealed, crc) = chunk
-        .split_last_chunk()
-        .ok_or(SnapshotError::Damaged(number))?;
-    let share = sealed
-        .get(HEAD_BYTES..)
-        .ok_or(SnapshotError::Damaged(number))?;
+    let (sealed, crc) = chunk.split_last_chunk().ok_or(SnapshotError::Damaged(number))?;
+    let share = sealed.get(HEAD_BYTES..).ok_or(SnapshotError::Damaged(number))?;
     let in_place = sealed[HEAD_BYTES - 4..HEAD_BYTES] == (number as u32).to_le_bytes();
     let whole = crc32fast::hash(sealed) == u32::from_le_bytes(*crc);
-    if in_place && whole {
-        Ok(share)
-    } else {
-        Err(SnapshotError::Damaged(number))
-    }
+    if in_place && whole { Ok(share) } else { Err(SnapshotError::Damaged(number)) }
 }
 
 /// The records of a stream, as bytes.
@@ -127,27 +104,19 @@ impl Frames<'_> {
             return Ok(None);
         }
         let length = self.take(4)?;
-        let length = length
-            .try_into()
-            .map(u32::from_le_bytes)
-            .map_err(|_| SnapshotError::Truncated)?;
+        let length = length.try_into().map(u32::from_le_bytes).map_err(|_| SnapshotError::Truncated)?;
         self.take(length as usize).map(Some)
     }
 
     fn take(&mut self, wanted: usize) -> Result<Vec<u8>, SnapshotError> {
         // Checked before anything is reserved: the length may be nonsense.
-        self.left = self
-            .left
-            .checked_sub(wanted)
-            .ok_or(SnapshotError::Truncated)?;
+        self.left = self.left.checked_sub(wanted).ok_or(SnapshotError::Truncated)?;
         let mut bytes = Vec::with_capacity(wanted);
         while bytes.len() < wanted {
             if self.current.is_empty() {
                 self.current = self.shares.next().ok_or(SnapshotError::Truncated)?;
             }
-            let (now, later) = self
-                .current
-                .split_at(self.current.len().min(wanted - bytes.len()));
+            let (now, later) = self.current.split_at(self.current.len().min(wanted - bytes.len()));
             bytes.extend(now);
             self.current = later;
         }

@@ -48,18 +48,9 @@ fn inconsistent(why: impl Into<String>) -> SnapshotError {
 }
 
 fn check_counts(state: &State, header: &Header) -> Result<(), SnapshotError> {
-    let found = [
-        state.agents.len(),
-        state.apps.len(),
-        state.tasks.len(),
-        state.deployments.len(),
-    ];
+    let found = [state.agents.len(), state.apps.len(), state.tasks.len(), state.deployments.len()];
     let promised = [header.agents, header.apps, header.tasks, header.deployments];
-    if found.map(|count| count as u64) == promised {
-        Ok(())
-    } else {
-        Err(SnapshotError::Truncated)
-    }
+    if found.map(|count| count as u64) == promised { Ok(()) } else { Err(SnapshotError::Truncated) }
 }
 
 fn take_in(state: &mut State, record: Record) -> Result<(), SnapshotError> {
@@ -85,73 +76,36 @@ fn take_in(state: &mut State, record: Record) -> Result<(), SnapshotError> {
         }
         Record::Deployment(record) => {
             let deployment = deployment(state, record)?;
-            state
-                .deployments
-                .insert(deployment.id, Arc::new(deployment));
+            state.deployments.insert(deployment.id, Arc::new(deployment));
         }
     }
     Ok(())
 }
 
 fn agent(record: AgentRecord) -> Agent {
-    Agent {
-        presence: record.presence,
-        ..Agent::new(record.id, record.info, record.since)
-    }
+    Agent { presence: record.presence, ..Agent::new(record.id, record.info, record.since) }
 }
 
 fn entry(record: AppRecord) -> Result<AppEntry, SnapshotError> {
-    let versions = record
-        .versions
-        .into_iter()
-        .map(|document| (document.0.version, document.0));
+    let versions = record.versions.into_iter().map(|document| (document.0.version, document.0));
     let versions: imbl::OrdMap<Timestamp, Arc<App>> = versions.collect();
-    let app = versions
-        .get(&record.current)
-        .ok_or_else(|| inconsistent("an app has no definition"))?;
+    let app = versions.get(&record.current).ok_or_else(|| inconsistent("an app has no definition"))?;
     if versions.values().any(|version| version.id != app.id) {
-        return Err(inconsistent(format!(
-            "{} has versions of another app",
-            app.id
-        )));
+        return Err(inconsistent(format!("{} has versions of another app", app.id)));
     }
     Ok(AppEntry {
         app: app.clone(),
         retired: record.retired,
-        delay: record
-            .delay
-            .map(|(millis, since)| LaunchDelay { millis, since }),
-        vacant: record
-            .vacant
-            .into_iter()
-            .map(|(uuid, incarnation)| Vacant { uuid, incarnation })
-            .collect(),
-        last_failure: record
-            .last_failure
-            .map(|failure| Arc::new(self::failure(failure))),
+        delay: record.delay.map(|(millis, since)| LaunchDelay { millis, since }),
+        vacant: record.vacant.into_iter().map(|(uuid, incarnation)| Vacant { uuid, incarnation }).collect(),
+        last_failure: record.last_failure.map(|failure| Arc::new(self::failure(failure))),
         versions,
     })
 }
 
 fn failure(record: FailureRecord) -> TaskFailure {
-    let FailureRecord {
-        task,
-        host,
-        agent,
-        message,
-        state,
-        at,
-        version,
-    } = record;
-    TaskFailure {
-        task,
-        host,
-        agent,
-        message,
-        state,
-        at,
-        version,
-    }
+    let FailureRecord { task, host, agent, message, state, at, version } = record;
+    TaskFailure { task, host, agent, message, state, at, version }
 }
 
 fn task(state: &State, record: TaskRecord) -> Result<Task, SnapshotError> {
@@ -174,9 +128,7 @@ fn task(state: &State, record: TaskRecord) -> Result<Task, SnapshotError> {
 
 fn definition(state: &State, app: &AppId, version: Timestamp) -> Result<Arc<App>, SnapshotError> {
     let found = state.apps.get(app).and_then(|entry| entry.version(version));
-    found
-        .cloned()
-        .ok_or_else(|| inconsistent(format!("{app} has no version {version}")))
+    found.cloned().ok_or_else(|| inconsistent(format!("{app} has no version {version}")))
 }
 
 fn deployment(state: &State, record: DeploymentRecord) -> Result<Deployment, SnapshotError> {
@@ -188,20 +140,13 @@ fn deployment(state: &State, record: DeploymentRecord) -> Result<Deployment, Sna
         };
         Ok((id, original))
     };
-    let current = usize::try_from(record.current)
-        .ok()
-        .filter(|current| *current < record.steps.len());
+    let current = usize::try_from(record.current).ok().filter(|current| *current < record.steps.len());
     Ok(Deployment {
-        current: current
-            .ok_or_else(|| inconsistent(format!("deployment {} has no step", record.id)))?,
+        current: current.ok_or_else(|| inconsistent(format!("deployment {} has no step", record.id)))?,
         id: record.id,
         version: record.version,
         steps: record.steps,
-        originals: record
-            .originals
-            .into_iter()
-            .map(original)
-            .collect::<Result<_, SnapshotError>>()?,
+        originals: record.originals.into_iter().map(original).collect::<Result<_, SnapshotError>>()?,
         kill: record.kill,
     })
 }

@@ -12,9 +12,7 @@ use spec::protocol::{AgentInfo, HealthReport, ReadinessReport, TaskState};
 use spec::time::Timestamp;
 use uuid::Uuid;
 
-use crate::state::{
-    Agent, AppEntry, Condition, Deployment, Goal, Presence, State, Step, Task, TaskFailure,
-};
+use crate::state::{Agent, AppEntry, Condition, Deployment, Goal, Presence, State, Step, Task, TaskFailure};
 
 /// One record; in this order, and of each kind as many as the header says.
 #[derive(Serialize, Deserialize)]
@@ -108,32 +106,15 @@ pub(super) enum Original {
 
 /// Every record of a state, made as it is asked for.
 pub(super) fn of(state: &State) -> impl Iterator<Item = Record> + Send + use<> {
-    let State {
-        agents,
-        apps,
-        tasks,
-        deployments,
-        ..
-    } = state.clone();
+    let State { agents, apps, tasks, deployments, .. } = state.clone();
     let kept = apps.clone();
     let header = std::iter::once(Record::Header(Header::of(state)));
-    let agents = agents
-        .into_iter()
-        .map(|(_, agent)| Record::Agent(AgentRecord::of(&agent)));
-    let apps = apps
-        .into_iter()
-        .map(|(_, entry)| Record::App(AppRecord::of(&entry)));
-    let tasks = tasks
-        .into_iter()
-        .map(|(_, task)| Record::Task(TaskRecord::of(&task)));
+    let agents = agents.into_iter().map(|(_, agent)| Record::Agent(AgentRecord::of(&agent)));
+    let apps = apps.into_iter().map(|(_, entry)| Record::App(AppRecord::of(&entry)));
+    let tasks = tasks.into_iter().map(|(_, task)| Record::Task(TaskRecord::of(&task)));
     let deployments = deployments.into_iter();
-    let deployments =
-        deployments.map(move |(_, one)| Record::Deployment(DeploymentRecord::of(&one, &kept)));
-    header
-        .chain(agents)
-        .chain(apps)
-        .chain(tasks)
-        .chain(deployments)
+    let deployments = deployments.map(move |(_, one)| Record::Deployment(DeploymentRecord::of(&one, &kept)));
+    header.chain(agents).chain(apps).chain(tasks).chain(deployments)
 }
 
 impl Header {
@@ -154,21 +135,8 @@ impl Header {
 
 impl AgentRecord {
     fn of(agent: &Agent) -> Self {
-        let Agent {
-            id,
-            info,
-            presence,
-            since,
-            reserved: _,
-            ports: _,
-            tasks: _,
-        } = agent;
-        Self {
-            id: id.clone(),
-            info: info.clone(),
-            presence: *presence,
-            since: *since,
-        }
+        let Agent { id, info, presence, since, reserved: _, ports: _, tasks: _ } = agent;
+        Self { id: id.clone(), info: info.clone(), presence: *presence, since: *since }
     }
 }
 
@@ -179,11 +147,7 @@ impl AppRecord {
             retired: entry.retired,
             versions: entry.versions.values().cloned().map(AppDocument).collect(),
             delay: entry.delay.map(|delay| (delay.millis, delay.since)),
-            vacant: entry
-                .vacant
-                .iter()
-                .map(|vacant| (vacant.uuid, vacant.incarnation))
-                .collect(),
+            vacant: entry.vacant.iter().map(|vacant| (vacant.uuid, vacant.incarnation)).collect(),
             last_failure: entry.last_failure.as_deref().map(FailureRecord::of),
         }
     }
@@ -191,24 +155,8 @@ impl AppRecord {
 
 impl FailureRecord {
     fn of(failure: &TaskFailure) -> Self {
-        let TaskFailure {
-            task,
-            host,
-            agent,
-            message,
-            state,
-            at,
-            version,
-        } = failure.clone();
-        Self {
-            task,
-            host,
-            agent,
-            message,
-            state,
-            at,
-            version,
-        }
+        let TaskFailure { task, host, agent, message, state, at, version } = failure.clone();
+        Self { task, host, agent, message, state, at, version }
     }
 }
 

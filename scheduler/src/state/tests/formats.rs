@@ -9,9 +9,7 @@ use super::snapshots::full;
 use super::*;
 
 fn fixture(name: &str, content: impl FnOnce() -> Vec<u8>) -> Vec<u8> {
-    let path: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/fixtures")
-        .join(name);
+    let path: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
     if std::env::var_os("WRITE_FIXTURES").is_some() && !path.exists() {
         fs::write(&path, content()).expect("the fixture can be written");
     }
@@ -21,18 +19,12 @@ fn fixture(name: &str, content: impl FnOnce() -> Vec<u8>) -> Vec<u8> {
 /// One of every command, with one of everything in it.
 fn every_command() -> Batch {
     let task = |n| TaskId {
-        instance: spec::ids::InstanceId {
-            app: id("/shop/web"),
-            uuid: Uuid::from_u128(n),
-        },
+        instance: spec::ids::InstanceId { app: id("/shop/web"), uuid: Uuid::from_u128(n) },
         incarnation: 3,
     };
     let (agent, tasks) = (AgentId::new("cluster-S4"), vec![task(1), task(2)]);
     let at = Timestamp::from_millis(1_577_836_800_123);
-    let put = |expect| PutApp {
-        app: AppDocument(Arc::new(app("/shop/web", json!({"cpus": 0.3})))),
-        expect,
-    };
+    let put = |expect| PutApp { app: AppDocument(Arc::new(app("/shop/web", json!({"cpus": 0.3})))), expect };
     let deploy = Deploy {
         force: true,
         put: vec![put(Expect::Absent), put(Expect::Version(at))],
@@ -48,49 +40,21 @@ fn every_command() -> Batch {
         host_ports: vec![31_000, 31_001],
     };
     let mut commands = vec![
-        Command::Found {
-            cluster_id: Uuid::from_u128(7),
-        },
+        Command::Found { cluster_id: Uuid::from_u128(7) },
         Command::Deploy(deploy),
         Command::CancelDeployment { id: deployment(1) },
-        Command::RevertDeployment {
-            id: deployment(1),
-            deployment: deployment(2),
-        },
-        Command::KillTasks {
-            tasks: tasks.clone(),
-            wipe: true,
-            reason: KillReason::Asked,
-        },
-        Command::ResetDelay {
-            app: id("/shop/web"),
-        },
+        Command::RevertDeployment { id: deployment(1), deployment: deployment(2) },
+        Command::KillTasks { tasks: tasks.clone(), wipe: true, reason: KillReason::Asked },
+        Command::ResetDelay { app: id("/shop/web") },
         Command::Place(vec![placement]),
-        Command::CompleteStep {
-            id: deployment(1),
-            step: 2,
-        },
-        Command::MarkInactive {
-            tasks: tasks.clone(),
-        },
-        Command::Expunge {
-            tasks: tasks.clone(),
-        },
-        Command::RegisterAgent {
-            id: None,
-            info: info(4000),
-        },
-        Command::RegisterAgent {
-            id: Some(agent.clone()),
-            info: info(4000),
-        },
+        Command::CompleteStep { id: deployment(1), step: 2 },
+        Command::MarkInactive { tasks: tasks.clone() },
+        Command::Expunge { tasks: tasks.clone() },
+        Command::RegisterAgent { id: None, info: info(4000) },
+        Command::RegisterAgent { id: Some(agent.clone()), info: info(4000) },
         Command::LoseAgent { id: agent.clone() },
         Command::ForgetAgent { id: agent.clone() },
-        Command::Report {
-            agent,
-            complete: true,
-            reports: every_report(&task(1), at),
-        },
+        Command::Report { agent, complete: true, reports: every_report(&task(1), at) },
     ];
     let reasons = [
         KillReason::Asked,
@@ -101,15 +65,8 @@ fn every_command() -> Batch {
         KillReason::Overdue,
         KillReason::Returned,
     ];
-    commands.extend(reasons.map(|reason| Command::Decommission {
-        tasks: tasks.clone(),
-        reason,
-    }));
-    Batch {
-        at,
-        seed: u64::MAX,
-        commands,
-    }
+    commands.extend(reasons.map(|reason| Command::Decommission { tasks: tasks.clone(), reason }));
+    Batch { at, seed: u64::MAX, commands }
 }
 
 fn every_report(task: &TaskId, at: Timestamp) -> Vec<TaskReport> {
@@ -124,11 +81,7 @@ fn every_report(task: &TaskId, at: Timestamp) -> Vec<TaskReport> {
         last_failure_cause: Some("404".to_owned()),
     };
     let last_response = Some((503, "text/plain".to_owned(), "not yet".to_owned()));
-    let readiness = spec::protocol::ReadinessReport {
-        name: "up".to_owned(),
-        ready: false,
-        last_response,
-    };
+    let readiness = spec::protocol::ReadinessReport { name: "up".to_owned(), ready: false, last_response };
     let report = |state| TaskReport {
         task: task.clone(),
         seq: 300,
@@ -140,11 +93,7 @@ fn every_report(task: &TaskId, at: Timestamp) -> Vec<TaskReport> {
         readiness: vec![readiness.clone()],
         unhealthy_kill: true,
     };
-    [
-        Staging, Starting, Running, Killing, Finished, Failed, Killed, Error, Gone, Dropped,
-    ]
-    .map(report)
-    .to_vec()
+    [Staging, Starting, Running, Killing, Finished, Failed, Killed, Error, Gone, Dropped].map(report).to_vec()
 }
 
 #[test]
@@ -156,60 +105,23 @@ fn a_log_entry_of_format_1_is_read() {
 
 #[test]
 fn a_snapshot_of_format_1_is_read() {
-    let chunk = fixture("state-v1.snapshot", || {
-        full().snapshot().next().expect("it is not empty")
-    });
+    let chunk = fixture("state-v1.snapshot", || full().snapshot().next().expect("it is not empty"));
     assert_eq!(&chunk[..6], b"GSNP\x01\x00");
     let state = State::restore(&[chunk]).unwrap();
     assert_eq!(violations(&state), [""; 0]);
-    assert_eq!(
-        (state.cluster_id, state.next_agent),
-        (Uuid::from_u128(7), 2)
-    );
-    let apps: Vec<_> = state
-        .apps
-        .values()
-        .map(|entry| (entry.app.id.as_str(), entry.retired))
-        .collect();
+    assert_eq!((state.cluster_id, state.next_agent), (Uuid::from_u128(7), 2));
+    let apps: Vec<_> = state.apps.values().map(|entry| (entry.app.id.as_str(), entry.retired)).collect();
     assert_eq!(apps, [("/gone", true), ("/web", false), ("/x/y", false)]);
     let web = &state.apps[&id("/web")];
-    assert_eq!(
-        (
-            web.versions.len(),
-            web.app.cmd.as_deref(),
-            web.app.instances
-        ),
-        (2, Some("new"), 5)
-    );
+    assert_eq!((web.versions.len(), web.app.cmd.as_deref(), web.app.instances), (2, Some("new"), 5));
     assert_eq!(web.last_failure.as_ref().unwrap().message, "so it is");
-    let conditions: Vec<_> = state
-        .tasks
-        .values()
-        .map(|task| (task.condition, task.goal))
-        .collect();
-    assert_eq!(
-        conditions
-            .iter()
-            .filter(|(_, goal)| *goal == Goal::Restarting)
-            .count(),
-        1
-    );
+    let conditions: Vec<_> = state.tasks.values().map(|task| (task.condition, task.goal)).collect();
+    assert_eq!(conditions.iter().filter(|(_, goal)| *goal == Goal::Restarting).count(), 1);
     assert!(conditions.contains(&(Condition::Running, Goal::Running)));
     assert!(conditions.contains(&(Condition::Unreachable, Goal::Running)));
-    let agents: Vec<_> = state
-        .agents
-        .values()
-        .map(|agent| (agent.presence, agent.reserved.cpus_milli))
-        .collect();
+    let agents: Vec<_> =
+        state.agents.values().map(|agent| (agent.presence, agent.reserved.cpus_milli)).collect();
     assert_eq!(agents, [(Presence::Connected, 300), (Presence::Lost, 200)]);
     let change = state.deployments.values().next().unwrap();
-    assert_eq!(
-        (
-            change.steps.len(),
-            change.current,
-            change.originals.len(),
-            change.kill.len()
-        ),
-        (3, 0, 3, 1)
-    );
+    assert_eq!((change.steps.len(), change.current, change.originals.len(), change.kill.len()), (3, 0, 3, 1));
 }

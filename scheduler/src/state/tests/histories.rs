@@ -11,41 +11,15 @@ use super::*;
 #[derive(Clone, Debug)]
 enum Move {
     Wait(u64),
-    Put {
-        app: usize,
-        instances: u32,
-        command: u8,
-        over: u8,
-        depends: usize,
-        force: bool,
-    },
-    Remove {
-        app: usize,
-        force: bool,
-    },
-    Restart {
-        app: usize,
-        force: bool,
-    },
-    KillAndScale {
-        task: usize,
-    },
+    Put { app: usize, instances: u32, command: u8, over: u8, depends: usize, force: bool },
+    Remove { app: usize, force: bool },
+    Restart { app: usize, force: bool },
+    KillAndScale { task: usize },
     Cancel(usize),
     Revert(usize),
-    Complete {
-        deployment: usize,
-        ahead: bool,
-    },
-    Place {
-        app: usize,
-        agent: usize,
-        ports: Vec<u16>,
-    },
-    Kill {
-        task: usize,
-        wipe: bool,
-        unhealthy: bool,
-    },
+    Complete { deployment: usize, ahead: bool },
+    Place { app: usize, agent: usize, ports: Vec<u16> },
+    Kill { task: usize, wipe: bool, unhealthy: bool },
     Decommission(usize),
     Inactive(usize),
     Expunge(usize),
@@ -53,17 +27,8 @@ enum Move {
     Join(usize),
     Lose(usize),
     Forget(usize),
-    Say {
-        task: usize,
-        state: TaskState,
-        back: u64,
-        elsewhere: bool,
-        unhealthy: bool,
-    },
-    Complain {
-        agent: usize,
-        named: usize,
-    },
+    Say { task: usize, state: TaskState, back: u64, elsewhere: bool, unhealthy: bool },
+    Complain { agent: usize, named: usize },
 }
 
 const PATHS: [&str; 5] = ["/a", "/a/b", "/c", "/g/x", "/g/y"];
@@ -84,13 +49,7 @@ fn moves() -> impl Strategy<Value = Move> {
     let n = || 0..8usize;
     let force = prop::bool::weighted(0.6);
     let put = (0..5usize, 0..5u32, 0..3u8, 0..3u8, 0..7usize, force);
-    let say = (
-        n(),
-        0..STATES.len(),
-        0..3u64,
-        prop::bool::weighted(0.1),
-        any::<bool>(),
-    );
+    let say = (n(), 0..STATES.len(), 0..3u64, prop::bool::weighted(0.1), any::<bool>());
     prop_oneof![
         2 => (0..200_000u64).prop_map(Move::Wait),
         6 => put.prop_map(|(app, instances, command, over, depends, force)| {
@@ -128,29 +87,19 @@ fn pick<'a, T>(items: impl Iterator<Item = &'a T>, n: usize) -> Option<&'a T> {
 
 impl Bench {
     fn some_task(&self, n: usize) -> Vec<TaskId> {
-        pick(self.state.tasks.keys(), n)
-            .cloned()
-            .into_iter()
-            .collect()
+        pick(self.state.tasks.keys(), n).cloned().into_iter().collect()
     }
 
     fn some_agent(&self, n: usize) -> AgentId {
-        pick(self.state.agents.keys(), n)
-            .cloned()
-            .unwrap_or_else(|| AgentId::new("nobody"))
+        pick(self.state.agents.keys(), n).cloned().unwrap_or_else(|| AgentId::new("nobody"))
     }
 
     fn some_deployment(&self, n: usize) -> (DeploymentId, usize) {
-        pick(self.state.deployments.values(), n)
-            .map_or((deployment(1 << 99), 0), |d| (d.id, d.current))
+        pick(self.state.deployments.values(), n).map_or((deployment(1 << 99), 0), |d| (d.id, d.current))
     }
 
     fn put_move(&self, app: usize, instances: u32, command: u8, over: u8, depends: usize) -> App {
-        let depends: Vec<&str> = ["/a", "/c", "/g"]
-            .get(depends)
-            .copied()
-            .into_iter()
-            .collect();
+        let depends: Vec<&str> = ["/a", "/c", "/g"].get(depends).copied().into_iter().collect();
         super::app(
             PATHS[app],
             json!({
@@ -164,14 +113,8 @@ impl Bench {
         let kill = self.some_task(task);
         let entry = self.state.app(kill.first()?.app())?.clone();
         let instances = entry.app.instances.saturating_sub(1);
-        let app = App {
-            instances,
-            ..App::clone(&entry.app)
-        };
-        Some(Deploy {
-            kill,
-            ..self.change(vec![app])
-        })
+        let app = App { instances, ..App::clone(&entry.app) };
+        Some(Deploy { kill, ..self.change(vec![app]) })
     }
 
     /// The command of a move in the state as it is; `None` when there is nothing to say.
@@ -182,93 +125,41 @@ impl Bench {
                 self.pass(millis);
                 return None;
             }
-            Move::Put {
-                app,
-                instances,
-                command,
-                over,
-                depends,
-                force,
-            } => {
+            Move::Put { app, instances, command, over, depends, force } => {
                 let put = vec![self.put_move(app, instances, command, over, depends)];
-                Command::Deploy(Deploy {
-                    force,
-                    ..self.change(put)
-                })
+                Command::Deploy(Deploy { force, ..self.change(put) })
             }
-            Move::Remove { app, force } => Command::Deploy(Deploy {
-                force,
-                remove: vec![id(PATHS[app % 5])],
-                ..self.change(vec![])
-            }),
-            Move::Restart { app, force } => Command::Deploy(Deploy {
-                force,
-                restart: vec![id(PATHS[app % 5])],
-                ..self.change(vec![])
-            }),
+            Move::Remove { app, force } => {
+                Command::Deploy(Deploy { force, remove: vec![id(PATHS[app % 5])], ..self.change(vec![]) })
+            }
+            Move::Restart { app, force } => {
+                Command::Deploy(Deploy { force, restart: vec![id(PATHS[app % 5])], ..self.change(vec![]) })
+            }
             Move::KillAndScale { task } => Command::Deploy(self.kill_and_scale(task)?),
-            Move::Cancel(n) => Command::CancelDeployment {
-                id: self.some_deployment(n).0,
-            },
+            Move::Cancel(n) => Command::CancelDeployment { id: self.some_deployment(n).0 },
             Move::Revert(n) => {
                 let deployment = self.change(vec![]).id;
-                Command::RevertDeployment {
-                    id: self.some_deployment(n).0,
-                    deployment,
-                }
+                Command::RevertDeployment { id: self.some_deployment(n).0, deployment }
             }
             Move::Complete { deployment, ahead } => {
                 let (id, step) = self.some_deployment(deployment);
-                Command::CompleteStep {
-                    id,
-                    step: step + usize::from(ahead),
-                }
+                Command::CompleteStep { id, step: step + usize::from(ahead) }
             }
-            Move::Place { app, agent, ports } => {
-                Command::Place(self.placements(app, agent, &ports)?)
+            Move::Place { app, agent, ports } => Command::Place(self.placements(app, agent, &ports)?),
+            Move::Kill { task, wipe, unhealthy } => {
+                let reason = if unhealthy { KillReason::Unhealthy } else { KillReason::Asked };
+                Command::KillTasks { tasks: self.some_task(task), wipe, reason }
             }
-            Move::Kill {
-                task,
-                wipe,
-                unhealthy,
-            } => {
-                let reason = if unhealthy {
-                    KillReason::Unhealthy
-                } else {
-                    KillReason::Asked
-                };
-                Command::KillTasks {
-                    tasks: self.some_task(task),
-                    wipe,
-                    reason,
-                }
-            }
-            Move::Decommission(n) => Command::Decommission {
-                tasks: self.some_task(n),
-                reason,
-            },
-            Move::Inactive(n) => Command::MarkInactive {
-                tasks: self.some_task(n),
-            },
-            Move::Expunge(n) => Command::Expunge {
-                tasks: self.some_task(n),
-            },
-            Move::Reset(n) => Command::ResetDelay {
-                app: id(PATHS[n % 5]),
-            },
+            Move::Decommission(n) => Command::Decommission { tasks: self.some_task(n), reason },
+            Move::Inactive(n) => Command::MarkInactive { tasks: self.some_task(n) },
+            Move::Expunge(n) => Command::Expunge { tasks: self.some_task(n) },
+            Move::Reset(n) => Command::ResetDelay { app: id(PATHS[n % 5]) },
             Move::Join(n) => {
                 let known = (n < 6).then(|| self.some_agent(n));
-                Command::RegisterAgent {
-                    id: known,
-                    info: info(10_000),
-                }
+                Command::RegisterAgent { id: known, info: info(10_000) }
             }
-            Move::Lose(n) => Command::LoseAgent {
-                id: self.some_agent(n),
-            },
-            Move::Forget(n) => Command::ForgetAgent {
-                id: self.some_agent(n),
-            },
+            Move::Lose(n) => Command::LoseAgent { id: self.some_agent(n) },
+            Move::Forget(n) => Command::ForgetAgent { id: self.some_agent(n) },
             Move::Say { .. } | Move::Complain { .. } => return self.report_of(step),
         })
     }
@@ -287,41 +178,18 @@ impl Bench {
 
     fn report_of(&self, step: &Move) -> Option<Command> {
         Some(match step {
-            Move::Say {
-                task,
-                state,
-                back,
-                elsewhere,
-                unhealthy,
-            } => {
+            Move::Say { task, state, back, elsewhere, unhealthy } => {
                 let task = self.state.tasks.get(self.some_task(*task).first()?)?;
                 let news = self.news(&task.id, (task.seq + 1).saturating_sub(*back), *state);
-                let agent = if *elsewhere {
-                    self.some_agent(0)
-                } else {
-                    task.agent.clone()
-                };
-                let reports = vec![TaskReport {
-                    unhealthy_kill: *unhealthy,
-                    ..news
-                }];
-                Command::Report {
-                    agent,
-                    complete: false,
-                    reports,
-                }
+                let agent = if *elsewhere { self.some_agent(0) } else { task.agent.clone() };
+                let reports = vec![TaskReport { unhealthy_kill: *unhealthy, ..news }];
+                Command::Report { agent, complete: false, reports }
             }
             Move::Complain { agent, named } => {
                 let agent = self.some_agent(*agent);
                 let known = self.state.tasks_on(&agent).take(*named);
-                let reports = known
-                    .map(|task| self.news(&task.id, task.seq, TaskState::Running))
-                    .collect();
-                Command::Report {
-                    agent,
-                    complete: true,
-                    reports,
-                }
+                let reports = known.map(|task| self.news(&task.id, task.seq, TaskState::Running)).collect();
+                Command::Report { agent, complete: true, reports }
             }
             _ => return None,
         })
@@ -335,20 +203,12 @@ fn live(bench: &mut Bench, steps: &[Move]) -> Result<Vec<Batch>, TestCaseError> 
         let Some(command) = bench.command(step) else {
             continue;
         };
-        let batch = Batch {
-            at: Timestamp::from_millis(bench.at),
-            seed: 3,
-            commands: vec![command],
-        };
+        let batch = Batch { at: Timestamp::from_millis(bench.at), seed: 3, commands: vec![command] };
         let (root, index) = (bench.state.root_version, bench.state.index + 1);
         let before = bench.state.clone();
         let (outcomes, applied) = bench.state.apply(index, &batch);
         if let [Outcome::Refused(_)] = &outcomes[..] {
-            let same = State {
-                index: before.index,
-                now: before.now,
-                ..bench.state.clone()
-            };
+            let same = State { index: before.index, now: before.now, ..bench.state.clone() };
             prop_assert!(
                 same == before && applied.events.is_empty(),
                 "a refusal changed something: {step:?}"
@@ -409,8 +269,7 @@ fn histories_reach_every_kind_of_event() {
         for step in &steps {
             if let Some(command) = bench.command(step) {
                 bench.run(command);
-                let name =
-                    |event: &Event| format!("{event:?}").split(' ').next().unwrap().to_owned();
+                let name = |event: &Event| format!("{event:?}").split(' ').next().unwrap().to_owned();
                 seen.extend(bench.events.iter().map(name));
             }
         }

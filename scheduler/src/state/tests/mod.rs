@@ -53,12 +53,7 @@ pub(super) fn info(cpus_milli: u64) -> AgentInfo {
     AgentInfo {
         hostname: "10.0.0.1".to_owned(),
         ip: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)),
-        capacity: Resources {
-            cpus_milli,
-            mem_mib: 8192,
-            disk_mib: 0,
-            gpus: 0,
-        },
+        capacity: Resources { cpus_milli, mem_mib: 8192, disk_mib: 0, gpus: 0 },
         ports: vec![(31_000, 32_000)],
         attributes: [("rack".to_owned(), "r1".to_owned())].into(),
         runtimes: Runtimes::default(),
@@ -77,31 +72,17 @@ pub(super) struct Bench {
 impl Bench {
     /// With as many agents of 10 cores each.
     pub(super) fn new(agents: usize) -> Self {
-        let mut bench = Self {
-            state: State::default(),
-            at: 1_000_000,
-            events: vec![],
-            deployments: 0,
-        };
-        bench.run(Command::Found {
-            cluster_id: Uuid::from_u128(7),
-        });
+        let mut bench = Self { state: State::default(), at: 1_000_000, events: vec![], deployments: 0 };
+        bench.run(Command::Found { cluster_id: Uuid::from_u128(7) });
         for _ in 0..agents {
-            bench.run(Command::RegisterAgent {
-                id: None,
-                info: info(10_000),
-            });
+            bench.run(Command::RegisterAgent { id: None, info: info(10_000) });
         }
         bench
     }
 
     /// Applies one command and keeps its events.
     pub(super) fn run(&mut self, command: Command) -> Outcome {
-        let batch = Batch {
-            at: Timestamp::from_millis(self.at),
-            seed: 1,
-            commands: vec![command],
-        };
+        let batch = Batch { at: Timestamp::from_millis(self.at), seed: 1, commands: vec![command] };
         let (mut outcomes, applied) = self.state.apply(self.state.index + 1, &batch);
         assert_eq!(applied.index, self.state.index);
         self.events = applied.events;
@@ -120,10 +101,7 @@ impl Bench {
             expect: expect(&app).map_or(Expect::Absent, Expect::Version),
             app: AppDocument(Arc::new(app)),
         });
-        Deploy {
-            put: put.collect(),
-            ..Deploy::new(deployment(self.deployments))
-        }
+        Deploy { put: put.collect(), ..Deploy::new(deployment(self.deployments)) }
     }
 
     pub(super) fn deploy(&mut self, put: Vec<App>) -> Outcome {
@@ -139,13 +117,7 @@ impl Bench {
     }
 
     pub(super) fn complete_all(&mut self) {
-        while let Some((id, step)) = self
-            .state
-            .deployments
-            .values()
-            .next()
-            .map(|d| (d.id, d.current))
-        {
+        while let Some((id, step)) = self.state.deployments.values().next().map(|d| (d.id, d.current)) {
             self.run(Command::CompleteStep { id, step });
         }
     }
@@ -160,29 +132,18 @@ impl Bench {
 
     pub(super) fn placement(&self, path: &str, agent: usize, port: u16) -> Placement {
         let version = self.entry(path).app.version;
-        Placement {
-            app: id(path),
-            version,
-            agent: self.agent(agent),
-            host_ports: vec![port],
-        }
+        Placement { app: id(path), version, agent: self.agent(agent), host_ports: vec![port] }
     }
 
     /// Places `ports.len()` tasks of the app on an agent and returns all tasks of the app.
     pub(super) fn place(&mut self, path: &str, agent: usize, ports: &[u16]) -> Vec<TaskId> {
-        let placements = ports
-            .iter()
-            .map(|port| self.placement(path, agent, *port))
-            .collect();
+        let placements = ports.iter().map(|port| self.placement(path, agent, *port)).collect();
         self.run(Command::Place(placements));
         self.tasks(path)
     }
 
     pub(super) fn tasks(&self, path: &str) -> Vec<TaskId> {
-        self.state
-            .tasks_of(&id(path))
-            .map(|task| task.id.clone())
-            .collect()
+        self.state.tasks_of(&id(path)).map(|task| task.id.clone()).collect()
     }
 
     pub(super) fn task(&self, id: &TaskId) -> &Task {
@@ -208,11 +169,7 @@ impl Bench {
             Some(task) => task.agent.clone(),
             None => self.agent(0),
         };
-        self.run(Command::Report {
-            agent,
-            complete: false,
-            reports: vec![report],
-        })
+        self.run(Command::Report { agent, complete: false, reports: vec![report] })
     }
 
     /// Reports a state of a task, by its agent, with the next sequence number.
@@ -229,9 +186,7 @@ impl Bench {
         let ports: Vec<u16> = (31_000..31_000 + instances).collect();
         let tasks = bench.place(&path, 0, &ports);
         assert_eq!(tasks.len(), instances as usize);
-        tasks
-            .iter()
-            .for_each(|task| bench.say(task, TaskState::Running));
+        tasks.iter().for_each(|task| bench.say(task, TaskState::Running));
         (bench, tasks)
     }
 }

@@ -5,10 +5,7 @@ use spec::protocol::HealthReport;
 use super::*;
 
 fn delay(bench: &Bench) -> Option<(u64, u64)> {
-    bench
-        .entry("/web")
-        .delay
-        .map(|delay| (delay.millis, delay.since.millis()))
+    bench.entry("/web").delay.map(|delay| (delay.millis, delay.since.millis()))
 }
 
 fn placed() -> (Bench, TaskId) {
@@ -64,19 +61,11 @@ fn older_reports_are_ignored() {
 fn the_first_running_sets_the_start_within_what_is_possible() {
     let (mut bench, task) = placed();
     bench.pass(1000);
-    let early = TaskReport {
-        at: Timestamp::from_millis(3),
-        ..bench.news(&task, 1, TaskState::Running)
-    };
+    let early = TaskReport { at: Timestamp::from_millis(3), ..bench.news(&task, 1, TaskState::Running) };
     bench.report(early);
-    assert_eq!(
-        bench.task(&task).started_at,
-        Some(bench.task(&task).staged_at)
-    );
+    assert_eq!(bench.task(&task).started_at, Some(bench.task(&task).staged_at));
     assert_eq!(bench.task(&task).since.millis(), bench.at);
-    assert!(
-        matches!(&bench.events[..], [Event::TaskChanged { message, .. }] if message == "so it is")
-    );
+    assert!(matches!(&bench.events[..], [Event::TaskChanged { message, .. }] if message == "so it is"));
 }
 
 #[test]
@@ -88,18 +77,8 @@ fn an_ended_task_is_gone_and_its_instance_waits() {
     assert!(bench.state.tasks.is_empty() && agent.ports.is_empty() && agent.tasks.is_empty());
     assert_eq!(agent.reserved, Resources::default());
     let vacant: Vec<_> = bench.entry("/web").vacant.iter().copied().collect();
-    assert_eq!(
-        vacant,
-        [Vacant {
-            uuid: task.instance.uuid,
-            incarnation: 2
-        }]
-    );
-    assert_eq!(
-        delay(&bench),
-        Some((10_000, bench.at)),
-        "an exit with code 0 counts too"
-    );
+    assert_eq!(vacant, [Vacant { uuid: task.instance.uuid, incarnation: 2 }]);
+    assert_eq!(delay(&bench), Some((10_000, bench.at)), "an exit with code 0 counts too");
     assert_eq!(bench.entry("/web").last_failure, None, "and is no failure");
 }
 
@@ -111,10 +90,7 @@ fn failures_grow_the_delay_up_to_its_maximum_and_leave_their_reason() {
         bench.say(&task, TaskState::Failed);
         assert_eq!(delay(&bench), Some((millis, bench.at)));
         let failure = bench.entry("/web").last_failure.clone().unwrap();
-        assert_eq!(
-            (&failure.task, failure.state, &*failure.host),
-            (&task, TaskState::Failed, "10.0.0.1")
-        );
+        assert_eq!((&failure.task, failure.state, &*failure.host), (&task, TaskState::Failed, "10.0.0.1"));
         task = bench.place("/web", 0, &[31_000]).remove(0);
     }
 }
@@ -127,12 +103,7 @@ fn running_advances_the_delay_and_a_long_run_ends_it() {
     bench.pass(5000);
     bench.say(&task, TaskState::Running);
     assert_eq!(delay(&bench), Some((10_000, bench.at)));
-    assert!(
-        bench
-            .events
-            .iter()
-            .any(|event| matches!(event, Event::DelayChanged { .. }))
-    );
+    assert!(bench.events.iter().any(|event| matches!(event, Event::DelayChanged { .. })));
     bench.pass(300_001);
     bench.say(&task, TaskState::Failed);
     assert_eq!(delay(&bench), Some((10_000, bench.at)), "starts over");
@@ -142,22 +113,13 @@ fn running_advances_the_delay_and_a_long_run_ends_it() {
 fn a_kill_is_no_failure_and_shown_only_when_health_was_the_reason() {
     let (mut bench, task) = placed();
     bench.say(&task, TaskState::Killed);
-    assert_eq!(
-        (delay(&bench), &bench.entry("/web").last_failure),
-        (None, &None)
-    );
+    assert_eq!((delay(&bench), &bench.entry("/web").last_failure), (None, &None));
     let task = bench.place("/web", 0, &[31_000]).remove(0);
-    let killed = TaskReport {
-        unhealthy_kill: true,
-        ..bench.news(&task, 1, TaskState::Killed)
-    };
+    let killed = TaskReport { unhealthy_kill: true, ..bench.news(&task, 1, TaskState::Killed) };
     bench.report(killed);
     assert_eq!(delay(&bench), None, "killed is no reason for a delay");
     let message = &bench.entry("/web").last_failure.as_ref().unwrap().message;
-    assert_eq!(
-        message,
-        "Task was killed since health check failed. Reason: so it is"
-    );
+    assert_eq!(message, "Task was killed since health check failed. Reason: so it is");
 }
 
 #[test]
@@ -174,69 +136,35 @@ fn health_results_are_one_for_each_check_of_the_app() {
     let check = json!([{"protocol": "HTTP", "delaySeconds": 0, "gracePeriodSeconds": 300, "timeoutSeconds": 5,
         "intervalSeconds": 60, "ipProtocol": "IPv4", "maxConsecutiveFailures": 3}]);
     let mut bench = Bench::new(1);
-    bench.settle(vec![app(
-        "/web",
-        json!({"instances": 1, "healthChecks": check}),
-    )]);
+    bench.settle(vec![app("/web", json!({"instances": 1, "healthChecks": check}))]);
     let task = bench.place("/web", 0, &[31_000]).remove(0);
     let running = bench.news(&task, 1, TaskState::Running);
     bench.report(running.clone());
     assert!(!bench.task(&task).is_healthy(), "no result yet");
     let results = vec![health(7, false), health(0, true), health(0, false)];
-    bench.report(TaskReport {
-        seq: 2,
-        health: results,
-        ..running.clone()
-    });
-    assert!(matches!(
-        &bench.events[..],
-        [Event::TaskHealth { was: None, .. }]
-    ));
+    bench.report(TaskReport { seq: 2, health: results, ..running.clone() });
+    assert!(matches!(&bench.events[..], [Event::TaskHealth { was: None, .. }]));
     assert_eq!(bench.task(&task).health.len(), 1);
     assert!(bench.task(&task).is_healthy());
-    bench.report(TaskReport {
-        seq: 3,
-        health: vec![health(0, false)],
-        ..running
-    });
-    assert!(matches!(
-        &bench.events[..],
-        [Event::TaskHealth {
-            was: Some(true),
-            ..
-        }]
-    ));
+    bench.report(TaskReport { seq: 3, health: vec![health(0, false)], ..running });
+    assert!(matches!(&bench.events[..], [Event::TaskHealth { was: Some(true), .. }]));
 }
 
 #[test]
 fn unknown_tasks_and_wrong_agents_are_told_apart_from_news() {
     let (mut bench, task) = placed();
-    let stranger = TaskId {
-        incarnation: 9,
-        ..task.clone()
-    };
+    let stranger = TaskId { incarnation: 9, ..task.clone() };
     bench.report(bench.news(&stranger, 1, TaskState::Running));
     assert!(matches!(&bench.events[..], [Event::TaskUnknown { task, .. }] if *task == stranger));
     bench.report(bench.news(&stranger, 2, TaskState::Failed));
     assert!(bench.events.is_empty(), "it has ended, nothing to kill");
-    let reports = vec![
-        bench.news(&task, 1, TaskState::Failed),
-        bench.news(&task, 2, TaskState::Running),
-    ];
+    let reports = vec![bench.news(&task, 1, TaskState::Failed), bench.news(&task, 2, TaskState::Running)];
     let other = bench.agent(1);
-    bench.run(Command::Report {
-        agent: other.clone(),
-        complete: false,
-        reports,
-    });
+    bench.run(Command::Report { agent: other.clone(), complete: false, reports });
     assert!(matches!(&bench.events[..], [Event::TaskUnknown { agent, .. }] if *agent == other));
     assert_eq!(bench.task(&task).condition, Condition::Provisioned);
     let nobody = AgentId::new("nobody");
-    let outcome = bench.run(Command::Report {
-        agent: nobody.clone(),
-        complete: true,
-        reports: vec![],
-    });
+    let outcome = bench.run(Command::Report { agent: nobody.clone(), complete: true, reports: vec![] });
     assert_eq!(outcome, Outcome::Refused(Refusal::NoAgent(nobody)));
 }
 
@@ -244,33 +172,14 @@ fn unknown_tasks_and_wrong_agents_are_told_apart_from_news() {
 fn a_complete_report_ends_what_it_does_not_name() {
     let (mut bench, tasks) = Bench::with_running(app("/web", json!({"instances": 3})));
     bench.say(&tasks[2], TaskState::Failed);
-    let unconfirmed = TaskId {
-        incarnation: 2,
-        ..tasks[2].clone()
-    };
+    let unconfirmed = TaskId { incarnation: 2, ..tasks[2].clone() };
     bench.place("/web", 0, &[31_100]);
     let reports = vec![bench.news(&tasks[0], 1, TaskState::Running)];
-    bench.run(Command::Report {
-        agent: bench.agent(0),
-        complete: true,
-        reports,
-    });
+    bench.run(Command::Report { agent: bench.agent(0), complete: true, reports });
     assert_eq!(bench.task(&tasks[0]).condition, Condition::Running);
-    assert_eq!(
-        bench.task(&unconfirmed).condition,
-        Condition::Provisioned,
-        "the leader sends it again"
-    );
+    assert_eq!(bench.task(&unconfirmed).condition, Condition::Provisioned, "the leader sends it again");
     assert!(!bench.state.tasks.contains_key(&tasks[1]));
-    let ended = |event: &Event| {
-        matches!(
-            event,
-            Event::TaskEnded {
-                state: TaskState::Gone,
-                ..
-            }
-        )
-    };
+    let ended = |event: &Event| matches!(event, Event::TaskEnded { state: TaskState::Gone, .. });
     assert_eq!(bench.events.iter().filter(|event| ended(event)).count(), 1);
 }
 
@@ -278,18 +187,6 @@ fn a_complete_report_ends_what_it_does_not_name() {
 fn long_messages_are_cut_between_characters() {
     let (mut bench, task) = placed();
     let report = bench.news(&task, 1, TaskState::Failed);
-    bench.report(TaskReport {
-        message: format!("x{}", "é".repeat(5000)),
-        ..report
-    });
-    assert_eq!(
-        bench
-            .entry("/web")
-            .last_failure
-            .as_ref()
-            .unwrap()
-            .message
-            .len(),
-        4095
-    );
+    bench.report(TaskReport { message: format!("x{}", "é".repeat(5000)), ..report });
+    assert_eq!(bench.entry("/web").last_failure.as_ref().unwrap().message.len(), 4095);
 }

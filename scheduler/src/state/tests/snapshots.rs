@@ -8,22 +8,11 @@ use super::*;
 pub(super) fn full() -> State {
     let (mut bench, tasks) = Bench::with_running(app("/web", json!({"instances": 4, "cpus": 0.1})));
     bench.say(&tasks[0], TaskState::Failed);
-    bench.run(Command::KillTasks {
-        tasks: tasks[1..2].to_vec(),
-        wipe: false,
-        reason: KillReason::Asked,
-    });
+    bench.run(Command::KillTasks { tasks: tasks[1..2].to_vec(), wipe: false, reason: KillReason::Asked });
     bench.settle(vec![app("/gone", json!({"cmd": "old"}))]);
     bench.place("/gone", 1, &[31_000]);
-    let put = vec![
-        app("/web", json!({"instances": 5, "cmd": "new"})),
-        app("/x/y", json!({})),
-    ];
-    let change = Deploy {
-        remove: vec![id("/gone")],
-        kill: tasks[2..3].to_vec(),
-        ..bench.change(put)
-    };
+    let put = vec![app("/web", json!({"instances": 5, "cmd": "new"})), app("/x/y", json!({}))];
+    let change = Deploy { remove: vec![id("/gone")], kill: tasks[2..3].to_vec(), ..bench.change(put) };
     bench.run(Command::Deploy(change));
     bench.place("/web", 1, &[31_001]);
     bench.run(Command::LoseAgent { id: bench.agent(1) });
@@ -41,10 +30,7 @@ fn everything_comes_back() {
     let back = State::restore(&chunks(&state)).unwrap();
     assert_eq!(back, state);
     assert_eq!(violations(&back), [""; 0]);
-    assert_eq!(
-        State::restore(&chunks(&State::default())),
-        Ok(State::default())
-    );
+    assert_eq!(State::restore(&chunks(&State::default())), Ok(State::default()));
 }
 
 #[test]
@@ -61,10 +47,7 @@ fn definitions_are_shared_again() {
 fn an_original_that_is_no_longer_kept_is_written_whole() {
     let mut bench = Bench::new(0);
     bench.settle(vec![app("/web", json!({}))]);
-    let remove = Deploy {
-        remove: vec![id("/web")],
-        ..bench.change(vec![])
-    };
+    let remove = Deploy { remove: vec![id("/web")], ..bench.change(vec![]) };
     bench.run(Command::Deploy(remove));
     assert!(bench.state.apps.is_empty());
     assert_eq!(State::restore(&chunks(&bench.state)).unwrap(), bench.state);
@@ -92,14 +75,8 @@ fn chunks_are_bounded_and_records_may_be_larger() {
 
 #[test]
 fn what_is_no_snapshot_is_told_apart() {
-    assert_eq!(
-        State::restore::<Vec<u8>>(&[]),
-        Err(SnapshotError::Truncated)
-    );
-    assert_eq!(
-        State::restore(&[b"hello, world".to_vec()]),
-        Err(SnapshotError::Foreign)
-    );
+    assert_eq!(State::restore::<Vec<u8>>(&[]), Err(SnapshotError::Truncated));
+    assert_eq!(State::restore(&[b"hello, world".to_vec()]), Err(SnapshotError::Foreign));
     let mut future = chunks(&full());
     future[0][4] = 9;
     assert_eq!(State::restore(&future), Err(SnapshotError::Format(9)));
@@ -128,10 +105,7 @@ fn a_record_without_what_it_refers_to_is_refused() {
     for missing in 0..records.len() {
         let mut fewer = records.clone();
         fewer.remove(missing);
-        assert!(
-            State::restore(&[sealed(&fewer.concat())]).is_err(),
-            "record {missing} is missing"
-        );
+        assert!(State::restore(&[sealed(&fewer.concat())]).is_err(), "record {missing} is missing");
     }
 }
 

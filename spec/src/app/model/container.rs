@@ -92,25 +92,10 @@ pub enum IpcMode {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged, rename_all_fields = "camelCase")]
 pub enum Volume {
-    Persistent {
-        container_path: String,
-        mode: VolumeMode,
-        persistent: PersistentVolume,
-    },
-    External {
-        container_path: String,
-        mode: VolumeMode,
-        external: ExternalVolume,
-    },
-    Secret {
-        container_path: String,
-        secret: String,
-    },
-    Host {
-        container_path: String,
-        host_path: String,
-        mode: VolumeMode,
-    },
+    Persistent { container_path: String, mode: VolumeMode, persistent: PersistentVolume },
+    External { container_path: String, mode: VolumeMode, external: ExternalVolume },
+    Secret { container_path: String, secret: String },
+    Host { container_path: String, host_path: String, mode: VolumeMode },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

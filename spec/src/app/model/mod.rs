@@ -27,10 +27,7 @@ use crate::resources::Resources;
 use crate::time::Timestamp;
 
 /// Marathon writes a double that is whole as an integer.
-pub(crate) fn whole_as_integer<S: Serializer>(
-    value: &f64,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
+pub(crate) fn whole_as_integer<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
     if value.fract() == 0.0 && value.abs() < 9e15 {
         serializer.serialize_i64(*value as i64)
     } else {
@@ -173,27 +170,16 @@ impl Operator {
 
     /// From the exact name.
     pub fn from_name(name: &str) -> Option<Self> {
-        [
-            Self::Unique,
-            Self::Cluster,
-            Self::GroupBy,
-            Self::Like,
-            Self::Unlike,
-            Self::MaxPer,
-            Self::Is,
-        ]
-        .into_iter()
-        .find(|operator| operator.name() == name)
+        [Self::Unique, Self::Cluster, Self::GroupBy, Self::Like, Self::Unlike, Self::MaxPer, Self::Is]
+            .into_iter()
+            .find(|operator| operator.name() == name)
     }
 }
 
 impl Serialize for Constraint {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(
-            [self.field.as_str(), self.operator.name()]
-                .into_iter()
-                .chain(self.value.as_deref()),
-        )
+        serializer
+            .collect_seq([self.field.as_str(), self.operator.name()].into_iter().chain(self.value.as_deref()))
     }
 }
 
@@ -201,17 +187,11 @@ impl<'de> Deserialize<'de> for Constraint {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut parts = Vec::<String>::deserialize(deserializer)?.into_iter();
         let (Some(field), Some(operator)) = (parts.next(), parts.next()) else {
-            return Err(serde::de::Error::custom(
-                "a constraint has two or three parts",
-            ));
+            return Err(serde::de::Error::custom("a constraint has two or three parts"));
         };
         let operator = Operator::from_name(&operator)
             .ok_or_else(|| serde::de::Error::custom(format!("unknown operator {operator}")))?;
-        Ok(Self {
-            field,
-            operator,
-            value: parts.next(),
-        })
+        Ok(Self { field, operator, value: parts.next() })
     }
 }
 
@@ -235,15 +215,12 @@ impl App {
 
     /// The time of the last change that makes running tasks outdated; `version` until stored.
     pub fn config_version(&self) -> Timestamp {
-        self.version_info
-            .map_or(self.version, |info| info.last_config_change_at)
+        self.version_info.map_or(self.version, |info| info.last_config_change_at)
     }
 
     /// Does the app share the agent's network?
     pub fn is_host_mode(&self) -> bool {
-        self.networks
-            .iter()
-            .all(|network| network.mode == NetworkMode::Host)
+        self.networks.iter().all(|network| network.mode == NetworkMode::Host)
     }
 
     /// The declared ports, in order. Host ports of a task are allocated for those whose `host` is not
@@ -251,20 +228,10 @@ impl App {
     pub fn ports(&self) -> Vec<DeclaredPort<'_>> {
         if self.is_host_mode() {
             let definitions = self.port_definitions.as_deref().unwrap_or_default();
-            return definitions
-                .iter()
-                .map(|port| self.host_mode_port(port))
-                .collect();
+            return definitions.iter().map(|port| self.host_mode_port(port)).collect();
         }
-        let mappings = self
-            .container
-            .as_ref()
-            .and_then(|container| container.port_mappings.as_deref());
-        mappings
-            .unwrap_or_default()
-            .iter()
-            .map(mapped_port)
-            .collect()
+        let mappings = self.container.as_ref().and_then(|container| container.port_mappings.as_deref());
+        mappings.unwrap_or_default().iter().map(mapped_port).collect()
     }
 
     fn host_mode_port<'a>(&self, definition: &'a PortDefinition) -> DeclaredPort<'a> {
@@ -273,11 +240,7 @@ impl App {
             protocol: definition.protocol,
             labels: &definition.labels,
             container_port: None,
-            host: if self.require_ports {
-                HostPort::Fixed(definition.port)
-            } else {
-                HostPort::Dynamic
-            },
+            host: if self.require_ports { HostPort::Fixed(definition.port) } else { HostPort::Dynamic },
             service_port: definition.port,
         }
     }
@@ -298,8 +261,6 @@ impl Serialize for AppDocument {
 impl<'de> Deserialize<'de> for AppDocument {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let bytes = Vec::<u8>::deserialize(deserializer)?;
-        serde_json::from_slice(&bytes)
-            .map(|app| Self(Arc::new(app)))
-            .map_err(serde::de::Error::custom)
+        serde_json::from_slice(&bytes).map(|app| Self(Arc::new(app))).map_err(serde::de::Error::custom)
     }
 }

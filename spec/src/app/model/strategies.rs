@@ -35,9 +35,7 @@ impl<'de> Deserialize<'de> for Limit {
         match (value.as_f64(), value.as_str()) {
             (Some(amount), _) => Ok(Self::Amount(amount)),
             (_, Some("unlimited")) => Ok(Self::Unlimited),
-            _ => Err(serde::de::Error::custom(
-                "a limit is a number or \"unlimited\"",
-            )),
+            _ => Err(serde::de::Error::custom("a limit is a number or \"unlimited\"")),
         }
     }
 }
@@ -90,10 +88,7 @@ pub struct UpgradeStrategy {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UnreachableStrategy {
     Disabled,
-    Enabled {
-        inactive_after_seconds: u64,
-        expunge_after_seconds: u64,
-    },
+    Enabled { inactive_after_seconds: u64, expunge_after_seconds: u64 },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -111,13 +106,9 @@ impl Serialize for UnreachableStrategy {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match *self {
             Self::Disabled => UnreachableForm::Disabled("disabled".to_owned()),
-            Self::Enabled {
-                inactive_after_seconds,
-                expunge_after_seconds,
-            } => UnreachableForm::Enabled {
-                inactive_after_seconds,
-                expunge_after_seconds,
-            },
+            Self::Enabled { inactive_after_seconds, expunge_after_seconds } => {
+                UnreachableForm::Enabled { inactive_after_seconds, expunge_after_seconds }
+            }
         }
         .serialize(serializer)
     }
@@ -127,13 +118,9 @@ impl<'de> Deserialize<'de> for UnreachableStrategy {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Ok(match UnreachableForm::deserialize(deserializer)? {
             UnreachableForm::Disabled(_) => Self::Disabled,
-            UnreachableForm::Enabled {
-                inactive_after_seconds,
-                expunge_after_seconds,
-            } => Self::Enabled {
-                inactive_after_seconds,
-                expunge_after_seconds,
-            },
+            UnreachableForm::Enabled { inactive_after_seconds, expunge_after_seconds } => {
+                Self::Enabled { inactive_after_seconds, expunge_after_seconds }
+            }
         })
     }
 }

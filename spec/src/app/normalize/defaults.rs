@@ -14,60 +14,33 @@ pub(in crate::app) fn complete(raw: &mut RawApp, features: &Features) {
     health_checks(raw);
     readiness_codes(raw);
     strategies(raw);
-    raw.role
-        .get_or_insert_with(|| features.default_role.clone());
+    raw.role.get_or_insert_with(|| features.default_role.clone());
 }
 
 fn networks(raw: &mut RawApp, features: &Features) {
     let networks = raw.networks.get_or_insert_default();
     if networks.is_empty() {
-        networks.push(Network {
-            mode: NetworkMode::Host,
-            name: None,
-            labels: BTreeMap::new(),
-        });
+        networks.push(Network { mode: NetworkMode::Host, name: None, labels: BTreeMap::new() });
     }
-    for network in networks
-        .iter_mut()
-        .filter(|network| network.mode == NetworkMode::Container)
-    {
-        network.name = network
-            .name
-            .take()
-            .or_else(|| features.default_network_name.clone());
+    for network in networks.iter_mut().filter(|network| network.mode == NetworkMode::Container) {
+        network.name = network.name.take().or_else(|| features.default_network_name.clone());
     }
 }
 
 /// The table of reference section 2.4.
 fn ports(raw: &mut RawApp) {
-    if raw
-        .networks()
-        .iter()
-        .any(|network| network.mode == NetworkMode::Host)
-    {
-        raw.container
-            .iter_mut()
-            .for_each(|container| container.port_mappings = None);
-        raw.port_definitions
-            .get_or_insert_with(|| vec![default_definition()]);
+    if raw.networks().iter().any(|network| network.mode == NetworkMode::Host) {
+        raw.container.iter_mut().for_each(|container| container.port_mappings = None);
+        raw.port_definitions.get_or_insert_with(|| vec![default_definition()]);
         return;
     }
-    let declared = raw
-        .port_definitions
-        .take()
-        .map_or(0, |definitions| definitions.len());
-    let bridged = raw
-        .networks()
-        .iter()
-        .any(|network| network.mode == NetworkMode::Bridge);
+    let declared = raw.port_definitions.take().map_or(0, |definitions| definitions.len());
+    let bridged = raw.networks().iter().any(|network| network.mode == NetworkMode::Bridge);
     match raw.container.as_mut() {
         Some(container) => mappings(container, declared),
         None => mappings(raw.container.insert(RawContainer::bare()), 0),
     }
-    let container = raw
-        .container
-        .iter_mut()
-        .flat_map(|container| container.port_mappings.iter_mut());
+    let container = raw.container.iter_mut().flat_map(|container| container.port_mappings.iter_mut());
     for mapping in container.flatten().filter(|_| bridged) {
         mapping.host_port.get_or_insert(0);
     }
@@ -76,9 +49,7 @@ fn ports(raw: &mut RawApp) {
 
 /// Ports declared the way of the host's network count, but say nothing else here.
 fn mappings(container: &mut RawContainer, declared: usize) {
-    let mappings = container
-        .port_mappings
-        .get_or_insert_with(|| vec![mapping(Some("default"))]);
+    let mappings = container.port_mappings.get_or_insert_with(|| vec![mapping(Some("default"))]);
     while mappings.len() < declared {
         mappings.push(mapping(None));
     }
@@ -98,12 +69,7 @@ fn mapping(name: Option<&str>) -> PortMapping {
 
 fn default_definition() -> PortDefinition {
     let name = Some("default".to_owned());
-    PortDefinition {
-        labels: BTreeMap::new(),
-        name,
-        port: 0,
-        protocol: Protocol::Tcp,
-    }
+    PortDefinition { labels: BTreeMap::new(), name, port: 0, protocol: Protocol::Tcp }
 }
 
 /// A check that names no port asks the first one (reference section 2.8).
@@ -135,18 +101,11 @@ fn strategies(raw: &mut RawApp) {
         });
     }
     let alone = raw.residency.is_some() || raw.has_external_volumes();
-    let (minimum_health_capacity, maximum_over_capacity) =
-        if alone { (0.5, 0.0) } else { (1.0, 1.0) };
-    raw.upgrade_strategy.get_or_insert(UpgradeStrategy {
-        minimum_health_capacity,
-        maximum_over_capacity,
-    });
+    let (minimum_health_capacity, maximum_over_capacity) = if alone { (0.5, 0.0) } else { (1.0, 1.0) };
+    raw.upgrade_strategy.get_or_insert(UpgradeStrategy { minimum_health_capacity, maximum_over_capacity });
     raw.unreachable_strategy.get_or_insert(if resident {
         UnreachableStrategy::Disabled
     } else {
-        UnreachableStrategy::Enabled {
-            inactive_after_seconds: 0,
-            expunge_after_seconds: 0,
-        }
+        UnreachableStrategy::Enabled { inactive_after_seconds: 0, expunge_after_seconds: 0 }
     });
 }

@@ -15,21 +15,14 @@ pub(in crate::app) fn translate(raw: &mut RawApp, features: &Features) -> Result
     let translated = translate_networks(raw, features).and_then(|()| translate_container(raw));
     translated.map_err(|violation| Violations::invalid(vec![violation]))?;
     let ports = raw.ports.take();
-    raw.port_definitions = raw
-        .port_definitions
-        .take()
-        .or_else(|| ports.map(definitions));
+    raw.port_definitions = raw.port_definitions.take().or_else(|| ports.map(definitions));
     raw.ip_address = None;
     Ok(())
 }
 
 fn definitions(ports: Vec<u16>) -> Vec<PortDefinition> {
-    let definition = |port| PortDefinition {
-        labels: BTreeMap::new(),
-        name: None,
-        port,
-        protocol: Protocol::Tcp,
-    };
+    let definition =
+        |port| PortDefinition { labels: BTreeMap::new(), name: None, port, protocol: Protocol::Tcp };
     ports.into_iter().map(definition).collect()
 }
 
@@ -42,41 +35,26 @@ fn translate_uris(raw: &mut RawApp) {
 
 fn artifact(uri: String) -> Artifact {
     let extract = is_archive(&uri);
-    Artifact {
-        uri,
-        extract,
-        executable: false,
-        cache: false,
-        dest_path: None,
-    }
+    Artifact { uri, extract, executable: false, cache: false, dest_path: None }
 }
 
 fn is_archive(uri: &str) -> bool {
-    const ENDINGS: [&str; 9] = [
-        ".tar", ".tar.gz", ".tar.bz2", ".tar.xz", ".gz", ".tgz", ".tbz2", ".txz", ".zip",
-    ];
+    const ENDINGS: [&str; 9] =
+        [".tar", ".tar.gz", ".tar.bz2", ".tar.xz", ".gz", ".tgz", ".tbz2", ".txz", ".zip"];
     let path = uri.split(['?', '#']).next().unwrap_or_default();
     ENDINGS.iter().any(|ending| path.ends_with(ending))
 }
 
 /// The table of reference section 2.6.
 fn translate_networks(raw: &mut RawApp, features: &Features) -> Result<(), Violation> {
-    let docker = raw
-        .container
-        .as_mut()
-        .and_then(|container| container.docker.as_mut());
+    let docker = raw.container.as_mut().and_then(|container| container.docker.as_mut());
     let docker_network = docker.and_then(|docker| docker.network.take());
-    let said = raw
-        .networks
-        .as_ref()
-        .is_some_and(|networks| !networks.is_empty());
+    let said = raw.networks.as_ref().is_some_and(|networks| !networks.is_empty());
     if said || (docker_network.is_none() && raw.ip_address.is_none()) {
         return Ok(());
     }
     let address = raw.ip_address.as_ref();
-    let labels = address
-        .map(|address| address.labels.clone())
-        .unwrap_or_default();
+    let labels = address.map(|address| address.labels.clone()).unwrap_or_default();
     let name = address.and_then(|address| address.network_name.clone());
     let network = match docker_network {
         Some(DockerNetwork::Host) => network(NetworkMode::Host, None, Default::default()),
@@ -87,9 +65,7 @@ fn translate_networks(raw: &mut RawApp, features: &Features) -> Result<(), Viola
             return Err(Violation::new("/container/docker/network", message));
         }
         // Nobody should name the bridge like this, but Marathon is tolerant.
-        None if name.as_ref() == Some(&features.bridge_name) => {
-            network(NetworkMode::Bridge, None, labels)
-        }
+        None if name.as_ref() == Some(&features.bridge_name) => network(NetworkMode::Bridge, None, labels),
         None => network(NetworkMode::Container, name, labels),
     };
     raw.networks = Some(vec![network]);
@@ -108,17 +84,11 @@ fn translate_container(raw: &mut RawApp) -> Result<(), Violation> {
         return Ok(());
     };
     move_docker_mappings(container)?;
-    raw.ip_address
-        .as_mut()
-        .map_or(Ok(()), |address| move_discovery(container, address))
+    raw.ip_address.as_mut().map_or(Ok(()), |address| move_discovery(container, address))
 }
 
 fn move_docker_mappings(container: &mut RawContainer) -> Result<(), Violation> {
-    let Some(old) = container
-        .docker
-        .as_mut()
-        .and_then(|docker| docker.port_mappings.take())
-    else {
+    let Some(old) = container.docker.as_mut().and_then(|docker| docker.port_mappings.take()) else {
         return Ok(());
     };
     match &container.port_mappings {

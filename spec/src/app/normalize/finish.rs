@@ -33,12 +33,7 @@ fn build(raw: RawApp) -> Result<App, Violation> {
         executor_resources: raw.executor_resources,
         fetch: raw.fetch.unwrap_or_default(),
         gpus: raw.gpus.unwrap_or(0),
-        health_checks: raw
-            .health_checks
-            .unwrap_or_default()
-            .into_iter()
-            .map(health_check)
-            .collect(),
+        health_checks: raw.health_checks.unwrap_or_default().into_iter().map(health_check).collect(),
         instances: raw.instances.unwrap_or(1),
         kill_selection: raw.kill_selection.unwrap_or(KillSelection::YoungestFirst),
         labels: raw.labels.unwrap_or_default(),
@@ -54,9 +49,7 @@ fn build(raw: RawApp) -> Result<App, Violation> {
         secrets: raw.secrets.unwrap_or_default(),
         task_kill_grace_period_seconds: raw.task_kill_grace_period_seconds,
         tty: raw.tty,
-        unreachable_strategy: raw
-            .unreachable_strategy
-            .unwrap_or(UnreachableStrategy::Disabled),
+        unreachable_strategy: raw.unreachable_strategy.unwrap_or(UnreachableStrategy::Disabled),
         upgrade_strategy: raw.upgrade_strategy.unwrap_or(FULL_UPGRADE),
         user: raw.user,
         version: Timestamp::default(),
@@ -64,23 +57,16 @@ fn build(raw: RawApp) -> Result<App, Violation> {
     })
 }
 
-const FULL_UPGRADE: UpgradeStrategy = UpgradeStrategy {
-    maximum_over_capacity: 1.0,
-    minimum_health_capacity: 1.0,
-};
+const FULL_UPGRADE: UpgradeStrategy =
+    UpgradeStrategy { maximum_over_capacity: 1.0, minimum_health_capacity: 1.0 };
 
 /// Marathon reads operators in any case here and then fails to convert them; we keep the upper case.
 fn constraints(raw: Vec<Vec<String>>) -> Result<Vec<Constraint>, Violation> {
     let parse = |(n, parts): (usize, Vec<String>)| {
-        constraint(parts).ok_or_else(|| {
-            Violation::new(
-                format!("/constraints({n})"),
-                "illegal constraint specification",
-            )
-        })
+        constraint(parts)
+            .ok_or_else(|| Violation::new(format!("/constraints({n})"), "illegal constraint specification"))
     };
-    let parsed: Result<Vec<Constraint>, Violation> =
-        raw.into_iter().enumerate().map(parse).collect();
+    let parsed: Result<Vec<Constraint>, Violation> = raw.into_iter().enumerate().map(parse).collect();
     parsed.map(crate::app::read::node::distinct)
 }
 
@@ -88,11 +74,7 @@ fn constraint(parts: Vec<String>) -> Option<Constraint> {
     let mut parts = parts.into_iter();
     let (field, operator) = (parts.next()?, parts.next()?);
     let operator = Operator::from_name(&operator.to_uppercase())?;
-    Some(Constraint {
-        field,
-        operator,
-        value: parts.next(),
-    })
+    Some(Constraint { field, operator, value: parts.next() })
 }
 
 fn container(raw: RawContainer) -> Container {
@@ -128,13 +110,7 @@ fn limits(raw: RawLimits) -> Result<ResourceLimits, Violation> {
     let limit = |raw: RawLimit| match raw {
         RawLimit::Amount(amount) => Ok(Limit::Amount(amount)),
         RawLimit::Text(text) if text == "unlimited" => Ok(Limit::Unlimited),
-        RawLimit::Text(text) => Err(Violation::new(
-            "/resourceLimits",
-            format!("'{text}' is no limit"),
-        )),
+        RawLimit::Text(text) => Err(Violation::new("/resourceLimits", format!("'{text}' is no limit"))),
     };
-    Ok(ResourceLimits {
-        cpus: raw.cpus.map(limit).transpose()?,
-        mem: raw.mem.map(limit).transpose()?,
-    })
+    Ok(ResourceLimits { cpus: raw.cpus.map(limit).transpose()?, mem: raw.mem.map(limit).transpose()? })
 }

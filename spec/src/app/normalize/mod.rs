@@ -17,16 +17,9 @@ use crate::ids::canonical_path;
 /// Makes the ids of a document absolute: they are relative to the group `base`. What is no path stays
 /// as it is, for validation to refuse.
 pub(super) fn resolve_ids(raw: &mut RawApp, base: &str) {
-    let ids = raw
-        .id
-        .iter_mut()
-        .chain(raw.dependencies.iter_mut().flatten());
+    let ids = raw.id.iter_mut().chain(raw.dependencies.iter_mut().flatten());
     for id in ids {
-        let from_root = if id.starts_with('/') {
-            id.clone()
-        } else {
-            format!("{base}/{id}")
-        };
+        let from_root = if id.starts_with('/') { id.clone() } else { format!("{base}/{id}") };
         if let Ok(path) = canonical_path(&from_root) {
             *id = path;
         }

@@ -38,9 +38,7 @@ pub(super) fn health_check(node: Node<'_>) -> Option<HealthCheck> {
 }
 
 fn command(node: Node<'_>) -> Option<CheckCommand> {
-    Some(CheckCommand {
-        value: node.object()?.required("value", Node::text)?,
-    })
+    Some(CheckCommand { value: node.object()?.required("value", Node::text)? })
 }
 
 pub(super) fn check(node: Node<'_>) -> Option<Check> {
@@ -70,54 +68,37 @@ fn http_check(node: Node<'_>) -> Option<HttpCheck> {
 fn tcp_check(node: Node<'_>) -> Option<TcpCheck> {
     let check = node.object()?;
     let port_index = check.optional("portIndex", port).map(u32::from);
-    Some(TcpCheck {
-        port_index,
-        port: check.optional("port", port),
-    })
+    Some(TcpCheck { port_index, port: check.optional("port", port) })
 }
 
 fn exec_check(node: Node<'_>) -> Option<ExecCheck> {
-    Some(ExecCheck {
-        command: node.object()?.required("command", exec_command)?,
-    })
+    Some(ExecCheck { command: node.object()?.required("command", exec_command)? })
 }
 
 /// `{shell}` or `{argv}`; like every union the last alternative gets the blame.
 fn exec_command(node: Node<'_>) -> Option<ExecCommand> {
     let command = node.object()?;
     if command.get("shell").is_some() {
-        return command
-            .optional("shell", non_empty)
-            .map(|shell| ExecCommand::Shell { shell });
+        return command.optional("shell", non_empty).map(|shell| ExecCommand::Shell { shell });
     }
-    command
-        .required("argv", texts)
-        .map(|argv| ExecCommand::Argv { argv })
+    command.required("argv", texts).map(|argv| ExecCommand::Argv { argv })
 }
 
 pub(super) fn readiness_check(node: Node<'_>) -> Option<ReadinessCheck> {
     let check = node.object()?;
     let text = |name: &str, default: &str, read: fn(Node<'_>) -> Option<String>| {
-        check
-            .optional(name, read)
-            .unwrap_or_else(|| default.to_owned())
+        check.optional(name, read).unwrap_or_else(|| default.to_owned())
     };
     let codes = check.optional("httpStatusCodesForReady", |node| node.set(status_code));
     Some(ReadinessCheck {
         name: text("name", "readinessCheck", non_empty),
-        protocol: check
-            .optional("protocol", |node| node.choice(SCHEMES))
-            .unwrap_or(HttpScheme::Http),
+        protocol: check.optional("protocol", |node| node.choice(SCHEMES)).unwrap_or(HttpScheme::Http),
         path: text("path", "/", short),
         port_name: text("portName", "http-api", ready_port_name),
         interval_seconds: check.optional("intervalSeconds", count).unwrap_or(30),
-        timeout_seconds: check
-            .optional("timeoutSeconds", |node| node.int(1, u32::MAX))
-            .unwrap_or(10),
+        timeout_seconds: check.optional("timeoutSeconds", |node| node.int(1, u32::MAX)).unwrap_or(10),
         http_status_codes_for_ready: codes.unwrap_or_default(),
-        preserve_last_response: check
-            .optional("preserveLastResponse", Node::flag)
-            .unwrap_or(false),
+        preserve_last_response: check.optional("preserveLastResponse", Node::flag).unwrap_or(false),
     })
 }
 

@@ -11,8 +11,7 @@ use regex::Regex;
 use super::node::{Node, Text};
 
 static PATH_ID: LazyLock<Regex> = LazyLock::new(|| {
-    let segment =
-        r"(([a-z0-9]|[a-z0-9][a-z0-9\-]*[a-z0-9])\.)*([a-z0-9]|[a-z0-9][a-z0-9\-]*[a-z0-9])";
+    let segment = r"(([a-z0-9]|[a-z0-9][a-z0-9\-]*[a-z0-9])\.)*([a-z0-9]|[a-z0-9][a-z0-9\-]*[a-z0-9])";
     whole(&format!(r"(/?((\.\.)|{segment})?($|/))+"))
 });
 static EXECUTOR: LazyLock<Regex> = LazyLock::new(|| whole("(//cmd)|(/?[^/]+(/[^/]+)*)|"));
@@ -27,16 +26,8 @@ fn whole(pattern: &str) -> Regex {
     Regex::new(&format!(r"\A(?:{pattern})\z")).expect("a constant")
 }
 
-const NON_EMPTY: Text = Text {
-    min: 1,
-    max: usize::MAX,
-    pattern: None,
-};
-const SHORT: Text = Text {
-    min: 1,
-    max: 1024,
-    pattern: None,
-};
+const NON_EMPTY: Text = Text { min: 1, max: usize::MAX, pattern: None };
+const SHORT: Text = Text { min: 1, max: 1024, pattern: None };
 
 /// A text of at least one character.
 pub(super) fn non_empty(node: Node<'_>) -> Option<String> {
@@ -50,39 +41,23 @@ pub(super) fn short(node: Node<'_>) -> Option<String> {
 
 /// An app, pod or group id, absolute or relative.
 pub(super) fn path_id(node: Node<'_>) -> Option<String> {
-    node.text_like(&Text {
-        min: 1,
-        max: usize::MAX,
-        pattern: Some(&PATH_ID),
-    })
+    node.text_like(&Text { min: 1, max: usize::MAX, pattern: Some(&PATH_ID) })
 }
 
 /// A command or a path to a custom executor.
 pub(super) fn executor(node: Node<'_>) -> Option<String> {
-    node.text_like(&Text {
-        min: 0,
-        max: usize::MAX,
-        pattern: Some(&EXECUTOR),
-    })
+    node.text_like(&Text { min: 0, max: usize::MAX, pattern: Some(&EXECUTOR) })
 }
 
 /// The name of a port.
 pub(super) fn port_name(node: Node<'_>) -> Option<String> {
-    node.text_like(&Text {
-        min: 0,
-        max: usize::MAX,
-        pattern: Some(&PORT_NAME),
-    })
+    node.text_like(&Text { min: 0, max: usize::MAX, pattern: Some(&PORT_NAME) })
 }
 
 /// The name of a container network.
 pub(super) fn network_name(node: Node<'_>) -> Option<String> {
     let max = NETWORK_NAME_CHARS_MAX;
-    node.text_like(&Text {
-        min: 1,
-        max,
-        pattern: Some(&NETWORK_NAME),
-    })
+    node.text_like(&Text { min: 1, max, pattern: Some(&NETWORK_NAME) })
 }
 
 /// Would [`network_name`] read this text?
@@ -92,17 +67,12 @@ pub(in crate::app) fn is_network_name(text: &str) -> bool {
 
 /// The name of a port that a readiness check asks.
 pub(super) fn ready_port_name(node: Node<'_>) -> Option<String> {
-    node.text_like(&Text {
-        min: 1,
-        max: usize::MAX,
-        pattern: Some(&READY_PORT_NAME),
-    })
+    node.text_like(&Text { min: 1, max: usize::MAX, pattern: Some(&READY_PORT_NAME) })
 }
 
 /// A port number, 0 included.
 pub(super) fn port(node: Node<'_>) -> Option<u16> {
-    node.int(0, 65_535)
-        .and_then(|port| u16::try_from(port).ok())
+    node.int(0, 65_535).and_then(|port| u16::try_from(port).ok())
 }
 
 /// A count or a number of seconds.

@@ -27,17 +27,11 @@ pub(super) fn update(document: &Value) -> Result<RawApp, Violations> {
     read(document, |object| object.optional("id", path_id))
 }
 
-fn read(
-    document: &Value,
-    id: impl Fn(&Object<'_>) -> Option<String>,
-) -> Result<RawApp, Violations> {
+fn read(document: &Value, id: impl Fn(&Object<'_>) -> Option<String>) -> Result<RawApp, Violations> {
     let faults = Faults::default();
     let raw = Node::root(document, &faults).object().map(|object| {
         let id = id(&object);
-        RawApp {
-            id,
-            ..fields(&object)
-        }
+        RawApp { id, ..fields(&object) }
     });
     match (raw, faults.into_list()) {
         (Some(raw), faults) if faults.is_empty() => Ok(raw),
@@ -72,12 +66,9 @@ fn fields(app: &Object<'_>) -> RawApp {
         max_launch_delay_seconds: app.optional("maxLaunchDelaySeconds", count),
         mem: app.optional("mem", amount),
         networks: app.optional("networks", |node| node.list(network::network)),
-        port_definitions: app.optional("portDefinitions", |node| {
-            node.list(network::port_definition)
-        }),
+        port_definitions: app.optional("portDefinitions", |node| node.list(network::port_definition)),
         ports: app.optional("ports", |node| node.list(port)),
-        readiness_checks: app
-            .optional("readinessChecks", |node| node.list(checks::readiness_check)),
+        readiness_checks: app.optional("readinessChecks", |node| node.list(checks::readiness_check)),
         require_ports: app.optional("requirePorts", Node::flag),
         residency: app.optional("residency", residency),
         resource_limits: app.optional("resourceLimits", limits),
@@ -93,16 +84,11 @@ fn fields(app: &Object<'_>) -> RawApp {
     }
 }
 
-const KILL_SELECTIONS: &[(&str, KillSelection)] = &[
-    ("YOUNGEST_FIRST", KillSelection::YoungestFirst),
-    ("OLDEST_FIRST", KillSelection::OldestFirst),
-];
+const KILL_SELECTIONS: &[(&str, KillSelection)] =
+    &[("YOUNGEST_FIRST", KillSelection::YoungestFirst), ("OLDEST_FIRST", KillSelection::OldestFirst)];
 const LOST_BEHAVIORS: &[(&str, TaskLostBehavior)] = &[
     ("WAIT_FOREVER", TaskLostBehavior::WaitForever),
-    (
-        "RELAUNCH_AFTER_TIMEOUT",
-        TaskLostBehavior::RelaunchAfterTimeout,
-    ),
+    ("RELAUNCH_AFTER_TIMEOUT", TaskLostBehavior::RelaunchAfterTimeout),
 ];
 
 fn env_value(node: Node<'_>) -> Option<EnvValue> {
@@ -114,30 +100,21 @@ fn env_value(node: Node<'_>) -> Option<EnvValue> {
 }
 
 fn secret(node: Node<'_>) -> Option<Secret> {
-    Some(Secret {
-        source: node.object()?.required("source", non_empty)?,
-    })
+    Some(Secret { source: node.object()?.required("source", non_empty)? })
 }
 
 fn executor_resources(node: Node<'_>) -> Option<ExecutorResources> {
     let object = node.object()?;
     Some(ExecutorResources {
         cpus: object.optional("cpus", amount).unwrap_or(0.1),
-        mem: object
-            .optional("mem", |node| node.number(32.0, f64::MAX))
-            .unwrap_or(32.0),
-        disk: object
-            .optional("disk", |node| node.number(10.0, f64::MAX))
-            .unwrap_or(10.0),
+        mem: object.optional("mem", |node| node.number(32.0, f64::MAX)).unwrap_or(32.0),
+        disk: object.optional("disk", |node| node.number(10.0, f64::MAX)).unwrap_or(10.0),
     })
 }
 
 fn limits(node: Node<'_>) -> Option<RawLimits> {
     let object = node.object()?;
-    Some(RawLimits {
-        cpus: object.optional("cpus", limit),
-        mem: object.optional("mem", limit),
-    })
+    Some(RawLimits { cpus: object.optional("cpus", limit), mem: object.optional("mem", limit) })
 }
 
 fn limit(node: Node<'_>) -> Option<RawLimit> {
@@ -154,13 +131,7 @@ fn artifact(node: Node<'_>) -> Option<Artifact> {
     let executable = object.optional("executable", Node::flag).unwrap_or(false);
     let cache = object.optional("cache", Node::flag).unwrap_or(false);
     let dest_path = object.optional("destPath", short);
-    Some(Artifact {
-        uri: uri?,
-        extract,
-        executable,
-        cache,
-        dest_path,
-    })
+    Some(Artifact { uri: uri?, extract, executable, cache, dest_path })
 }
 
 fn residency(node: Node<'_>) -> Option<Residency> {
@@ -180,12 +151,8 @@ fn unreachable(node: Node<'_>) -> Option<UnreachableStrategy> {
     }
     let object = node.object()?;
     Some(UnreachableStrategy::Enabled {
-        inactive_after_seconds: object
-            .optional("inactiveAfterSeconds", Node::long)
-            .unwrap_or(0),
-        expunge_after_seconds: object
-            .optional("expungeAfterSeconds", Node::long)
-            .unwrap_or(0),
+        inactive_after_seconds: object.optional("inactiveAfterSeconds", Node::long).unwrap_or(0),
+        expunge_after_seconds: object.optional("expungeAfterSeconds", Node::long).unwrap_or(0),
     })
 }
 
@@ -194,10 +161,7 @@ fn upgrade(node: Node<'_>) -> Option<UpgradeStrategy> {
     let object = node.object()?;
     let over = object.required("maximumOverCapacity", fraction);
     let healthy = object.required("minimumHealthCapacity", fraction);
-    Some(UpgradeStrategy {
-        maximum_over_capacity: over?,
-        minimum_health_capacity: healthy?,
-    })
+    Some(UpgradeStrategy { maximum_over_capacity: over?, minimum_health_capacity: healthy? })
 }
 
 fn timestamp(node: Node<'_>) -> Option<Timestamp> {

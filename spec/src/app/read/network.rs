@@ -11,18 +11,13 @@ const MODES: &[(&str, NetworkMode)] = &[
     ("host", NetworkMode::Host),
 ];
 /// `tcp,udp` is not among them (reference section 2.4).
-const PROTOCOLS: &[(&str, Protocol)] = &[
-    ("tcp", Protocol::Tcp),
-    ("udp", Protocol::Udp),
-    ("udp,tcp", Protocol::UdpTcp),
-];
+const PROTOCOLS: &[(&str, Protocol)] =
+    &[("tcp", Protocol::Tcp), ("udp", Protocol::Udp), ("udp,tcp", Protocol::UdpTcp)];
 
 pub(super) fn network(node: Node<'_>) -> Option<Network> {
     let network = node.object()?;
     Some(Network {
-        mode: network
-            .optional("mode", |node| node.choice(MODES))
-            .unwrap_or(NetworkMode::Container),
+        mode: network.optional("mode", |node| node.choice(MODES)).unwrap_or(NetworkMode::Container),
         name: network.optional("name", network_name),
         labels: network.optional("labels", labels).unwrap_or_default(),
     })
@@ -38,9 +33,7 @@ pub(super) fn port_definition(node: Node<'_>) -> Option<PortDefinition> {
         labels: definition.optional("labels", labels).unwrap_or_default(),
         name: definition.optional("name", port_name),
         port: definition.optional("port", port).unwrap_or(0),
-        protocol: definition
-            .optional("protocol", protocol)
-            .unwrap_or(Protocol::Tcp),
+        protocol: definition.optional("protocol", protocol).unwrap_or(Protocol::Tcp),
     })
 }
 
@@ -52,9 +45,7 @@ pub(super) fn port_mapping(node: Node<'_>) -> Option<PortMapping> {
         host_port: mapping.optional("hostPort", port),
         labels: mapping.optional("labels", labels).unwrap_or_default(),
         name: mapping.optional("name", port_name),
-        protocol: mapping
-            .optional("protocol", protocol)
-            .unwrap_or(Protocol::Tcp),
+        protocol: mapping.optional("protocol", protocol).unwrap_or(Protocol::Tcp),
         service_port: mapping.optional("servicePort", port).unwrap_or(0),
         network_names: names.unwrap_or_default(),
     })
@@ -71,9 +62,7 @@ pub(super) fn ip_address(node: Node<'_>) -> Option<IpAddress> {
 }
 
 fn discovery(node: Node<'_>) -> Option<Vec<PortMapping>> {
-    let ports = node
-        .object()?
-        .optional("ports", |node| node.list(discovery_port));
+    let ports = node.object()?.optional("ports", |node| node.list(discovery_port));
     Some(ports.unwrap_or_default())
 }
 
@@ -83,9 +72,7 @@ fn discovery_port(node: Node<'_>) -> Option<PortMapping> {
     let name = object.required("name", port_name);
     let container_port = object.optional("number", port).unwrap_or(0);
     let labels = object.optional("labels", labels).unwrap_or_default();
-    let protocol = object
-        .optional("protocol", protocol)
-        .unwrap_or(Protocol::Tcp);
+    let protocol = object.optional("protocol", protocol).unwrap_or(Protocol::Tcp);
     let (host_port, service_port, network_names) = (None, 0, Vec::new());
     Some(PortMapping {
         container_port,

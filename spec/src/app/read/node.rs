@@ -64,11 +64,7 @@ pub(super) struct Text {
 impl<'a> Node<'a> {
     /// The whole document.
     pub(super) fn root(value: &'a Value, faults: &'a Faults) -> Self {
-        Self {
-            path: String::new(),
-            value,
-            faults,
-        }
+        Self { path: String::new(), value, faults }
     }
 
     /// The same value, with its faults going elsewhere: for one of several readings that may fail.
@@ -76,11 +72,7 @@ impl<'a> Node<'a> {
     where
         'a: 'b,
     {
-        Node {
-            path: self.path.clone(),
-            value: self.value,
-            faults,
-        }
+        Node { path: self.path.clone(), value: self.value, faults }
     }
 
     /// Takes over what a trial found.
@@ -95,21 +87,13 @@ impl<'a> Node<'a> {
 
     /// Notes a fault here; `None`, so that readers can end with it.
     pub(super) fn fault<T>(&self, code: &str) -> Option<T> {
-        let path = if self.path.is_empty() {
-            "/"
-        } else {
-            &self.path
-        };
+        let path = if self.path.is_empty() { "/" } else { &self.path };
         self.faults.push(Violation::new(path, code));
         None
     }
 
     fn child(&self, step: &str, value: &'a Value) -> Node<'a> {
-        Node {
-            path: format!("{}{step}", self.path),
-            value,
-            faults: self.faults,
-        }
+        Node { path: format!("{}{step}", self.path), value, faults: self.faults }
     }
 
     /// An object.
@@ -125,10 +109,7 @@ impl<'a> Node<'a> {
         let Value::Array(items) = self.value else {
             return self.fault("error.expected.jsarray");
         };
-        let nodes = items
-            .iter()
-            .enumerate()
-            .map(|(n, item)| self.child(&format!("({n})"), item));
+        let nodes = items.iter().enumerate().map(|(n, item)| self.child(&format!("({n})"), item));
         Some(nodes.filter_map(read).collect())
     }
 
@@ -138,10 +119,7 @@ impl<'a> Node<'a> {
     }
 
     /// An object of free keys; entries that are null are absent.
-    pub(super) fn map<T>(
-        self,
-        read: impl Fn(Node<'a>) -> Option<T>,
-    ) -> Option<BTreeMap<String, T>> {
+    pub(super) fn map<T>(self, read: impl Fn(Node<'a>) -> Option<T>) -> Option<BTreeMap<String, T>> {
         let object = self.object()?;
         let given = object.fields.iter().filter(|(_, value)| !value.is_null());
         let entries = given.filter_map(|(key, value)| {
@@ -195,11 +173,7 @@ impl<'a> Node<'a> {
 
     /// A whole number of 32 bits between the bounds. `3.000000` is one: Python clients send it.
     pub(super) fn int(self, min: u32, max: u32) -> Option<u32> {
-        let number = self.whole(
-            i64::from(i32::MIN),
-            i64::from(i32::MAX),
-            "error.expected.int",
-        )?;
+        let number = self.whole(i64::from(i32::MIN), i64::from(i32::MAX), "error.expected.int")?;
         match number {
             _ if number < i64::from(min) => self.fault("error.min"),
             _ if number > i64::from(max) => self.fault("error.max"),
@@ -210,39 +184,23 @@ impl<'a> Node<'a> {
     /// A whole number of 64 bits, not negative.
     pub(super) fn long(self) -> Option<u64> {
         let number = self.whole(i64::MIN, i64::MAX, "error.expected.long")?;
-        u64::try_from(number)
-            .ok()
-            .or_else(|| self.fault("error.min"))
+        u64::try_from(number).ok().or_else(|| self.fault("error.min"))
     }
 
     fn whole(&self, min: i64, max: i64, code: &str) -> Option<i64> {
         let Value::Number(number) = self.value else {
             return self.fault("error.expected.jsnumber");
         };
-        let rounded = || {
-            number
-                .as_f64()
-                .filter(|value| value.fract() == 0.0 && value.abs() < 9e15)
-        };
-        let whole = number
-            .as_i64()
-            .or_else(|| rounded().map(|value| value as i64));
-        whole
-            .filter(|value| (min..=max).contains(value))
-            .or_else(|| self.fault(code))
+        let rounded = || number.as_f64().filter(|value| value.fract() == 0.0 && value.abs() < 9e15);
+        let whole = number.as_i64().or_else(|| rounded().map(|value| value as i64));
+        whole.filter(|value| (min..=max).contains(value)).or_else(|| self.fault(code))
     }
 
     /// One of a list of names, in any case (reference section 0).
     pub(super) fn choice<T: Copy>(self, names: &[(&str, T)]) -> Option<T> {
         let text = self.value.as_str();
-        let found = text.and_then(|text| {
-            names
-                .iter()
-                .find(|(name, _)| name.eq_ignore_ascii_case(text))
-        });
-        found
-            .map(|(_, value)| *value)
-            .or_else(|| self.fault("error.unknown.enum.literal"))
+        let found = text.and_then(|text| names.iter().find(|(name, _)| name.eq_ignore_ascii_case(text)));
+        found.map(|(_, value)| *value).or_else(|| self.fault("error.unknown.enum.literal"))
     }
 }
 
@@ -254,29 +212,19 @@ impl<'a> Object<'a> {
     }
 
     /// Reads the field if it is there.
-    pub(super) fn optional<T>(
-        &self,
-        name: &str,
-        read: impl FnOnce(Node<'a>) -> Option<T>,
-    ) -> Option<T> {
+    pub(super) fn optional<T>(&self, name: &str, read: impl FnOnce(Node<'a>) -> Option<T>) -> Option<T> {
         self.get(name).and_then(read)
     }
 
     /// Reads the field; it is a fault when it is not there.
-    pub(super) fn required<T>(
-        &self,
-        name: &str,
-        read: impl FnOnce(Node<'a>) -> Option<T>,
-    ) -> Option<T> {
+    pub(super) fn required<T>(&self, name: &str, read: impl FnOnce(Node<'a>) -> Option<T>) -> Option<T> {
         match self.get(name) {
             Some(node) => read(node),
             None => {
                 let whole = self.node.value.to_string();
                 let end = whole.floor_char_boundary(ECHO_BYTES_MAX);
                 let text = format!("'{name}' is undefined on object: {}", &whole[..end]);
-                self.node
-                    .child(&format!("/{name}"), self.node.value)
-                    .fault(&text)
+                self.node.child(&format!("/{name}"), self.node.value).fault(&text)
             }
         }
     }
@@ -287,7 +235,5 @@ pub(in crate::app) fn distinct<T: Ord>(list: Vec<T>) -> Vec<T> {
     let mut seen = BTreeSet::new();
     let first: Vec<bool> = list.iter().map(|item| seen.insert(item)).collect();
     let pairs = list.into_iter().zip(first);
-    pairs
-        .filter_map(|(item, first)| first.then_some(item))
-        .collect()
+    pairs.filter_map(|(item, first)| first.then_some(item)).collect()
 }

@@ -10,11 +10,7 @@ use crate::app::model::*;
 type Read = fn(Node<'_>) -> Option<Volume>;
 
 /// Each kind by the field that only it has, in the order in which Marathon tries them.
-const KINDS: &[(&str, Read)] = &[
-    ("persistent", persistent),
-    ("external", external),
-    ("secret", secret),
-];
+const KINDS: &[(&str, Read)] = &[("persistent", persistent), ("external", external), ("secret", secret)];
 const MODES: &[(&str, VolumeMode)] = &[("RO", VolumeMode::Ro), ("RW", VolumeMode::Rw)];
 const DISK_TYPES: &[(&str, PersistentVolumeType)] = &[
     ("root", PersistentVolumeType::Root),
@@ -23,9 +19,7 @@ const DISK_TYPES: &[(&str, PersistentVolumeType)] = &[
 ];
 
 pub(super) fn volume(node: Node<'_>) -> Option<Volume> {
-    for (_, read) in KINDS
-        .iter()
-        .filter(|(field, _)| node.value().get(*field).is_some_and(|v| !v.is_null()))
+    for (_, read) in KINDS.iter().filter(|(field, _)| node.value().get(*field).is_some_and(|v| !v.is_null()))
     {
         let trial = Faults::default();
         let volume = read(node.trial(&trial));
@@ -46,21 +40,14 @@ fn host(node: Node<'_>) -> Option<Volume> {
     let container_path = volume.required("containerPath", non_empty);
     let host_path = volume.required("hostPath", non_empty);
     let mode = volume.required("mode", mode);
-    Some(Volume::Host {
-        container_path: container_path?,
-        host_path: host_path?,
-        mode: mode?,
-    })
+    Some(Volume::Host { container_path: container_path?, host_path: host_path?, mode: mode? })
 }
 
 fn secret(node: Node<'_>) -> Option<Volume> {
     let volume = node.object()?;
     let container_path = volume.required("containerPath", non_empty);
     let secret = volume.required("secret", non_empty);
-    Some(Volume::Secret {
-        container_path: container_path?,
-        secret: secret?,
-    })
+    Some(Volume::Secret { container_path: container_path?, secret: secret? })
 }
 
 fn persistent(node: Node<'_>) -> Option<Volume> {
@@ -68,11 +55,7 @@ fn persistent(node: Node<'_>) -> Option<Volume> {
     let container_path = volume.required("containerPath", non_empty);
     let mode = volume.required("mode", mode);
     let persistent = volume.required("persistent", persistent_info);
-    Some(Volume::Persistent {
-        container_path: container_path?,
-        mode: mode?,
-        persistent: persistent?,
-    })
+    Some(Volume::Persistent { container_path: container_path?, mode: mode?, persistent: persistent? })
 }
 
 /// The type is root, or mount when there is a profile (reference section 2.7).
@@ -81,25 +64,11 @@ fn persistent_info(node: Node<'_>) -> Option<PersistentVolume> {
     let size = info.required("size", Node::long);
     let max_size = info.optional("maxSize", Node::long);
     let profile_name = info.optional("profileName", non_empty);
-    let constraints = info
-        .optional("constraints", |node| node.set(texts))
-        .unwrap_or_default();
-    let default = if profile_name.is_some() {
-        PersistentVolumeType::Mount
-    } else {
-        PersistentVolumeType::Root
-    };
-    let kind = Some(
-        info.optional("type", |node| node.choice(DISK_TYPES))
-            .unwrap_or(default),
-    );
-    Some(PersistentVolume {
-        kind,
-        size: size?,
-        max_size,
-        profile_name,
-        constraints,
-    })
+    let constraints = info.optional("constraints", |node| node.set(texts)).unwrap_or_default();
+    let default =
+        if profile_name.is_some() { PersistentVolumeType::Mount } else { PersistentVolumeType::Root };
+    let kind = Some(info.optional("type", |node| node.choice(DISK_TYPES)).unwrap_or(default));
+    Some(PersistentVolume { kind, size: size?, max_size, profile_name, constraints })
 }
 
 fn external(node: Node<'_>) -> Option<Volume> {
@@ -107,11 +76,7 @@ fn external(node: Node<'_>) -> Option<Volume> {
     let container_path = volume.required("containerPath", non_empty);
     let mode = volume.required("mode", mode);
     let external = volume.required("external", external_info);
-    Some(Volume::External {
-        container_path: container_path?,
-        mode: mode?,
-        external: external?,
-    })
+    Some(Volume::External { container_path: container_path?, mode: mode?, external: external? })
 }
 
 fn external_info(node: Node<'_>) -> Option<ExternalVolume> {
@@ -124,23 +89,12 @@ fn external_info(node: Node<'_>) -> Option<ExternalVolume> {
         Some("csi") => info.required("options", csi_options)?,
         _ => info.optional("options", text_options).unwrap_or_default(),
     };
-    Some(ExternalVolume {
-        size,
-        name,
-        provider,
-        options,
-        shared,
-    })
+    Some(ExternalVolume { size, name, provider, options, shared })
 }
 
 fn text_options(node: Node<'_>) -> Option<Map<String, Value>> {
     let options = labels(node)?;
-    Some(
-        options
-            .into_iter()
-            .map(|(key, value)| (key, Value::String(value)))
-            .collect(),
-    )
+    Some(options.into_iter().map(|(key, value)| (key, Value::String(value))).collect())
 }
 
 /// CSI options are nested; their shape is checked and they are kept as they came, without nulls.
@@ -168,9 +122,7 @@ fn without_nulls(fields: Map<String, Value>) -> Map<String, Value> {
 fn csi_capability(node: Node<'_>) -> Option<()> {
     let capability = node.object()?;
     let access_mode = capability.required("accessMode", non_empty);
-    let access_type = capability.required("accessType", |node| {
-        node.choice(&[("block", ()), ("mount", ())])
-    });
+    let access_type = capability.required("accessType", |node| node.choice(&[("block", ()), ("mount", ())]));
     capability.optional("fsType", Node::text);
     capability.optional("mountFlags", texts);
     access_mode?;

@@ -11,42 +11,20 @@ pub(super) fn container(subject: Subject<'_>, found: &mut Findings) {
     match container.kind {
         ContainerType::Docker => docker_engine(subject, container, found),
         ContainerType::Mesos => {
-            container
-                .docker
-                .iter()
-                .for_each(|docker| mesos_image(subject, docker, found));
+            container.docker.iter().for_each(|docker| mesos_image(subject, docker, found));
         }
     }
-    container
-        .linux_info
-        .iter()
-        .for_each(|info| linux_info(info, found));
+    container.linux_info.iter().for_each(|info| linux_info(info, found));
 }
 
 fn docker_engine(subject: Subject<'_>, container: &RawContainer, found: &mut Findings) {
-    found.need(
-        container.docker.is_some(),
-        "/container/docker",
-        "not defined",
-    );
-    let pull_config = container
-        .docker
-        .as_ref()
-        .is_some_and(|docker| docker.image.pull_config.is_some());
+    found.need(container.docker.is_some(), "/container/docker", "not defined");
+    let pull_config = container.docker.as_ref().is_some_and(|docker| docker.image.pull_config.is_some());
     let message = "pullConfig is not supported with Docker containerizer";
     found.need(!pull_config, "/container/docker/pullConfig", message);
-    found.need(
-        container.linux_info.is_none(),
-        "/container/linuxInfo",
-        "must be empty",
-    );
-    let networks = subject
-        .app
-        .networks()
-        .iter()
-        .filter(|network| network.mode == NetworkMode::Container);
-    let message =
-        "may only specify a single container network when using the Docker container engine";
+    found.need(container.linux_info.is_none(), "/container/linuxInfo", "must be empty");
+    let networks = subject.app.networks().iter().filter(|network| network.mode == NetworkMode::Container);
+    let message = "may only specify a single container network when using the Docker container engine";
     found.need(networks.count() <= 1, "/", message);
 }
 
@@ -56,16 +34,8 @@ fn mesos_image(subject: Subject<'_>, docker: &RawDocker, found: &mut Findings) {
     };
     let at = "/container/docker/pullConfig";
     subject.feature("secrets", at, found);
-    let known = subject
-        .app
-        .secrets
-        .as_ref()
-        .is_some_and(|secrets| secrets.contains_key(&config.secret));
-    found.need(
-        known,
-        at,
-        "pullConfig.secret must refer to an existing secret",
-    );
+    let known = subject.app.secrets.as_ref().is_some_and(|secrets| secrets.contains_key(&config.secret));
+    found.need(known, at, "pullConfig.secret must refer to an existing secret");
 }
 
 fn linux_info(info: &LinuxInfo, found: &mut Findings) {

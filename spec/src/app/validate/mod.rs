@@ -34,8 +34,7 @@ pub(super) struct Subject<'a> {
 impl Subject<'_> {
     /// `Feature x is not enabled…`, with Marathon's stray parenthesis, when it is not.
     fn feature(&self, name: &str, path: &str, found: &mut Findings) {
-        let message =
-            format!("Feature {name} is not enabled. Enable with --enable_features {name})");
+        let message = format!("Feature {name} is not enabled. Enable with --enable_features {name})");
         found.need(self.features.has(name), path, message);
     }
 }
@@ -83,18 +82,10 @@ fn identity(subject: Subject<'_>, found: &mut Findings) {
     let app = subject.app;
     let id = app.id.as_deref().unwrap_or_default();
     path("/id", id, found);
-    found.need(
-        id != "/",
-        "/id",
-        "Path must contain at least one path element",
-    );
+    found.need(id != "/", "/id", "Path must contain at least one path element");
     found.need(id != "/", "/", "must not be root");
-    let reserved = id
-        .rsplit('/')
-        .next()
-        .is_some_and(|last| RESERVED.contains(&last));
-    let message =
-        "must not end with any of the following reserved keywords: restart, tasks, versions, ., ..";
+    let reserved = id.rsplit('/').next().is_some_and(|last| RESERVED.contains(&last));
+    let message = "must not end with any of the following reserved keywords: restart, tasks, versions, ., ..";
     found.need(!reserved, "/id", message);
     for (n, dependency) in app.dependencies.iter().flatten().enumerate() {
         path(&format!("/dependencies({n})"), dependency, found);
@@ -113,21 +104,12 @@ fn path(at: &str, id: &str, found: &mut Findings) {
 
 fn command(subject: Subject<'_>, found: &mut Findings) {
     let app = subject.app;
-    let (cmd, args) = (
-        app.cmd.is_some(),
-        app.args.as_ref().is_some_and(|args| !args.is_empty()),
-    );
-    let image = app
-        .container
-        .as_ref()
-        .is_some_and(|container| container.docker.is_some());
+    let (cmd, args) = (app.cmd.is_some(), app.args.as_ref().is_some_and(|args| !args.is_empty()));
+    let image = app.container.as_ref().is_some_and(|container| container.docker.is_some());
     let message = "AppDefinition must either contain one of 'cmd' or 'args', and/or a 'container'.";
     found.need((cmd != args) || (!cmd && !args && image), "/", message);
     // Marathon's test is for more than one character.
-    let long = app
-        .cmd
-        .as_ref()
-        .is_none_or(|cmd| cmd.chars().nth(1).is_some());
+    let long = app.cmd.as_ref().is_none_or(|cmd| cmd.chars().nth(1).is_some());
     found.need(long, "/", "must not be an empty string");
 }
 

@@ -8,8 +8,7 @@ use super::{Findings, Subject};
 use crate::app::model::Operator;
 use crate::app::pattern;
 
-static IS_VALUE: LazyLock<Regex> =
-    LazyLock::new(|| Regex::new("^[a-zA-Z0-9_/.-]*$").expect("a constant"));
+static IS_VALUE: LazyLock<Regex> = LazyLock::new(|| Regex::new("^[a-zA-Z0-9_/.-]*$").expect("a constant"));
 
 /// Compiling patterns takes time, so there is an end to them; Marathon has none.
 const CONSTRAINTS_MAX: usize = 32;
@@ -17,12 +16,7 @@ const CONSTRAINTS_MAX: usize = 32;
 pub(super) fn placement(subject: Subject<'_>, found: &mut Findings) {
     role(subject, found);
     accepted_roles(subject, found);
-    if subject
-        .app
-        .constraints
-        .as_ref()
-        .is_some_and(|list| list.len() > CONSTRAINTS_MAX)
-    {
+    if subject.app.constraints.as_ref().is_some_and(|list| list.len() > CONSTRAINTS_MAX) {
         let message = format!("at most {CONSTRAINTS_MAX} constraints are supported");
         found.need(false, "/constraints", message);
         return;
@@ -58,22 +52,16 @@ fn operator_value(operator: Operator, value: Option<&str>) -> Option<&'static st
     let (holds, message) = match operator {
         Operator::Unique => (value.is_none(), "UNIQUE does not accept a value"),
         Operator::Cluster => (true, ""),
-        Operator::GroupBy => (
-            value.is_none_or(is_int),
-            "GROUP BY must define an integer value or else no value at all",
-        ),
-        Operator::MaxPer => (
-            value.is_some_and(is_int),
-            "MAX_PER requires an integer value",
-        ),
-        Operator::Like | Operator::Unlike if value.is_none() => (
-            false,
-            "LIKE and UNLIKE require a non-empty, regular expression value",
-        ),
-        Operator::Like | Operator::Unlike => (
-            value.is_some_and(|text| pattern::compile(text).is_some()),
-            "is not a valid regular expression",
-        ),
+        Operator::GroupBy => {
+            (value.is_none_or(is_int), "GROUP BY must define an integer value or else no value at all")
+        }
+        Operator::MaxPer => (value.is_some_and(is_int), "MAX_PER requires an integer value"),
+        Operator::Like | Operator::Unlike if value.is_none() => {
+            (false, "LIKE and UNLIKE require a non-empty, regular expression value")
+        }
+        Operator::Like | Operator::Unlike => {
+            (value.is_some_and(|text| pattern::compile(text).is_some()), "is not a valid regular expression")
+        }
         Operator::Is => (
             IS_VALUE.is_match(value.unwrap_or_default()),
             "IS only supports Mesos text and float values (see \
@@ -87,10 +75,7 @@ fn operator_value(operator: Operator, value: Option<&str>) -> Option<&'static st
 fn role(subject: Subject<'_>, found: &mut Findings) {
     let role = subject.app.role.as_deref().unwrap_or_default();
     let id = subject.app.id.as_deref().unwrap_or_default();
-    let group = id
-        .strip_prefix('/')
-        .and_then(|path| path.split_once('/'))
-        .map(|(group, _)| group);
+    let group = id.strip_prefix('/').and_then(|path| path.split_once('/')).map(|(group, _)| group);
     let mut allowed = vec![subject.features.default_role.as_str()];
     for other in group.into_iter().chain(subject.role) {
         if !allowed.contains(&other) {
@@ -100,11 +85,7 @@ fn role(subject: Subject<'_>, found: &mut Findings) {
     let message = format!("got {role}, expected one of: [{}]", allowed.join(", "));
     found.need(allowed.contains(&role), "/role", message);
     let resident = subject.app.residency.is_some();
-    found.need(
-        !resident || role != "*",
-        "/role",
-        "Resident apps cannot have the role *",
-    );
+    found.need(!resident || role != "*", "/role", "Resident apps cannot have the role *");
 }
 
 fn accepted_roles(subject: Subject<'_>, found: &mut Findings) {
@@ -123,11 +104,7 @@ fn accepted_roles(subject: Subject<'_>, found: &mut Findings) {
         "*" => "acceptedResourceRoles can only contain *".to_owned(),
         _ => format!("acceptedResourceRoles can only contain * and {own}"),
     };
-    found.need(
-        roles.iter().all(|role| role == "*" || role == own),
-        at,
-        message,
-    );
+    found.need(roles.iter().all(|role| role == "*" || role == own), at, message);
     let unreserved = roles.len() == 1 && roles[0] == "*";
     let message = "A resident app must have `acceptedResourceRoles = [\"*\"]`.";
     found.need(subject.app.residency.is_none() || unreserved, at, message);
@@ -148,12 +125,8 @@ fn role_name(role: &str) -> Vec<String> {
     if matches!(role, "" | "." | "..") {
         return vec![format!("A role name must not be \"{role}\".")];
     }
-    let dash = role
-        .starts_with('-')
-        .then(|| "A role name must not start with a '-'.".to_owned());
-    let bad = CHARACTERS
-        .iter()
-        .filter(|(character, _)| role.contains(*character));
+    let dash = role.starts_with('-').then(|| "A role name must not start with a '-'.".to_owned());
+    let bad = CHARACTERS.iter().filter(|(character, _)| role.contains(*character));
     let bad = bad.map(|(_, name)| format!("A role name must not include a {name} character."));
     dash.into_iter().chain(bad).collect()
 }

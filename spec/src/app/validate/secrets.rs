@@ -18,20 +18,9 @@ pub(super) fn secrets(subject: Subject<'_>, found: &mut Findings) {
             continue;
         };
         referenced = true;
-        let known = secrets
-            .as_ref()
-            .is_some_and(|secrets| secrets.contains_key(secret));
-        found.need(
-            known,
-            format!("/env/{name}/secret"),
-            "references an undefined secret",
-        );
+        let known = secrets.as_ref().is_some_and(|secrets| secrets.contains_key(secret));
+        found.need(known, format!("/env/{name}/secret"), "references an undefined secret");
     }
-    let message =
-        "use of secret-references in the environment requires the secrets feature to be enabled";
-    found.need(
-        !referenced || subject.features.has("secrets"),
-        "/env",
-        message,
-    );
+    let message = "use of secret-references in the environment requires the secrets feature to be enabled";
+    found.need(!referenced || subject.features.has("secrets"), "/env", message);
 }

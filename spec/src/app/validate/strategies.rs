@@ -17,11 +17,7 @@ pub(super) fn strategies(subject: Subject<'_>, found: &mut Findings) {
             "inactiveAfterSeconds ({inactive}) must be less or equal to expungeAfterSeconds, \
              which is {expunge}"
         );
-        found.need(
-            inactive <= expunge,
-            "/unreachableStrategy/inactiveAfterSeconds",
-            message,
-        );
+        found.need(inactive <= expunge, "/unreachableStrategy/inactiveAfterSeconds", message);
     }
 }
 
@@ -32,21 +28,14 @@ fn residency(subject: Subject<'_>, found: &mut Findings) {
     found.need(declared == app.has_persistent_volumes(), "/", message);
     if declared {
         let disabled = app.unreachable_strategy == Some(UnreachableStrategy::Disabled);
-        found.need(
-            disabled,
-            "/",
-            "unreachableStrategy must be disabled for resident tasks",
-        );
+        found.need(disabled, "/", "unreachableStrategy must be disabled for resident tasks");
         resident_upgrade(subject, found);
     }
 }
 
 /// Two tasks cannot share one volume, not even during an upgrade.
 pub(super) fn resident_upgrade(subject: Subject<'_>, found: &mut Findings) {
-    let over = subject
-        .app
-        .upgrade_strategy
-        .map_or(0.0, |strategy| strategy.maximum_over_capacity);
+    let over = subject.app.upgrade_strategy.map_or(0.0, |strategy| strategy.maximum_over_capacity);
     let message = format!("got {}, expected 0.0", double(over));
     found.need(over == 0.0, "/upgradeStrategy/maximumOverCapacity", message);
 }

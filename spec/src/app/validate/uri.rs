@@ -7,35 +7,24 @@ pub(super) fn is_valid(text: &str) -> bool {
     if !fragment.is_none_or(|fragment| is_clean(fragment, true)) {
         return false;
     }
-    match body
-        .find([':', '/', '?'])
-        .filter(|end| body[*end..].starts_with(':'))
-    {
+    match body.find([':', '/', '?']).filter(|end| body[*end..].starts_with(':')) {
         Some(end) => is_scheme(&body[..end]) && is_rest(&body[end + 1..]),
         None => body.is_empty() || is_hierarchical(body),
     }
 }
 
 fn split(text: &str, at: char) -> (&str, Option<&str>) {
-    text.split_once(at)
-        .map_or((text, None), |(head, tail)| (head, Some(tail)))
+    text.split_once(at).map_or((text, None), |(head, tail)| (head, Some(tail)))
 }
 
 fn is_scheme(scheme: &str) -> bool {
     let letter = scheme.starts_with(|first: char| first.is_ascii_alphabetic());
-    letter
-        && scheme
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'))
+    letter && scheme.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'))
 }
 
 /// What follows the scheme: opaque text, or a hierarchy.
 fn is_rest(rest: &str) -> bool {
-    if rest.starts_with('/') {
-        is_hierarchical(rest)
-    } else {
-        !rest.is_empty() && is_clean(rest, true)
-    }
+    if rest.starts_with('/') { is_hierarchical(rest) } else { !rest.is_empty() && is_clean(rest, true) }
 }
 
 fn is_hierarchical(text: &str) -> bool {

@@ -43,17 +43,10 @@ fn launch(fields: Value) -> Launch {
         task: TASK.parse().unwrap(),
         app: Arc::new(app(fields)),
         host_ports: vec![31_000, 31_001, 31_002],
-        env: [
-            ("PORT0".to_owned(), "31000".to_owned()),
-            ("A".to_owned(), "b=c".to_owned()),
-        ]
-        .into(),
+        env: [("PORT0".to_owned(), "31000".to_owned()), ("A".to_owned(), "b=c".to_owned())].into(),
         agent: AgentId::new("x-S0"),
         sandbox: "/data/sandboxes/x".into(),
-        resolvers: Resolvers {
-            host: "127.0.0.2".parse().ok(),
-            bridge: "172.17.0.1".parse().ok(),
-        },
+        resolvers: Resolvers { host: "127.0.0.2".parse().ok(), bridge: "172.17.0.1".parse().ok() },
     }
 }
 
@@ -80,26 +73,13 @@ fn the_plain_case() {
     let body = body(json!({}));
     assert_eq!(body["Image"], "nginx");
     assert_eq!(body["Env"], json!(["A=b=c", "PORT0=31000"]));
-    assert_eq!(
-        body["Labels"],
-        json!({"gantry.owner": "owner1", "gantry.task": TASK, "MESOS_TASK_ID": TASK})
-    );
-    for absent in [
-        "Cmd",
-        "Entrypoint",
-        "User",
-        "Tty",
-        "ExposedPorts",
-        "Hostname",
-    ] {
+    assert_eq!(body["Labels"], json!({"gantry.owner": "owner1", "gantry.task": TASK, "MESOS_TASK_ID": TASK}));
+    for absent in ["Cmd", "Entrypoint", "User", "Tty", "ExposedPorts", "Hostname"] {
         assert!(body.get(absent).is_none(), "{absent}");
     }
     let host = &body["HostConfig"];
     assert_eq!(host["NetworkMode"], "host");
-    assert_eq!(
-        host["Binds"],
-        json!(["/data/sandboxes/x:/mnt/mesos/sandbox:rw"])
-    );
+    assert_eq!(host["Binds"], json!(["/data/sandboxes/x:/mnt/mesos/sandbox:rw"]));
     assert_eq!(host["Dns"], json!(["127.0.0.2"]));
     assert_eq!(host["RestartPolicy"]["Name"], "no");
     assert_eq!(
@@ -107,29 +87,17 @@ fn the_plain_case() {
         json!({"Type": "json-file", "Config": {"max-size": "10m", "max-file": "2"}})
     );
     assert_eq!(host["Privileged"], false);
-    assert_eq!(
-        container_name(&TASK.parse().unwrap()),
-        format!("gantry-{TASK}")
-    );
+    assert_eq!(container_name(&TASK.parse().unwrap()), format!("gantry-{TASK}"));
 }
 
 #[test]
 fn commands() {
     let shell = body(json!({"cmd": "echo $A"}));
-    assert_eq!(
-        (&shell["Entrypoint"], &shell["Cmd"]),
-        (&json!(["/bin/sh"]), &json!(["-c", "echo $A"]))
-    );
+    assert_eq!((&shell["Entrypoint"], &shell["Cmd"]), (&json!(["/bin/sh"]), &json!(["-c", "echo $A"])));
     let exec = body(json!({"args": ["-v", "x y"]}));
-    assert_eq!(
-        (exec.get("Entrypoint"), &exec["Cmd"]),
-        (None, &json!(["-v", "x y"]))
-    );
+    assert_eq!((exec.get("Entrypoint"), &exec["Cmd"]), (None, &json!(["-v", "x y"])));
     let options = body(json!({"user": "nobody", "tty": true}));
-    assert_eq!(
-        (&options["User"], &options["Tty"]),
-        (&json!("nobody"), &json!(true))
-    );
+    assert_eq!((&options["User"], &options["Tty"]), (&json!("nobody"), &json!(true)));
 }
 
 #[test]
@@ -137,10 +105,7 @@ fn resources() {
     let mib = 1024 * 1024;
     for (fields, expected) in [
         (json!({}), json!({"CpuShares": 512, "Memory": 128 * mib})),
-        (
-            json!({"cpus": 0, "mem": 4}),
-            json!({"CpuShares": 2, "Memory": 32 * mib}),
-        ),
+        (json!({"cpus": 0, "mem": 4}), json!({"CpuShares": 2, "Memory": 32 * mib})),
         (
             json!({"resourceLimits": {"cpus": 1.5, "mem": 256}}),
             json!({
@@ -171,10 +136,7 @@ fn bridge_ports_follow_the_declared_order() {
     fields["networks"] = json!([{"mode": "container/bridge"}]);
     let body = body(fields);
     let host = &body["HostConfig"];
-    assert_eq!(
-        (&host["NetworkMode"], &host["Dns"]),
-        (&json!("bridge"), &json!(["172.17.0.1"]))
-    );
+    assert_eq!((&host["NetworkMode"], &host["Dns"]), (&json!("bridge"), &json!(["172.17.0.1"])));
     let bound = |port: &str| host["PortBindings"][port].clone();
     assert_eq!(bound("80/tcp"), json!([{"HostPort": "31000"}]));
     assert_eq!(bound("31001/tcp"), json!([{"HostPort": "31001"}]));
@@ -191,14 +153,10 @@ fn user_networks() {
     fields["networks"] = json!([{"mode": "container", "name": "blue"}]);
     let blue = body(fields.clone());
     assert_eq!(
-        (
-            &blue["HostConfig"]["NetworkMode"],
-            &blue["HostConfig"]["Dns"]
-        ),
+        (&blue["HostConfig"]["NetworkMode"], &blue["HostConfig"]["Dns"]),
         (&json!("blue"), &json!(["172.17.0.1"]))
     );
-    fields["networks"] =
-        json!([{"mode": "container", "name": "a"}, {"mode": "container", "name": "b"}]);
+    fields["networks"] = json!([{"mode": "container", "name": "a"}, {"mode": "container", "name": "b"}]);
     assert!(refusal(fields.clone()).contains("single container network"));
     fields["networks"] = json!([{"mode": "container"}]);
     assert!(refusal(fields).contains("Network name"));
@@ -222,20 +180,11 @@ fn volumes() {
         ])
     );
     let mount = &body["HostConfig"]["Mounts"][0];
-    assert_eq!(
-        (&mount["Source"], &mount["Target"]),
-        (&json!("n"), &json!("/v"))
-    );
+    assert_eq!((&mount["Source"], &mount["Target"]), (&json!("n"), &json!("/v")));
     assert_eq!(mount["VolumeOptions"]["DriverConfig"]["Name"], "rexray");
     for (volume, reason) in [
-        (
-            json!({"containerPath": "/a:b", "hostPath": "/x", "mode": "RO"}),
-            "colon",
-        ),
-        (
-            json!({"containerPath": "p", "mode": "RW", "persistent": {"size": 1}}),
-            "persistent",
-        ),
+        (json!({"containerPath": "/a:b", "hostPath": "/x", "mode": "RO"}), "colon"),
+        (json!({"containerPath": "p", "mode": "RW", "persistent": {"size": 1}}), "persistent"),
         (json!({"containerPath": "p", "secret": "s"}), "secret"),
         (
             json!({"containerPath": "/p", "mode": "RW",
@@ -256,9 +205,8 @@ fn no_image_no_container() {
 #[test]
 fn parameters_come_before_the_resolver_and_the_shell() {
     let with = |parameters: Value, cmd: Value| {
-        let mut fields = container(
-            json!({"docker": docker(json!({"privileged": true, "parameters": parameters}))}),
-        );
+        let mut fields =
+            container(json!({"docker": docker(json!({"privileged": true, "parameters": parameters}))}));
         fields["cmd"] = cmd;
         fields
     };
@@ -275,15 +223,9 @@ fn parameters_come_before_the_resolver_and_the_shell() {
     assert_eq!(body["HostConfig"]["Dns"], json!(["9.9.9.9"]));
     assert_eq!(body["HostConfig"]["LogConfig"], json!({"Type": "journald"}));
     assert_eq!(body["HostConfig"]["Privileged"], true);
-    assert_eq!(
-        (&body["Entrypoint"], &body["Hostname"]),
-        (&json!(["/bin/sh"]), &json!("box"))
-    );
+    assert_eq!((&body["Entrypoint"], &body["Hostname"]), (&json!(["/bin/sh"]), &json!("box")));
     assert_eq!(body["Env"], json!(["PORT0=31000", "A=z"]));
-    let unknown = refusal(with(
-        json!([{"key": "detach", "value": "true"}]),
-        Value::Null,
-    ));
+    let unknown = refusal(with(json!([{"key": "detach", "value": "true"}]), Value::Null));
     assert_eq!(unknown, "docker parameter `detach` is not supported");
 }
 
@@ -296,8 +238,5 @@ fn a_network_by_parameter_gets_the_bridges_resolver() {
     let body = body(fields);
     assert_eq!(body["HostConfig"]["NetworkMode"], "weave");
     assert_eq!(body["HostConfig"]["Dns"], json!(["172.17.0.1"]));
-    assert_eq!(
-        body["NetworkingConfig"]["EndpointsConfig"]["weave"]["Aliases"],
-        json!(["db"])
-    );
+    assert_eq!(body["NetworkingConfig"]["EndpointsConfig"]["weave"]["Aliases"], json!(["db"]));
 }

@@ -54,9 +54,7 @@ pub(super) fn size(field: &mut Option<i64>, value: &str) -> Done {
 /// `key=value`, one more entry of a map.
 pub(super) fn pair(field: &mut Option<HashMap<String, String>>, value: &str) -> Done {
     let (key, value) = values::pair(value)?;
-    field
-        .get_or_insert_default()
-        .insert(key.to_owned(), value.to_owned());
+    field.get_or_insert_default().insert(key.to_owned(), value.to_owned());
     Ok(())
 }
 
@@ -66,10 +64,7 @@ pub(super) fn cpus(body: &mut ContainerCreateBody, value: &str) -> Done {
 }
 
 pub(super) fn device(body: &mut ContainerCreateBody, value: &str) -> Done {
-    host(body)
-        .devices
-        .get_or_insert_default()
-        .push(values::device(value)?);
+    host(body).devices.get_or_insert_default().push(values::device(value)?);
     Ok(())
 }
 
@@ -77,11 +72,7 @@ pub(super) fn device(body: &mut ContainerCreateBody, value: &str) -> Done {
 pub(super) fn env(body: &mut ContainerCreateBody, value: &str) -> Done {
     let (name, _) = values::pair(value)?;
     let env = body.env.get_or_insert_default();
-    env.retain(|entry| {
-        entry
-            .split_once('=')
-            .is_none_or(|(present, _)| present != name)
-    });
+    env.retain(|entry| entry.split_once('=').is_none_or(|(present, _)| present != name));
     env.push(value.to_owned());
     Ok(())
 }
@@ -97,19 +88,14 @@ pub(super) fn expose(body: &mut ContainerCreateBody, value: &str) -> Done {
 
 /// `all`, a count, or `device=ID[,ID]`, for the driver that serves GPUs.
 pub(super) fn gpus(body: &mut ContainerCreateBody, value: &str) -> Done {
-    let mut request = DeviceRequest {
-        capabilities: Some(vec![vec!["gpu".to_owned()]]),
-        ..DeviceRequest::default()
-    };
+    let mut request =
+        DeviceRequest { capabilities: Some(vec![vec!["gpu".to_owned()]]), ..DeviceRequest::default() };
     match value.trim_matches('"').strip_prefix("device=") {
         Some(ids) => request.device_ids = Some(ids.split(',').map(str::to_owned).collect()),
         None if value == "all" => request.count = Some(-1),
         None => parsed(&mut request.count, value)?,
     }
-    host(body)
-        .device_requests
-        .get_or_insert_default()
-        .push(request);
+    host(body).device_requests.get_or_insert_default().push(request);
     Ok(())
 }
 
@@ -117,14 +103,8 @@ pub(super) fn gpus(body: &mut ContainerCreateBody, value: &str) -> Done {
 /// only, and says so itself otherwise.
 fn endpoint(body: &mut ContainerCreateBody) -> &mut EndpointSettings {
     let network = host(body).network_mode.clone().unwrap_or_default();
-    let config = body
-        .networking_config
-        .get_or_insert_with(NetworkingConfig::default);
-    config
-        .endpoints_config
-        .get_or_insert_default()
-        .entry(network)
-        .or_default()
+    let config = body.networking_config.get_or_insert_with(NetworkingConfig::default);
+    config.endpoints_config.get_or_insert_default().entry(network).or_default()
 }
 
 pub(super) fn alias(body: &mut ContainerCreateBody, value: &str) -> Done {
@@ -136,10 +116,7 @@ pub(super) fn address(
     value: &str,
     field: fn(&mut EndpointIpamConfig) -> &mut Option<String>,
 ) -> Done {
-    text(
-        field(endpoint(body).ipam_config.get_or_insert_default()),
-        value,
-    )
+    text(field(endpoint(body).ipam_config.get_or_insert_default()), value)
 }
 
 /// A label, unless it is one by which the agent finds its containers again.
@@ -148,9 +125,7 @@ pub(super) fn label(body: &mut ContainerCreateBody, value: &str) -> Done {
     if is_reserved_label(key) {
         return Err("this label is the agent's".to_owned());
     }
-    body.labels
-        .get_or_insert_default()
-        .insert(key.to_owned(), value.to_owned());
+    body.labels.get_or_insert_default().insert(key.to_owned(), value.to_owned());
     Ok(())
 }
 
@@ -158,36 +133,24 @@ pub(super) fn label(body: &mut ContainerCreateBody, value: &str) -> Done {
 pub(super) fn log_driver(body: &mut ContainerCreateBody, value: &str) -> Done {
     let log = host(body).log_config.get_or_insert_default();
     if log.typ.as_deref() != Some(value) {
-        *log = HostConfigLogConfig {
-            typ: Some(value.to_owned()),
-            config: None,
-        };
+        *log = HostConfigLogConfig { typ: Some(value.to_owned()), config: None };
     }
     Ok(())
 }
 
 pub(super) fn log_option(body: &mut ContainerCreateBody, value: &str) -> Done {
-    pair(
-        &mut host(body).log_config.get_or_insert_default().config,
-        value,
-    )
+    pair(&mut host(body).log_config.get_or_insert_default().config, value)
 }
 
 pub(super) fn mount(body: &mut ContainerCreateBody, value: &str) -> Done {
-    host(body)
-        .mounts
-        .get_or_insert_default()
-        .push(values::mount(value)?);
+    host(body).mounts.get_or_insert_default().push(values::mount(value)?);
     Ok(())
 }
 
 pub(super) fn no_healthcheck(body: &mut ContainerCreateBody, value: &str) -> Done {
     if values::boolean(value)? {
         let test = Some(vec!["NONE".to_owned()]);
-        body.healthcheck = Some(HealthConfig {
-            test,
-            ..HealthConfig::default()
-        });
+        body.healthcheck = Some(HealthConfig { test, ..HealthConfig::default() });
     }
     Ok(())
 }
@@ -197,12 +160,7 @@ pub(super) fn publish(body: &mut ContainerCreateBody, value: &str) -> Done {
     let published = values::publish(value)?;
     expose(body, &published.container_port)?;
     let bindings = host(body).port_bindings.get_or_insert_default();
-    bind(
-        bindings,
-        published.container_port,
-        published.host_ip,
-        published.host_port,
-    );
+    bind(bindings, published.container_port, published.host_ip, published.host_port);
     Ok(())
 }
 
@@ -223,26 +181,16 @@ pub(super) fn security_option(body: &mut ContainerCreateBody, value: &str) -> Do
 
 pub(super) fn tmpfs(body: &mut ContainerCreateBody, value: &str) -> Done {
     let (path, options) = value.split_once(':').unwrap_or((value, ""));
-    host(body)
-        .tmpfs
-        .get_or_insert_default()
-        .insert(path.to_owned(), options.to_owned());
+    host(body).tmpfs.get_or_insert_default().insert(path.to_owned(), options.to_owned());
     Ok(())
 }
 
 pub(super) fn ulimit(body: &mut ContainerCreateBody, value: &str) -> Done {
-    host(body)
-        .ulimits
-        .get_or_insert_default()
-        .push(values::ulimit(value)?);
+    host(body).ulimits.get_or_insert_default().push(values::ulimit(value)?);
     Ok(())
 }
 
 /// `source:target[:mode]` is a bind or a named volume; a path alone is an anonymous volume.
 pub(super) fn volume(body: &mut ContainerCreateBody, value: &str) -> Done {
-    if value.contains(':') {
-        push(&mut host(body).binds, value)
-    } else {
-        push(&mut body.volumes, value)
-    }
+    if value.contains(':') { push(&mut host(body).binds, value) } else { push(&mut body.volumes, value) }
 }

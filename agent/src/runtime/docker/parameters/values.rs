@@ -4,9 +4,7 @@ use bollard::models::{DeviceMapping, Mount, MountTmpfsOptions, MountType, Resour
 
 /// `key=value`; the key is not empty.
 pub(super) fn pair(text: &str) -> Result<(&str, &str), String> {
-    text.split_once('=')
-        .filter(|(key, _)| !key.is_empty())
-        .ok_or_else(|| "expected key=value".to_owned())
+    text.split_once('=').filter(|(key, _)| !key.is_empty()).ok_or_else(|| "expected key=value".to_owned())
 }
 
 /// As Go's `strconv.ParseBool`.
@@ -25,14 +23,10 @@ pub(super) fn bytes(text: &str) -> Result<i64, String> {
     if text == "-1" {
         return Ok(-1);
     }
-    let digits = text
-        .trim_end_matches(|character: char| character.is_ascii_alphabetic() || character == ' ');
+    let digits = text.trim_end_matches(|character: char| character.is_ascii_alphabetic() || character == ' ');
     let amount: f64 = digits.parse().map_err(|_| wrong())?;
     let unit = text[digits.len()..].trim().to_ascii_lowercase();
-    let unit = unit
-        .strip_suffix("ib")
-        .or_else(|| unit.strip_suffix('b'))
-        .unwrap_or(&unit);
+    let unit = unit.strip_suffix("ib").or_else(|| unit.strip_suffix('b')).unwrap_or(&unit);
     let power = match unit {
         "" => 0,
         "k" => 1,
@@ -43,24 +37,13 @@ pub(super) fn bytes(text: &str) -> Result<i64, String> {
         _ => return Err(wrong()),
     };
     let total = amount * 1024_f64.powi(power);
-    if total.is_finite() && (0.0..9e18).contains(&total) {
-        Ok(total as i64)
-    } else {
-        Err(wrong())
-    }
+    if total.is_finite() && (0.0..9e18).contains(&total) { Ok(total as i64) } else { Err(wrong()) }
 }
 
 /// A decimal number of CPUs, in billionths.
 pub(super) fn nano_cpus(text: &str) -> Result<i64, String> {
-    let cpus: f64 = text
-        .trim()
-        .parse()
-        .map_err(|_| "expected a number of CPUs")?;
-    if (0.0..1e6).contains(&cpus) {
-        Ok((cpus * 1e9).round() as i64)
-    } else {
-        Err("out of range".to_owned())
-    }
+    let cpus: f64 = text.trim().parse().map_err(|_| "expected a number of CPUs")?;
+    if (0.0..1e6).contains(&cpus) { Ok((cpus * 1e9).round() as i64) } else { Err("out of range".to_owned()) }
 }
 
 /// `HOST[:CONTAINER[:PERMISSIONS]]`, or `HOST:PERMISSIONS`.
@@ -84,19 +67,12 @@ pub(super) fn device(text: &str) -> Result<DeviceMapping, String> {
 /// `name=soft[:hard]`; -1 is unlimited.
 pub(super) fn ulimit(text: &str) -> Result<ResourcesUlimits, String> {
     let (name, limits) = pair(text)?;
-    let number = |text: &str| {
-        text.parse::<i64>()
-            .map_err(|_| "expected name=soft[:hard]".to_owned())
-    };
+    let number = |text: &str| text.parse::<i64>().map_err(|_| "expected name=soft[:hard]".to_owned());
     let (soft, hard) = match limits.split_once(':') {
         Some((soft, hard)) => (number(soft)?, number(hard)?),
         None => (number(limits)?, number(limits)?),
     };
-    Ok(ResourcesUlimits {
-        name: Some(name.to_owned()),
-        soft: Some(soft),
-        hard: Some(hard),
-    })
+    Ok(ResourcesUlimits { name: Some(name.to_owned()), soft: Some(soft), hard: Some(hard) })
 }
 
 /// `80`, `80/udp`: a port of the container with its protocol.
@@ -124,9 +100,7 @@ pub(super) fn publish(text: &str) -> Result<Published, String> {
     let (front, container) = text.rsplit_once(':').unwrap_or(("", text));
     let (ip, host_port) = front.rsplit_once(':').unwrap_or(("", front));
     if !host_port.is_empty() {
-        host_port
-            .parse::<u16>()
-            .map_err(|_| "expected [IP:]HOST:CONTAINER[/PROTOCOL] (no ranges)")?;
+        host_port.parse::<u16>().map_err(|_| "expected [IP:]HOST:CONTAINER[/PROTOCOL] (no ranges)")?;
     }
     let ip = ip.trim_start_matches('[').trim_end_matches(']');
     Ok(Published {
@@ -138,10 +112,7 @@ pub(super) fn publish(text: &str) -> Result<Published, String> {
 
 /// `type=bind,source=/a,target=/b,readonly`: the fields that `bind`, `volume` and `tmpfs` share.
 pub(super) fn mount(text: &str) -> Result<Mount, String> {
-    let mut mount = Mount {
-        typ: Some(MountType::VOLUME),
-        ..Mount::default()
-    };
+    let mut mount = Mount { typ: Some(MountType::VOLUME), ..Mount::default() };
     for field in text.split(',') {
         let (key, value) = field.split_once('=').unwrap_or((field, "true"));
         match key {
@@ -150,19 +121,13 @@ pub(super) fn mount(text: &str) -> Result<Mount, String> {
             "target" | "destination" | "dst" => mount.target = Some(value.to_owned()),
             "readonly" | "ro" => mount.read_only = Some(boolean(value)?),
             "tmpfs-size" => {
-                mount
-                    .tmpfs_options
-                    .get_or_insert_with(MountTmpfsOptions::default)
-                    .size_bytes = Some(bytes(value)?);
+                mount.tmpfs_options.get_or_insert_with(MountTmpfsOptions::default).size_bytes =
+                    Some(bytes(value)?);
             }
             _ => return Err(format!("field `{key}` is not supported")),
         }
     }
-    if mount.target.is_none() {
-        Err("target is required".to_owned())
-    } else {
-        Ok(mount)
-    }
+    if mount.target.is_none() { Err("target is required".to_owned()) } else { Ok(mount) }
 }
 
 fn mount_type(text: &str) -> Result<MountType, String> {
