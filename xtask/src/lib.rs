@@ -10,5 +10,6 @@ pub mod docker;
 pub mod examples;
 pub mod http;
 pub mod name;
+pub mod python;
 pub mod stop;
 pub mod test;
