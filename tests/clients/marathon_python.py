@@ -242,4 +242,5 @@ class Walk:
 
 
 if __name__ == "__main__":
+    marathon.log.setLevel("CRITICAL")  # refusals are asked for here
     Walk(sys.argv[1]).run()

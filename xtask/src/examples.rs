@@ -1,4 +1,4 @@
-//! The examples as their readers would run them, and Marathon's Python client as its users run it.
+//! The examples as their readers would run them.
 
 use std::path::Path;
 use std::process::Command;
@@ -19,17 +19,9 @@ const MXNET: Environment = Environment {
     probe: "import os; os.environ['DMLC_ROLE'] = ''; import mxnet",
 };
 
-/// It was written for Python before 3.10, so the script that uses it mends what it imports.
-const MARATHON: Environment = Environment {
-    name: "marathon-client",
-    packages: &["marathon==0.13.0"],
-    probe: "import collections, collections.abc as abc; collections.Iterable = abc.Iterable; import marathon",
-};
-
 /// Runs every example; the first that fails ends it.
 pub fn run() -> anyhow::Result<()> {
     let programs = cargo::programs(Profile::Dev);
-    marathon_client(&programs).context("tests/clients/marathon_python.py")?;
     ps_lite(&programs).context("examples/ps-lite")?;
     for runtime in ["docker", "process"] {
         println!("examples/search-engine with {runtime}");
@@ -37,17 +29,6 @@ pub fn run() -> anyhow::Result<()> {
         must(Command::new(own).args(["demo", "--once", "--profile", "dev", "--runtime", runtime]))?;
     }
     Ok(())
-}
-
-/// Everything that Marathon's own Python client can do, with real tasks.
-fn marathon_client(programs: &Path) -> anyhow::Result<()> {
-    println!("tests/clients: Marathon's Python client");
-    let python = python::interpreter_of(&MARATHON)?;
-    let scratch = scratch("marathon-client")?;
-    let cluster = Cluster::start(programs, &scratch, &Dev { runtime: "process", ..Dev::default() })?;
-    let script = root().join("tests/clients/marathon_python.py");
-    let walked = must(Command::new(python).arg(script).arg(format!("http://{}", cluster.http)));
-    walked.with_context(|| format!("the end of the cluster's log:\n{}", cluster.last_lines()))
 }
 
 /// One scheduler, one server and two workers find each other by name and sum what they push.

@@ -4,6 +4,7 @@
 
 pub mod bench;
 pub mod cargo;
+pub mod clients;
 pub mod cluster;
 pub mod demo;
 pub mod docker;
