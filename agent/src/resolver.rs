@@ -124,7 +124,9 @@ async fn anywhere(last: Option<IpAddr>, bridge: Option<IpAddr>, sockets: &mut Ve
             Err(_) => {}
         }
     }
-    warn!("port 53 is taken on every address from 127.0.1.53 to 127.0.1.84; {REMEDY}");
+    warn!(
+        "port 53 is taken on every address from 127.0.1.53 to 127.0.1.84: {LOSS}. Choose one with --resolver-ip"
+    );
     Resolvers { host: None, bridge: on_bridge(bridge, sockets).await }
 }
 
@@ -151,12 +153,16 @@ async fn bind(ip: IpAddr) -> io::Result<Sockets> {
     Ok((UdpSocket::bind((ip, PORT)).await?, TcpListener::bind((ip, PORT)).await?))
 }
 
-const REMEDY: &str = "tasks get the machine's own resolvers and do not see names of the cluster. To mend it: run \
-    the agent as root, or allow it the port with `setcap cap_net_bind_service=+ep` on its program, or choose a free \
-    address with --resolver-ip";
+const LOSS: &str = "tasks get the machine's own resolvers and do not see names of the cluster";
 
 fn complain(ip: IpAddr, error: &io::Error) {
-    warn!(%ip, %error, "port 53 could not be opened for tasks; {REMEDY}");
+    let remedy = match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "run the agent as root, or allow it the port with `setcap cap_net_bind_service=+ep` on its program"
+        }
+        _ => "choose a free address with --resolver-ip",
+    };
+    warn!(%ip, %error, "port 53 could not be opened for tasks: {LOSS}. To mend it, {remedy}");
 }
 
 #[cfg(test)]
