@@ -126,9 +126,8 @@ async fn admit(
     if let Some(reason) = hello::objection(hello, state.cluster_id, here) {
         return refuse(writer, reason).await;
     }
-    match &hello.agent_id {
-        Some(agent) => make_way(board, agent, writer).await?,
-        None => {}
+    if let Some(agent) = &hello.agent_id {
+        make_way(board, agent, writer).await?;
     }
     Ok(now.term)
 }

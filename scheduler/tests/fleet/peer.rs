@@ -45,6 +45,8 @@ pub async fn master(dir: &Path, agent_timeout_millis: u64) -> Master {
         agent_timeout_millis,
     };
     let master = Master::start(Setup { options, data_dir: dir.to_owned(), bootstrap: true }).await.unwrap();
+    let mut leadership = master.cluster().leadership();
+    leadership.wait_for(|now| now.leading).await.unwrap();
     until(master.cluster(), "the cluster has a name", |state| !state.cluster_id.is_nil()).await;
     master
 }
@@ -67,7 +69,8 @@ pub async fn until(cluster: &Cluster, what: &str, wanted: impl Fn(&State) -> boo
 /// Deploys `/web` with as many tasks.
 pub async fn deploy(cluster: &Cluster, instances: u32) {
     let document = json!({"id": "/web", "cmd": "sleep 100", "cpus": 0.1, "mem": 32, "instances": instances,
-        "portDefinitions": [{"port": 0}], "upgradeStrategy": {"minimumHealthCapacity": 0}});
+        "portDefinitions": [{"port": 0}],
+        "unreachableStrategy": {"inactiveAfterSeconds": 300, "expungeAfterSeconds": 600}});
     let app = spec::app::create(&document, &Features::default()).unwrap();
     let known = cluster.state().app(&app.id).map(|entry| entry.app.version);
     let put =
