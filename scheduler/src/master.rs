@@ -32,14 +32,12 @@ const DNS_ATTEMPTS: usize = 16;
 #[derive(Debug, thiserror::Error)]
 pub enum MasterError {
     /// An address could not be bound.
-    #[error("cannot listen on {address} for {purpose}: {source}{}", way_out(source, option))]
+    #[error("cannot listen on {address} for {purpose}: {source}{}", way_out(source))]
     Bind {
         /// The address.
         address: SocketAddr,
         /// `REST`, `agents` or `DNS`.
         purpose: &'static str,
-        /// Where another address can be given.
-        option: &'static str,
         /// What the system said.
         source: io::Error,
     },
@@ -48,20 +46,15 @@ pub enum MasterError {
     Log(#[from] consensus::OpenError),
 }
 
-/// What a person can do about an address that cannot be had.
-fn way_out(source: &io::Error, option: &str) -> String {
+/// What a person can do about an address that cannot be had. Who else may have it is for the program to say,
+/// which knows its options.
+fn way_out(source: &io::Error) -> &'static str {
     match source.kind() {
-        ErrorKind::AddrInUse => format!(
-            "; another program listens there (`ss -lntup` shows which), perhaps another master: stop it, or \
-             give another address with {option}"
-        ),
-        ErrorKind::PermissionDenied => format!(
-            "; ports below 1024 need root or the capability CAP_NET_BIND_SERVICE: give a higher one with {option}"
-        ),
-        ErrorKind::AddrNotAvailable => {
-            format!("; this machine has no such address (`ip address` shows those it has): see {option}")
+        ErrorKind::PermissionDenied => {
+            "; ports below 1024 need root or the capability CAP_NET_BIND_SERVICE: take a higher one"
         }
-        _ => String::new(),
+        ErrorKind::AddrNotAvailable => "; this machine has no such address (`ip address` shows those it has)",
+        _ => "",
     }
 }
 
@@ -89,8 +82,8 @@ impl Master {
     /// and refused until then: half of a log is not what the cluster is.
     pub async fn start(setup: Setup) -> Result<Self, MasterError> {
         let Setup { mut options, data_dir, bootstrap } = setup;
-        let http = listen(options.http, "REST", "--http").await?;
-        let rpc = listen(options.rpc, "agents", "--rpc").await?;
+        let http = listen(options.http, "REST").await?;
+        let rpc = listen(options.rpc, "agents").await?;
         let (dns_udp, dns_tcp) = listen_dns(options.dns).await?;
         let bound = http.local_addr().unwrap_or(options.http);
         let asked = std::mem::replace(&mut options.http, bound);
@@ -154,13 +147,9 @@ impl Master {
     }
 }
 
-async fn listen(
-    address: SocketAddr,
-    purpose: &'static str,
-    option: &'static str,
-) -> Result<TcpListener, MasterError> {
+async fn listen(address: SocketAddr, purpose: &'static str) -> Result<TcpListener, MasterError> {
     let bound = TcpListener::bind(address).await;
-    bound.map_err(|source| MasterError::Bind { address, purpose, option, source })
+    bound.map_err(|source| MasterError::Bind { address, purpose, source })
 }
 
 /// UDP and TCP on one number, also when the system chooses it: it chooses for TCP alone.
@@ -171,7 +160,7 @@ async fn listen_dns(address: SocketAddr) -> Result<(UdpSocket, TcpListener), Mas
         match bind_dns(address).await {
             Err(error) if error.kind() == ErrorKind::AddrInUse && attempts > 0 => {}
             bound => {
-                let fail = |source| MasterError::Bind { address, purpose: "DNS", option: "--dns", source };
+                let fail = |source| MasterError::Bind { address, purpose: "DNS", source };
                 return bound.map_err(fail);
             }
         }
@@ -229,18 +218,16 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn an_address_that_is_taken_is_named_with_the_way_out() {
+    async fn an_address_that_cannot_be_had_is_named() {
         let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = taken.local_addr().unwrap();
-        let rest = listen(address, "REST", "--http").await.unwrap_err().to_string();
+        let rest = listen(address, "REST").await.unwrap_err().to_string();
         let dns = listen_dns(address).await.unwrap_err().to_string();
-        for (error, option) in [(rest, "--http"), (dns, "--dns")] {
-            assert!(error.contains(&address.to_string()) && error.contains(option), "{error}");
-            assert!(error.contains("another program listens there"), "{error}");
+        for (error, purpose) in [(rest, "REST"), (dns, "DNS")] {
+            assert!(error.contains(&address.to_string()) && error.contains(purpose), "{error}");
         }
-        let foreign =
-            listen("192.0.2.1:80".parse().unwrap(), "agents", "--rpc").await.unwrap_err().to_string();
-        assert!(foreign.contains("no such address") && foreign.contains("--rpc"), "{foreign}");
+        let foreign = listen("192.0.2.1:80".parse().unwrap(), "agents").await.unwrap_err().to_string();
+        assert!(foreign.contains("no such address"), "{foreign}");
     }
 
     #[tokio::test]

@@ -280,12 +280,10 @@ mod tests {
         let mut bench = Bench::new();
         let before = bench.zone.clone();
         let task = bench.state.tasks.values().next().unwrap().clone();
-        assert!(
-            !bench.follow(vec![
-                Event::TaskHealth { task: task.clone(), was: None },
-                Event::TaskPlaced { task }
-            ])
-        );
+        assert!(!bench.follow(vec![
+            Event::TaskHealth { task: task.clone(), before: task.clone() },
+            Event::TaskPlaced { task }
+        ]));
         assert_eq!(bench.zone, before);
     }
 
