@@ -39,12 +39,13 @@ fn ps_lite(programs: &Path) -> anyhow::Result<()> {
     let cluster = Cluster::start(programs, &scratch, &Dev { runtime: "process", ..Dev::default() })?;
     let file = document.to_str().context("the path is text")?;
     must(&mut cluster.clusterctl(&["deploy", file]))?;
+    println!("the members run; they find each other and train (`clusterctl logs /ps-worker`)");
     let deadline = Instant::now() + TRAIN_TIMEOUT;
     loop {
         let output = cluster.clusterctl(&["logs", "/ps-worker"]).output()?;
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         if said.matches("all sums are right").count() == 2 {
-            print!("{said}");
+            println!("{said}examples/ps-lite: ok, both workers got the right sums");
             return Ok(());
         }
         if Instant::now() > deadline {
@@ -62,22 +63,34 @@ fn ps_lite(programs: &Path) -> anyhow::Result<()> {
 fn environment() -> anyhow::Result<PathBuf> {
     let folder = root().join("target").join("xtask").join("ps-lite-venv");
     let python = folder.join("bin/python");
-    let works = |python: &Path| {
-        let mut probe = Command::new(python);
-        probe.args(["-c", "import mxnet"]).env("DMLC_ROLE", "");
-        probe.output().is_ok_and(|output| output.status.success())
-    };
-    if works(&python) {
+    if try_import(&python).is_ok() {
         return Ok(python);
     }
     let system = interpreter()?;
-    println!("making a virtual environment with mxnet in {}", folder.display());
+    println!("making a virtual environment in {}", folder.display());
     must(Command::new(system).args(["-m", "venv", "--clear"]).arg(&folder))?;
-    must(Command::new(&python).args(["-m", "pip", "install", "-q", "mxnet==1.9.1", "numpy==1.23.5"]))?;
-    if !works(&python) {
-        bail!("mxnet was installed in {} but cannot be imported", folder.display());
-    }
+    println!("installing mxnet in it (50 MB, once)");
+    let packages = ["mxnet==1.9.1", "numpy==1.23.5"];
+    must(
+        Command::new(&python)
+            .args(["-m", "pip", "install", "-q", "--disable-pip-version-check"])
+            .args(packages),
+    )?;
+    try_import(&python)
+        .with_context(|| format!("mxnet was installed in {} but cannot be imported", folder.display()))?;
     Ok(python)
+}
+
+/// Is mxnet there and whole?
+fn try_import(python: &Path) -> anyhow::Result<()> {
+    let mut probe = Command::new(python);
+    // With a role in the environment the import itself would become a member of a job.
+    let output = probe.args(["-c", "import mxnet"]).env_remove("DMLC_ROLE").output()?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    bail!("{}", said.lines().last().unwrap_or("Python does not say why"))
 }
 
 /// A Python 3.11 with `venv`; Debian's where there is none and it may be installed.
