@@ -75,69 +75,14 @@ pub enum Verb {
     Master(MasterArgs),
     /// Run an agent.
     #[command(
-        after_help = "Example:\n  clusterctl agent --masters 127.0.0.1:5050 --data-dir /var/lib/gantry/agent \\\n                          --ip 127.0.0.1 --attributes 'rack:r1;zone:z1'"
-    )]
-    Agent(AgentArgs),
-    /// Create or change apps from a JSON document and wait until they run.
-    #[command(
-        after_help = "Example:\n  clusterctl deploy web.json\n\nThe least that an app can be: {\"id\": \"/web\", \"cmd\": \"exec python3 -m http.server $PORT\"}\n\nExits with 0 when every task runs and is healthy, 1 when it does not come to that, 130 after Ctrl-C\n(the deployment goes on)."
-    )]
-    Deploy(DeployArgs),
-    /// List apps.
-    #[command(after_help = "Example:\n  clusterctl apps --output json | jq '.[].id'")]
-    Apps,
-    /// List tasks, of one app or of all.
-    #[command(after_help = "Example:\n  clusterctl tasks /shop/web")]
-    Tasks {
-        /// App id, for example /shop/web.
-        app: Option<String>,
-    },
-    /// List agents with what they have and what is in use.
-    #[command(
         after_help = "Example:\n  clusterctl agent --masters 127.0.0.1:5050 --data-dir agent --ip 127.0.0.1"
     )]
     Agent(AgentArgs),
     /// Create or change apps from a JSON document and wait until they run.
-    #[command(
-        after_help = "Example:\n  clusterctl deploy web.json\n\nThe least that an app can be: {\"id\": \"/web\", \"cmd\": \"exec python3 -m http.server $PORT\"}\n\nExits with 0 when every task runs and is healthy, 1 when it does not come to that, 130 after Ctrl-C\n(the deployment goes on)."
-    )]
-    Deploy(DeployArgs),
-    /// List apps.
-    #[command(after_help = "Example:\n  clusterctl apps --output json | jq '.[].id'")]
-    Apps,
-    /// List tasks, of one app or of all.
-    #[command(after_help = "Example:\n  clusterctl tasks /shop/web")]
-    Tasks {
-        /// App id, for example /shop/web.
-        app: Option<String>,
-    },
-    /// List agents with what they have and what is in use.
-    #[command(after_help = "Example:\n  clusterctl agents")]
-    Agents,
-    /// List running deployments, or end one.
     #[command(
         after_help = "Example:\n  clusterctl deploy web.json\n\nA small app: {\"id\": \"/web\", \"cmd\": \"exec \
                       python3 -m http.server $PORT\"}\n\nExits with 0 when every task runs and is healthy, with 1 \
                       when it does not come to that. Ctrl-C ends the wait (130), not the deployment."
-    )]
-    Deploy(DeployArgs),
-    /// List apps.
-    #[command(after_help = "Example:\n  clusterctl apps --output json | jq '.[].id'")]
-    Apps,
-    /// List tasks, of one app or of all.
-    #[command(after_help = "Example:\n  clusterctl tasks /shop/web")]
-    Tasks {
-        /// App id, for example /shop/web.
-        app: Option<String>,
-    },
-    /// List agents with what they have and what is in use.
-    #[command(
-        after_help = "Example:\n  clusterctl agent --masters 127.0.0.1:5050 --data-dir agent --ip 127.0.0.1"
-    )]
-    Agent(AgentArgs),
-    /// Create or change apps from a JSON document and wait until they run.
-    #[command(
-        after_help = "Example:\n  clusterctl deploy web.json\n\nThe least that an app can be: {\"id\": \"/web\", \"cmd\": \"exec python3 -m http.server $PORT\"}\n\nExits with 0 when every task runs and is healthy, 1 when it does not come to that, 130 after Ctrl-C\n(the deployment goes on)."
     )]
     Deploy(DeployArgs),
     /// List apps.
