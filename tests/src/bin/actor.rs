@@ -57,13 +57,18 @@ fn serve() {
         let head = String::from_utf8_lossy(&head[..read]).into_owned();
         let path = head.split(' ').nth(1).unwrap_or_default();
         sick.fetch_or(path == "/sick", Ordering::Relaxed);
-        let bad = (path == "/health" && sick.load(Ordering::Relaxed)) || (path == "/ready" && Instant::now() < ready_at);
+        let bad = (path == "/health" && sick.load(Ordering::Relaxed))
+            || (path == "/ready" && Instant::now() < ready_at);
         let status = if bad { "500 Bad" } else { "200 OK" };
         let body = match path {
             "/env" => std::env::vars().map(|(name, value)| format!("{name}={value}\n")).collect(),
             _ => format!("{status}\n"),
         };
-        let _ = write!(stream, "HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        let _ = write!(
+            stream,
+            "HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
     }
 }
 

@@ -45,9 +45,7 @@ fn containers() -> anyhow::Result<()> {
         runtime: "docker",
         app: json!({"id": "/steady", "args": ["serve"], "cpus": 0.01, "mem": 16, "taskKillGracePeriodSeconds": 1,
             "container": {"type": "DOCKER", "docker": {"image": image.0}}, "networks": [{"mode": "host"}]}),
-        count: &|| {
-            Ok(site.containers(&image.0)?.iter().filter(|(_, _, state)| state == "running").count())
-        },
+        count: &|| Ok(site.containers(&image.0)?.iter().filter(|(_, _, state)| state == "running").count()),
     };
     run(&site, &kind)?;
     assert_eq!(site.containers(&image.0)?, BTreeSet::new());
@@ -99,7 +97,12 @@ fn endings(site: &Site, kind: &Kind<'_>, mut agent: Daemon) -> anyhow::Result<Da
         std::thread::sleep(Duration::from_millis(600));
     }
     wait_for("some endings", || {
-        Ok(site.events().iter().filter(|(task, state)| task.starts_with("brief") && state == "TASK_FAILED").count() > 5)
+        Ok(site
+            .events()
+            .iter()
+            .filter(|(task, state)| task.starts_with("brief") && state == "TASK_FAILED")
+            .count()
+            > 5)
     })?;
     for (task, state) in site.events().iter().filter(|(task, _)| task.starts_with("brief")) {
         assert!(!["TASK_GONE", "TASK_LOST", "TASK_DROPPED"].contains(&state.as_str()), "{task} {state}");
@@ -114,7 +117,15 @@ fn told_once(site: &Site) {
     for (task, state) in site.events() {
         by_task.entry(task).or_default().push(state);
     }
-    let ends = ["TASK_FINISHED", "TASK_FAILED", "TASK_KILLED", "TASK_GONE", "TASK_LOST", "TASK_DROPPED", "TASK_ERROR"];
+    let ends = [
+        "TASK_FINISHED",
+        "TASK_FAILED",
+        "TASK_KILLED",
+        "TASK_GONE",
+        "TASK_LOST",
+        "TASK_DROPPED",
+        "TASK_ERROR",
+    ];
     for (task, states) in by_task {
         let ended: Vec<usize> =
             (0..states.len()).filter(|place| ends.contains(&states[*place].as_str())).collect();

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use anyhow::Context;
 use gantry_tests::wait_for;
 use serde_json::{Value, json};
 
@@ -32,6 +33,12 @@ impl Private {
         self.dir.join("s")
     }
 
+    fn last_words(&self) -> String {
+        let log = std::fs::read_to_string(self.dir.join("log")).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(15)..].join("\n")
+    }
+
     fn start(&mut self) -> anyhow::Result<()> {
         std::fs::create_dir_all(&self.dir)?;
         let path = |name: &str| self.dir.join(name).display().to_string();
@@ -44,6 +51,7 @@ impl Private {
         command.args(["--bridge=none", "--iptables=false", "--ip-forward=false", "--ip-masq=false"]);
         self.child = Some(command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()?);
         wait_for("the private Engine", || engine(&self.socket(), "GET", "/version").map(|_| true))
+            .with_context(|| self.last_words())
     }
 
     /// As a crash of the machine: everything that it ran is gone with it.
@@ -69,10 +77,6 @@ impl Private {
 
 impl Drop for Private {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            let log = std::fs::read_to_string(self.dir.join("log")).unwrap_or_default();
-            eprintln!("{}", log.lines().rev().take(20).collect::<Vec<_>>().join("\n"));
-        }
         self.kill();
     }
 }
@@ -103,8 +107,10 @@ fn comes_late_goes_and_comes_back() -> anyhow::Result<()> {
     std::thread::sleep(Duration::from_secs(2));
     assert!(!agent.ended(), "an agent goes on without Docker");
     private.start()?;
-    let second = site.wait_for_tasks(2)?;
-    assert!(second.is_disjoint(&first), "the Engine ended the first");
+    wait_for("the one that the Engine ended to be replaced", || {
+        let running = site.running()?;
+        Ok(running.len() == 2 && running.is_disjoint(&first))
+    })?;
     wait_for("two containers", || Ok(site.containers(&image.0)?.len() == 2))?;
 
     private.kill();
@@ -117,7 +123,8 @@ fn comes_late_goes_and_comes_back() -> anyhow::Result<()> {
 }
 
 fn create(socket: &Path, name: &str, image: &ActorImage, labels: &Value) -> anyhow::Result<String> {
-    let body = json!({"Image": image.0, "Cmd": ["serve"], "Labels": labels, "HostConfig": {"NetworkMode": "host"}});
+    let body =
+        json!({"Image": image.0, "Cmd": ["serve"], "Labels": labels, "HostConfig": {"NetworkMode": "host"}});
     let path = format!("/containers/create?name={name}");
     let answer = xtask::http::unix(socket, "POST", &path, "application/json", body.to_string().as_bytes())?;
     anyhow::ensure!(answer.status == 201, "{}", answer.body);
@@ -142,7 +149,9 @@ fn behind_the_agents_back() -> anyhow::Result<()> {
         let (_, id, _) = containers.first().expect("one runs");
         engine(&site.engine, method, &format!("/containers/{id}{query}"))?;
         wait_for(&format!("a replacement after {action}"), || Ok(site.running()?.is_disjoint(&before)))?;
-        wait_for("one container", || Ok(site.wait_for_tasks(1).is_ok() && site.containers(&image.0)?.len() == 1))?;
+        wait_for("one container", || {
+            Ok(site.wait_for_tasks(1).is_ok() && site.containers(&image.0)?.len() == 1)
+        })?;
     }
     // A paused one still counts as running, and can be ended.
     site.wait_for_tasks(1)?;
@@ -159,7 +168,8 @@ fn behind_the_agents_back() -> anyhow::Result<()> {
     let (ours, theirs) = (identity["owner"].clone(), json!("00000000-0000-0000-0000-000000000000"));
     drop(agent);
     let pid = std::process::id();
-    let labels = |owner: &Value| json!({"gantry.owner": owner, "gantry.task": orphan, "MESOS_TASK_ID": orphan});
+    let labels =
+        |owner: &Value| json!({"gantry.owner": owner, "gantry.task": orphan, "MESOS_TASK_ID": orphan});
     create(&site.engine, &format!("gantry-{orphan}"), &image, &labels(&ours))?;
     let foreign = create(&site.engine, &format!("night-foreign-{pid}"), &image, &labels(&theirs))?;
     let nobodys = create(&site.engine, &format!("night-nobodys-{pid}"), &image, &json!({}))?;

@@ -13,8 +13,9 @@ use crate::site::{PORTS, Site};
 #[test]
 fn a_taken_port_is_not_given_again_and_again() -> anyhow::Result<()> {
     let site = Site::new()?;
-    let taken: Vec<TcpListener> =
-        (site.port..site.port + PORTS - 4).filter_map(|port| TcpListener::bind(("0.0.0.0", port)).ok()).collect();
+    let taken: Vec<TcpListener> = (site.port..site.port + PORTS - 4)
+        .filter_map(|port| TcpListener::bind(("0.0.0.0", port)).ok())
+        .collect();
     let _master = site.master()?;
     let _agent = site.agent("a1", "process")?;
     site.wait_for_agents(1)?;
@@ -49,7 +50,8 @@ fn containers_behind_a_bridge_are_reached_by_their_host_ports() -> anyhow::Resul
     site.post(&app)?;
     site.wait_for_tasks(1)?;
     let task = site.tasks()?.remove(0);
-    let ports: Vec<u64> = task["ports"].as_array().into_iter().flatten().filter_map(|port| port.as_u64()).collect();
+    let ports: Vec<u64> =
+        task["ports"].as_array().into_iter().flatten().filter_map(|port| port.as_u64()).collect();
     assert_eq!(ports.len(), 2, "{task}");
     let mut env = String::new();
     wait_for("the container to answer", || {
@@ -57,9 +59,15 @@ fn containers_behind_a_bridge_are_reached_by_their_host_ports() -> anyhow::Resul
         Ok(true)
     })?;
     let lines = [
-        format!("PORT0={}", ports[0]), format!("PORT1={}", ports[1]), format!("PORT_8080={}", ports[0]),
-        format!("PORT_9090={}", ports[1]), format!("PORT_HTTP={}", ports[0]), format!("PORT={}", ports[0]),
-        format!("PORTS={},{}", ports[0], ports[1]), "MARATHON_APP_ID=/web".to_owned(), "HOST=a1".to_owned(),
+        format!("PORT0={}", ports[0]),
+        format!("PORT1={}", ports[1]),
+        format!("PORT_8080={}", ports[0]),
+        format!("PORT_9090={}", ports[1]),
+        format!("PORT_HTTP={}", ports[0]),
+        format!("PORT={}", ports[0]),
+        format!("PORTS={},{}", ports[0], ports[1]),
+        "MARATHON_APP_ID=/web".to_owned(),
+        "HOST=a1".to_owned(),
     ];
     for line in lines {
         assert!(env.lines().any(|one| one == line), "{line} is not in\n{env}");

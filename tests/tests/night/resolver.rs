@@ -1,5 +1,7 @@
 //! Names as tasks see them: in the host's network, behind a bridge, in a process; and without a master.
 
+use std::process::Command;
+
 use gantry_tests::{programs, wait_for};
 use serde_json::{Value, json};
 
@@ -10,7 +12,7 @@ const NAMES: [&str; 4] = ["other.marathon.mesos", "missing.marathon.mesos", "exa
 
 /// The last line that a task has written about a name: (answer, milliseconds).
 fn seen(site: &Site, app: &str, name: &str) -> anyhow::Result<(String, u64)> {
-    let output = std::process::Command::new(programs()?.join("clusterctl"))
+    let output = Command::new(programs()?.join("clusterctl"))
         .args(["--master", &format!("http://127.0.0.1:{}", site.http), "logs", "-n", "20", app])
         .output()?;
     last(&String::from_utf8_lossy(&output.stdout), name)
@@ -24,15 +26,38 @@ fn last(text: &str, name: &str) -> anyhow::Result<(String, u64)> {
     Ok((answer.to_owned(), millis.trim_end_matches("ms").parse()?))
 }
 
+/// An address of this test's own that containers behind the bridge reach too: on the bridge's there is one
+/// port 53, which any other agent on the machine may have.
+struct Address(String);
+
+impl Address {
+    fn add() -> anyhow::Result<Self> {
+        let address = format!("198.51.100.{}", std::process::id() % 250 + 1);
+        let done =
+            Command::new("ip").args(["address", "add", &format!("{address}/32"), "dev", "lo"]).status()?;
+        anyhow::ensure!(done.success(), "adding an address needs root");
+        Ok(Self(address))
+    }
+}
+
+impl Drop for Address {
+    fn drop(&mut self) {
+        let _ = Command::new("ip").args(["address", "del", &format!("{}/32", self.0), "dev", "lo"]).status();
+    }
+}
+
 #[test]
 fn names_in_every_kind_of_task_and_without_a_master() -> anyhow::Result<()> {
     let image = ActorImage::new("names")?;
     let site = Site::new()?;
     let master = site.master()?;
-    let _agent = site.agent_with("a1", "auto", &[])?;
+    let address = Address::add()?;
+    let _agent = site.agent_with("a1", "auto", &["--resolver-ip", &address.0])?;
     site.wait_for_agents(1)?;
     let actor = programs()?.join("actor").display().to_string();
-    let names = |own: &str| NAMES.map(|name| if name == "SELF" { format!("{own}.marathon.mesos") } else { name.to_owned() });
+    let names = |own: &str| {
+        NAMES.map(|name| if name == "SELF" { format!("{own}.marathon.mesos") } else { name.to_owned() })
+    };
     let words = |own: &str| names(own).join(" ");
     let common = |id: &str| json!({"id": id, "cpus": 0.01, "mem": 16, "taskKillGracePeriodSeconds": 1});
     let with = |id: &str, more: Value| {
@@ -44,8 +69,14 @@ fn names_in_every_kind_of_task_and_without_a_master() -> anyhow::Result<()> {
     let container = json!({"type": "DOCKER", "docker": {"image": image.0}});
     site.post(&with("/other", json!({"cmd": "sleep 100000"})))?;
     site.post(&with("/plain", json!({"cmd": format!("exec {actor} resolve {}", words("plain"))})))?;
-    site.post(&with("/hosted", json!({"args": args("hosted"), "container": container, "networks": [{"mode": "host"}]})))?;
-    site.post(&with("/bridged", json!({"args": args("bridged"), "container": container, "networks": [{"mode": "container/bridge"}]})))?;
+    site.post(&with(
+        "/hosted",
+        json!({"args": args("hosted"), "container": container, "networks": [{"mode": "host"}]}),
+    ))?;
+    site.post(&with(
+        "/bridged",
+        json!({"args": args("bridged"), "container": container, "networks": [{"mode": "container/bridge"}]}),
+    ))?;
     site.wait_for_tasks(4)?;
     for app in ["plain", "hosted", "bridged"] {
         for name in names(app) {
@@ -68,7 +99,10 @@ fn names_in_every_kind_of_task_and_without_a_master() -> anyhow::Result<()> {
     for (app, file) in logs(&site)? {
         let text = file()?;
         let (answer, millis) = last(&text, "other.marathon.mesos")?;
-        assert!(answer.parse::<std::net::IpAddr>().is_ok() && millis < 1500, "{app}: {answer} after {millis} ms");
+        assert!(
+            answer.parse::<std::net::IpAddr>().is_ok() && millis < 1500,
+            "{app}: {answer} after {millis} ms"
+        );
         let (answer, millis) = last(&text, "missing.marathon.mesos")?;
         assert!(["NXDomain", "ServFail"].contains(&answer.as_str()) && millis < 1500, "{app}: {answer}");
     }
@@ -89,7 +123,7 @@ fn logs(site: &Site) -> anyhow::Result<Vec<(String, Read)>> {
         } else if !name.starts_with("other") {
             let container = format!("gantry-{name}");
             let read = move || {
-                let output = std::process::Command::new("docker").args(["logs", "--tail", "20", &container]).output()?;
+                let output = Command::new("docker").args(["logs", "--tail", "20", &container]).output()?;
                 Ok(String::from_utf8_lossy(&output.stdout).into_owned())
             };
             all.push((name, Box::new(read)));

@@ -100,7 +100,8 @@ impl Site {
         let local = |port: u16| format!("127.0.0.1:{port}");
         let (http, rpc, dns) = (local(self.http), local(self.rpc), local(self.dns));
         let data = self.path("master").display().to_string();
-        let args = ["master", "--name", "m1", "--data-dir", &data, "--bootstrap", "--http", &http, "--rpc", &rpc];
+        let args =
+            ["master", "--name", "m1", "--data-dir", &data, "--bootstrap", "--http", &http, "--rpc", &rpc];
         let args = [&args[..], &["--dns", &dns], &self.master_args].concat();
         let daemon = self.daemon("master.log", &args)?;
         wait_for("the master", || self.get("/v2/apps").map(|_| true))?;
@@ -117,9 +118,13 @@ impl Site {
         let masters = format!("127.0.0.1:{}", self.rpc);
         let data = self.path(name).display().to_string();
         let ports = format!("{}-{}", self.port, self.port + PORTS - 1);
-        let args = ["agent", "--masters", &masters, "--data-dir", &data, "--ip", "127.0.0.1", "--runtime", runtime];
+        let args =
+            ["agent", "--masters", &masters, "--data-dir", &data, "--ip", "127.0.0.1", "--runtime", runtime];
         let own: Vec<&str> = self.agent_args.iter().map(String::as_str).collect();
-        self.daemon(&format!("{name}.log"), &[&args[..], &["--ports", &ports, "--hostname", name], &own, more].concat())
+        self.daemon(
+            &format!("{name}.log"),
+            &[&args[..], &["--ports", &ports, "--hostname", name], &own, more].concat(),
+        )
     }
 
     /// Starts to write every event of a task's state to a file.
@@ -182,7 +187,11 @@ impl Site {
 
     fn why(&self) -> String {
         let apps = self.get("/v2/apps?embed=apps.lastTaskFailure").unwrap_or_default();
-        let failures = apps["apps"].as_array().into_iter().flatten().map(|app| app["lastTaskFailure"]["message"].to_string());
+        let failures = apps["apps"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|app| app["lastTaskFailure"]["message"].to_string());
         failures.collect::<Vec<_>>().join("; ")
     }
 
@@ -190,7 +199,11 @@ impl Site {
     pub fn wait_for_agents(&self, count: usize) -> anyhow::Result<()> {
         wait_for("the agents", || {
             let agents = self.get("/v2/agents")?;
-            let connected = agents["agents"].as_array().into_iter().flatten().filter(|one| one["presence"] == "connected");
+            let connected = agents["agents"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter(|one| one["presence"] == "connected");
             anyhow::ensure!(connected.count() == count, "{agents}");
             Ok(true)
         })
@@ -217,7 +230,9 @@ impl Site {
         let all = engine(&self.engine, "GET", "/containers/json?all=true")?;
         let ours = all.as_array().into_iter().flatten().filter(|one| one["Image"] == image);
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        Ok(ours.map(|one| (text(&one["Labels"]["gantry.task"]), text(&one["Id"]), text(&one["State"]))).collect())
+        Ok(ours
+            .map(|one| (text(&one["Labels"]["gantry.task"]), text(&one["Id"]), text(&one["State"])))
+            .collect())
     }
 }
 
@@ -235,7 +250,8 @@ impl Drop for Site {
         let entries = std::fs::read_dir(self.dir.path()).into_iter().flatten().flatten();
         for path in entries.map(|entry| entry.path()).filter(|path| path.join("identity.json").is_file()) {
             let local = std::net::IpAddr::from([127, 0, 0, 1]);
-            let options = Options { docker_socket: Some(self.engine.clone()), ..Options::new(Vec::new(), path, local) };
+            let options =
+                Options { docker_socket: Some(self.engine.clone()), ..Options::new(Vec::new(), path, local) };
             if let Err(error) = runtime.block_on(agent::node::remove_everything(options)) {
                 eprintln!("an agent's tasks were not removed: {error}");
             }
