@@ -50,10 +50,7 @@ pub async fn start(
     let addresses = match choice {
         ResolverChoice::Off => Resolvers::default(),
         ResolverChoice::On(ip) => on(ip, bridge, &mut sockets).await,
-        ResolverChoice::Auto => Resolvers {
-            host: on_loopback(last, &mut sockets).await,
-            bridge: on_bridge(bridge, &mut sockets).await,
-        },
+        ResolverChoice::Auto => anywhere(last, bridge, &mut sockets).await,
     };
     let (masters, domain) = (watch::Sender::new(Vec::new()), watch::Sender::new(None));
     let mut resolver = Resolver { addresses, masters, domain, choice, shutdown, serving: Vec::new() };
@@ -118,58 +115,73 @@ async fn serve(
 
 /// On the address that was asked for; containers behind a bridge reach it unless it is a loopback one.
 async fn on(ip: IpAddr, bridge: Option<IpAddr>, sockets: &mut Vec<Sockets>) -> Resolvers {
-    let bound = bind(ip).await;
-    if let Err(error) = &bound {
-        complain(ip, error);
+    match bind(ip).await {
+        Ok(pair) => sockets.push(pair),
+        Err(error) => {
+            complain(ip, &error);
+            return Resolvers::default();
+        }
     }
-    let host = bound.ok().map(|pair| sockets.push(pair)).map(|()| ip);
-    let bridge = if ip.is_loopback() { on_bridge(bridge, sockets).await } else { host };
-    Resolvers { host, bridge }
+    let bridge = if ip.is_loopback() { on_bridge(bridge, sockets).await } else { Some(ip) };
+    Resolvers { host: Some(ip), bridge }
 }
 
-async fn on_loopback(last: Option<IpAddr>, sockets: &mut Vec<Sockets>) -> Option<IpAddr> {
+/// On the first loopback address that is free, and on the bridge. Without the right to port 53 there is
+/// neither, and one complaint.
+async fn anywhere(last: Option<IpAddr>, bridge: Option<IpAddr>, sockets: &mut Vec<Sockets>) -> Resolvers {
     let candidates = LOOPBACKS.map(|last| IpAddr::from(Ipv4Addr::new(127, 0, 1, last)));
     for ip in last.into_iter().chain(candidates) {
         match bind(ip).await {
             Ok(pair) => {
                 sockets.push(pair);
-                return Some(ip);
+                return Resolvers { host: Some(ip), bridge: on_bridge(bridge, sockets).await };
             }
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 complain(ip, &error);
-                return None;
+                return Resolvers::default();
             }
             Err(_) => {}
         }
     }
-    warn!("port 53 is taken on every address from 127.0.1.53 to 127.0.1.84; {REMEDY}");
-    None
+    warn!(
+        "port 53 is taken on every address from 127.0.1.53 to 127.0.1.84: {LOSS}. Choose one with --resolver-ip"
+    );
+    Resolvers { host: None, bridge: on_bridge(bridge, sockets).await }
 }
 
 async fn on_bridge(bridge: Option<IpAddr>, sockets: &mut Vec<Sockets>) -> Option<IpAddr> {
-    let bridge = bridge?;
-    match bind(bridge).await {
+    let ip = bridge?;
+    match bind(ip).await {
         Ok(pair) => {
             sockets.push(pair);
-            Some(bridge)
+            return Some(ip);
+        }
+        // The Engine runs in another network than we do, or has no bridge: nothing to mend here.
+        Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {
+            info!(%ip, "Docker's bridge is not on this machine: containers behind it get the machine's resolvers");
         }
         Err(error) => {
-            complain(bridge, &error);
-            None
+            warn!(%ip, %error, "port 53 could not be opened on Docker's bridge: containers behind it get the machine's \
+                resolvers and do not see names of the cluster; is another name server there?");
         }
     }
+    None
 }
 
 async fn bind(ip: IpAddr) -> io::Result<Sockets> {
     Ok((UdpSocket::bind((ip, PORT)).await?, TcpListener::bind((ip, PORT)).await?))
 }
 
-const REMEDY: &str = "tasks get the machine's own resolvers and do not see names of the cluster. To mend it: run \
-    the agent as root, or allow it the port with `setcap cap_net_bind_service=+ep` on its program, or choose a free \
-    address with --resolver-ip";
+const LOSS: &str = "tasks get the machine's own resolvers and do not see names of the cluster";
 
 fn complain(ip: IpAddr, error: &io::Error) {
-    warn!(%ip, %error, "port 53 could not be opened for tasks; {REMEDY}");
+    let remedy = match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "run the agent as root, or allow it the port with `setcap cap_net_bind_service=+ep` on its program"
+        }
+        _ => "choose a free address with --resolver-ip",
+    };
+    warn!(%ip, %error, "port 53 could not be opened for tasks: {LOSS}. To mend it, {remedy}");
 }
 
 #[cfg(test)]

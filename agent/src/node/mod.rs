@@ -29,7 +29,7 @@ pub use sweep::remove_everything;
 use crate::core::{Core, RuntimeKind};
 use crate::identity::{DataDir, DiskError, Identity};
 use crate::machine;
-use crate::options::{Options, ResolverChoice};
+use crate::options::{Options, ResolverChoice, RuntimeChoice};
 use crate::resolver::{self, Resolver};
 use crate::sandbox::rotate::rotate;
 use crate::usage::Meter;
@@ -70,6 +70,11 @@ pub enum AgentError {
         /// The agent's directory.
         dir: PathBuf,
     },
+    /// Some of what was to be removed could not be.
+    #[error(
+        "not every task in {0} could be ended; is Docker running, and are the rights the same as before?"
+    )]
+    TasksLeft(PathBuf),
     /// Releases that do not understand each other.
     #[error(
         "the master speaks protocol {0}, this agent {VERSION}: run the same release of clusterctl on both"
@@ -103,7 +108,7 @@ pub async fn run_many(options: Options, count: u32, shutdown: CancellationToken)
 }
 
 fn open(options: &Options) -> Result<(Arc<DataDir>, Identity), AgentError> {
-    let real = options.runtime != crate::options::RuntimeChoice::Hollow;
+    let real = options.runtime != RuntimeChoice::Hollow;
     let (disk, identity) = DataDir::open(&options.data_dir, real)?;
     Ok((Arc::new(disk), identity))
 }
@@ -313,8 +318,12 @@ async fn reserve(outgoing: Option<mpsc::Sender<AgentMessage>>) -> Option<OwnedPe
 
 fn describe(options: &Options, registry: &Registry) -> io::Result<AgentInfo> {
     let runtimes = registry.offered();
-    for (kind, reason) in [("docker", &runtimes.docker), ("process", &runtimes.process)] {
-        if let Some(reason) = reason.as_ref().filter(|_| !runtimes.hollow) {
+    let wanted = |choice| options.runtime == RuntimeChoice::Auto || options.runtime == choice;
+    for (kind, choice, reason) in [
+        ("docker", RuntimeChoice::Docker, &runtimes.docker),
+        ("process", RuntimeChoice::Process, &runtimes.process),
+    ] {
+        if let Some(reason) = reason.as_ref().filter(|_| wanted(choice)) {
             warn!(runtime = kind, reason, "this runtime is not available");
         }
     }

@@ -5,10 +5,10 @@ use std::io::Write;
 use anyhow::{Context, bail};
 use futures_util::StreamExt;
 use futures_util::future::join_all;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::http::{Master, app_path};
-use crate::args::{LogFile, LogsArgs};
+use crate::args::{LogFile, LogsArgs, Output};
 
 /// One output of one task.
 struct Source {
@@ -17,10 +17,11 @@ struct Source {
     file: LogFile,
     /// Printed before each line when there are several tasks.
     prefix: String,
+    output: Output,
 }
 
 /// Prints logs until they end, or until interrupted with `--follow`.
-pub async fn run(master: &Master, args: LogsArgs) -> anyhow::Result<()> {
+pub async fn run(master: &Master, output: Output, args: LogsArgs) -> anyhow::Result<()> {
     let tasks = tasks(master, &args.id).await?;
     let several = tasks.len() > 1;
     let files = args.file.map_or(vec![LogFile::Stdout, LogFile::Stderr], |file| vec![file]);
@@ -30,6 +31,7 @@ pub async fn run(master: &Master, args: LogsArgs) -> anyhow::Result<()> {
             agent: agent.clone(),
             file: *file,
             prefix: if several { format!("{} | ", short(task)) } else { String::new() },
+            output,
         })
     });
     let done = join_all(sources.map(|source| print(master, source, &args))).await;
@@ -115,14 +117,27 @@ async fn print(master: &Master, source: Source, args: &LogsArgs) -> anyhow::Resu
 }
 
 fn write(source: &Source, lines: &[u8]) -> anyhow::Result<()> {
-    let mut out: Box<dyn Write> = match source.file {
-        LogFile::Stdout => Box::new(std::io::stdout().lock()),
-        LogFile::Stderr => Box::new(std::io::stderr().lock()),
+    let mut out: Box<dyn Write> = match (source.output, source.file) {
+        (Output::Table, LogFile::Stderr) => Box::new(std::io::stderr().lock()),
+        _ => Box::new(std::io::stdout().lock()),
     };
     for line in lines.split_inclusive(|byte| *byte == b'\n') {
-        out.write_all(source.prefix.as_bytes())?;
-        out.write_all(line)?;
+        match source.output {
+            Output::Table => {
+                out.write_all(source.prefix.as_bytes())?;
+                out.write_all(line)?;
+            }
+            Output::Json => writeln!(out, "{}", source.record(line))?,
+        }
     }
     out.flush()?;
     Ok(())
+}
+
+impl Source {
+    /// One line for programs.
+    fn record(&self, line: &[u8]) -> Value {
+        let line = String::from_utf8_lossy(line);
+        json!({"task": self.task, "file": self.file.name(), "line": line.trim_end_matches('\n')})
+    }
 }

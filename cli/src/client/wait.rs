@@ -9,8 +9,9 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json as value};
 
 use super::http::{Master, app_path};
+use super::logs;
 use super::table::{json, paint};
-use super::{cluster, logs};
+use super::why::waiting;
 use crate::args::{GREEN, Output, RED, WaitArgs};
 
 /// Pause between looks: short enough to feel live, a handful of cheap requests a second.
@@ -131,22 +132,6 @@ async fn look(master: &Master, change: &Change, deployment: &str) -> anyhow::Res
     }
     let waiting = if running { waiting(master).await? } else { BTreeMap::new() };
     Ok(Look { running, apps, waiting })
-}
-
-async fn waiting(master: &Master) -> anyhow::Result<BTreeMap<String, String>> {
-    let queue = master.get("/v2/queue").await?;
-    let items = queue["queue"].as_array().cloned().unwrap_or_default();
-    Ok(items
-        .iter()
-        .filter_map(|item| {
-            let left = item["delay"]["timeLeftSeconds"].as_u64().unwrap_or(0);
-            let why = match left {
-                0 => cluster::why(item),
-                left => format!("backing off for {left}s after a failure"),
-            };
-            (why != "-").then(|| Some((item["app"]["id"].as_str()?.to_owned(), why)))?
-        })
-        .collect())
 }
 
 impl Look {

@@ -45,7 +45,7 @@ pub(super) fn of_container(error: Error) -> RuntimeError {
 
 /// The first request of all got no answer.
 pub(super) fn unreachable(socket: &Path, error: Error) -> RuntimeError {
-    let reason = chain(&error);
+    let reason = innermost(&error);
     let hint = if reason.contains("ermission denied") {
         "run the agent as root or as a member of the socket's group"
     } else {
@@ -74,4 +74,13 @@ fn chain(error: &Error) -> String {
         source = cause.source();
     }
     text
+}
+
+/// What the system said, without the layers that passed it on.
+fn innermost(error: &Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
 }
