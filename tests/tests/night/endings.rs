@@ -67,21 +67,22 @@ fn murdered_shims_and_tasks_and_deaf_ones() -> anyhow::Result<()> {
     site.post(&app)?;
     for victim in ["task", "shim"] {
         let before = site.wait_for_tasks(1)?;
-        wait_for("the family", || Ok(pids(&format!("sleep {grandchild}")).len() == 1))?;
+        wait_for("the family", || {
+            Ok([&main, &grandchild].iter().all(|name| pids(&format!("sleep {name}")).len() == 1))
+        })?;
         let old: Vec<i32> =
             pids(&format!("sleep {grandchild}")).into_iter().chain(pids(&format!("sleep {main}"))).collect();
         match victim {
             "task" => pids(&format!("sleep {main}")).into_iter().for_each(kill),
-            _ => pids(&format!("{}/process/", site.path("a1").display()))
-                .into_iter()
-                .chain(shims(&site)?)
-                .for_each(kill),
+            _ => shims(&site)?.into_iter().for_each(kill),
         }
         wait_for("another task", || Ok(site.running()?.iter().any(|task| !before.contains(task))))?;
         wait_for("the old family to be gone", || {
             Ok(old.iter().all(|pid| !std::path::Path::new(&format!("/proc/{pid}")).exists()))
         })?;
-        assert_eq!(pids(&format!("sleep {main}")).len(), 1, "{victim}");
+        wait_for(&format!("one new family after the {victim}"), || {
+            Ok([&main, &grandchild].iter().all(|name| pids(&format!("sleep {name}")).len() == 1))
+        })?;
     }
     site.remove_all()?;
 
