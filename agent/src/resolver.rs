@@ -31,7 +31,9 @@ pub struct Resolver {
     pub addresses: Resolvers,
     masters: watch::Sender<Vec<SocketAddr>>,
     domain: watch::Sender<Option<String>>,
-    _serving: Option<AbortOnDropHandle<()>>,
+    choice: ResolverChoice,
+    shutdown: CancellationToken,
+    serving: Vec<AbortOnDropHandle<()>>,
 }
 
 type Sockets = (UdpSocket, TcpListener);
@@ -50,17 +52,34 @@ pub async fn start(
         ResolverChoice::On(ip) => on(ip, bridge, &mut sockets).await,
         ResolverChoice::Auto => anywhere(last, bridge, &mut sockets).await,
     };
-    let masters = watch::Sender::new(Vec::new());
-    let domain = watch::Sender::new(None);
-    let serving = (!sockets.is_empty()).then(|| {
-        info!(host = ?addresses.host, bridge = ?addresses.bridge, "tasks are given this name server");
-        let serving = serve(sockets, masters.subscribe(), domain.subscribe(), shutdown);
-        AbortOnDropHandle::new(tokio::spawn(serving))
-    });
-    Resolver { addresses, masters, domain, _serving: serving }
+    let (masters, domain) = (watch::Sender::new(Vec::new()), watch::Sender::new(None));
+    let mut resolver = Resolver { addresses, masters, domain, choice, shutdown, serving: Vec::new() };
+    resolver.serve(sockets);
+    resolver
 }
 
 impl Resolver {
+    fn serve(&mut self, sockets: Vec<Sockets>) {
+        if sockets.is_empty() {
+            return;
+        }
+        let Resolvers { host, bridge } = self.addresses;
+        info!(?host, ?bridge, "tasks are given this name server");
+        let serving =
+            serve(sockets, self.masters.subscribe(), self.domain.subscribe(), self.shutdown.clone());
+        self.serving.push(AbortOnDropHandle::new(tokio::spawn(serving)));
+    }
+
+    /// Docker has come up after the agent: containers behind its bridge get a name server too.
+    pub async fn reach(&mut self, bridge: Option<IpAddr>) {
+        if self.choice == ResolverChoice::Off || self.addresses.bridge.is_some() {
+            return;
+        }
+        let mut sockets = Vec::new();
+        self.addresses.bridge = on_bridge(bridge, &mut sockets).await;
+        self.serve(sockets);
+    }
+
     /// Says where masters answer DNS, and for which domain.
     pub fn learn(&self, masters: &[SocketAddr], domain: &str) {
         self.masters.send_if_modified(|known| {
@@ -174,6 +193,22 @@ mod tests {
         let resolver = start(ResolverChoice::Off, None, None, CancellationToken::new()).await;
         assert_eq!(resolver.addresses, Resolvers::default());
         resolver.learn(&[], "mesos");
+    }
+
+    /// Whether port 53 may be had depends on who runs this.
+    #[tokio::test]
+    async fn a_bridge_that_comes_late_is_served_unless_nothing_is() {
+        let bridge: IpAddr = "127.9.8.7".parse().unwrap();
+        let possible = bind(bridge).await.is_ok();
+        let elsewhere: IpAddr = "127.9.8.8".parse().unwrap();
+        let mut resolver = start(ResolverChoice::On(elsewhere), None, None, CancellationToken::new()).await;
+        resolver.reach(None).await;
+        assert_eq!(resolver.addresses.bridge, None);
+        resolver.reach(Some(bridge)).await;
+        assert_eq!(resolver.addresses.bridge, possible.then_some(bridge));
+        let mut off = start(ResolverChoice::Off, None, None, CancellationToken::new()).await;
+        off.reach(Some("127.9.8.9".parse().unwrap())).await;
+        assert_eq!(off.addresses.bridge, None);
     }
 
     /// Binding needs privileges, or an address that is not there: either way the agent goes on.

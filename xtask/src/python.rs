@@ -23,21 +23,29 @@ pub struct Environment {
 pub fn interpreter_of(environment: &Environment) -> anyhow::Result<PathBuf> {
     let folder = root().join("target").join("xtask").join(format!("{}-venv", environment.name));
     let python = folder.join("bin/python");
-    let works = || {
-        let mut probe = Command::new(&python);
-        probe.args(["-c", environment.probe]).output().is_ok_and(|output| output.status.success())
-    };
-    if works() {
+    if probe(&python, environment.probe).is_ok() {
         return Ok(python);
     }
     let packages = environment.packages;
-    println!("making a virtual environment with {} in {}", packages.join(", "), folder.display());
+    println!("making a virtual environment in {}", folder.display());
     must(Command::new(system()?).args(["-m", "venv", "--clear"]).arg(&folder))?;
-    must(Command::new(&python).args(["-m", "pip", "install", "-q"]).args(packages))?;
-    if !works() {
-        bail!("{} was installed in {} but cannot be imported", packages.join(", "), folder.display());
-    }
+    println!("installing {} in it (once)", packages.join(", "));
+    let install = ["-m", "pip", "install", "-q", "--disable-pip-version-check"];
+    must(Command::new(&python).args(install).args(packages))?;
+    probe(&python, environment.probe).with_context(|| {
+        format!("{} was installed in {} but cannot be used", packages.join(", "), folder.display())
+    })?;
     Ok(python)
+}
+
+/// Does the program succeed? If not, its last line says why.
+fn probe(python: &Path, program: &str) -> anyhow::Result<()> {
+    let output = Command::new(python).args(["-c", program]).output()?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    bail!("{}", said.lines().last().unwrap_or("Python does not say why"))
 }
 
 /// A Python 3.11 with `venv`, for which all packages exist; Debian's where there is none and it may be

@@ -66,43 +66,45 @@ pub enum Output {
 #[derive(Debug, Subcommand)]
 pub enum Verb {
     /// Run a whole cluster in this process, for a laptop.
-    #[command(after_help = "Example: clusterctl dev --data-dir ~/cluster --agents 2")]
+    #[command(after_help = "Example:\n  clusterctl dev --data-dir ~/cluster --agents 2")]
     Dev(DevArgs),
     /// Run a master.
     #[command(
-        after_help = "Example: clusterctl master --name m1 --data-dir /var/lib/gantry/master --bootstrap"
+        after_help = "Example:\n  clusterctl master --name m1 --data-dir /var/lib/gantry/master --bootstrap"
     )]
     Master(MasterArgs),
     /// Run an agent.
     #[command(
-        after_help = "Example: clusterctl agent --masters 127.0.0.1:5050 --data-dir /var/lib/gantry/agent \\\n                          --ip 127.0.0.1 --attributes 'rack:r1;zone:z1'"
+        after_help = "Example:\n  clusterctl agent --masters 127.0.0.1:5050 --data-dir agent --ip 127.0.0.1"
     )]
     Agent(AgentArgs),
     /// Create or change apps from a JSON document and wait until they run.
     #[command(
-        after_help = "Example: clusterctl deploy web.json\n\nThe least that an app can be: {\"id\": \"/web\", \"cmd\": \"exec python3 -m http.server $PORT\"}\n\nExits with 0 when every task runs and is healthy, 1 when it does not come to that, 130 after Ctrl-C\n(the deployment goes on)."
+        after_help = "Example:\n  clusterctl deploy web.json\n\nA small app: {\"id\": \"/web\", \"cmd\": \"exec \
+                      python3 -m http.server $PORT\"}\n\nExits with 0 when every task runs and is healthy, with 1 \
+                      when it does not come to that. Ctrl-C ends the wait (130), not the deployment."
     )]
     Deploy(DeployArgs),
     /// List apps.
-    #[command(after_help = "Example: clusterctl apps --output json | jq '.[].id'")]
+    #[command(after_help = "Example:\n  clusterctl apps --output json | jq '.[].id'")]
     Apps,
     /// List tasks, of one app or of all.
-    #[command(after_help = "Example: clusterctl tasks /shop/web")]
+    #[command(after_help = "Example:\n  clusterctl tasks /shop/web")]
     Tasks {
         /// App id, for example /shop/web.
         app: Option<String>,
     },
     /// List agents with what they have and what is in use.
-    #[command(after_help = "Example: clusterctl agents")]
+    #[command(after_help = "Example:\n  clusterctl agents")]
     Agents,
     /// List running deployments, or end one.
-    #[command(after_help = "Example: clusterctl deployments --cancel 0f4a3c5e-...")]
+    #[command(after_help = "Example:\n  clusterctl deployments --cancel 0f4a3c5e-...")]
     Deployments(DeploymentsArgs),
     /// List apps whose tasks wait, and why.
-    #[command(after_help = "Example: clusterctl queue")]
+    #[command(after_help = "Example:\n  clusterctl queue")]
     Queue,
     /// Change the number of instances of an app.
-    #[command(after_help = "Example: clusterctl scale /shop/web 5")]
+    #[command(after_help = "Example:\n  clusterctl scale /shop/web 5")]
     Scale {
         /// App id.
         app: String,
@@ -112,7 +114,7 @@ pub enum Verb {
         wait: WaitArgs,
     },
     /// Replace every task of an app.
-    #[command(after_help = "Example: clusterctl restart /shop/web")]
+    #[command(after_help = "Example:\n  clusterctl restart /shop/web")]
     Restart {
         /// App id.
         app: String,
@@ -120,7 +122,7 @@ pub enum Verb {
         wait: WaitArgs,
     },
     /// Remove an app and end its tasks.
-    #[command(after_help = "Example: clusterctl remove /shop/web")]
+    #[command(after_help = "Example:\n  clusterctl remove /shop/web")]
     Remove {
         /// App id.
         app: String,
@@ -128,7 +130,7 @@ pub enum Verb {
         wait: WaitArgs,
     },
     /// End a task; its app starts another, unless --scale.
-    #[command(after_help = "Example: clusterctl kill shop_web.instance-0f4a3c5e-..._app.1 --scale")]
+    #[command(after_help = "Example:\n  clusterctl kill shop_web.instance-0f4a3c5e-..._app.1 --scale")]
     Kill {
         /// Task id, as `clusterctl tasks` shows it.
         task: String,
@@ -137,17 +139,17 @@ pub enum Verb {
         scale: bool,
     },
     /// Print what tasks wrote to their standard output and error.
-    #[command(after_help = "Example: clusterctl logs -f -n 20 /shop/web")]
+    #[command(after_help = "Example:\n  clusterctl logs -f -n 20 /shop/web")]
     Logs(LogsArgs),
     /// Print events as they happen.
-    #[command(after_help = "Example: clusterctl events --type status_update_event --output json")]
+    #[command(after_help = "Example:\n  clusterctl events --type status_update_event --output json")]
     Events {
         /// Only events of this type; may be repeated.
         #[arg(long = "type", value_name = "EVENT_TYPE")]
         types: Vec<String>,
     },
     /// Write a completion script for a shell to standard output.
-    #[command(after_help = "Example: clusterctl completions bash > /etc/bash_completion.d/clusterctl")]
+    #[command(after_help = "Example:\n  clusterctl completions bash > /etc/bash_completion.d/clusterctl")]
     Completions {
         /// Which shell.
         shell: clap_complete::Shell,

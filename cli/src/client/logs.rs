@@ -10,6 +10,9 @@ use serde_json::{Value, json};
 use super::http::{Master, app_path};
 use crate::args::{LogFile, LogsArgs, Output};
 
+/// Agents that are asked for a task that the masters have forgotten.
+const AGENTS_ASKED_MAX: usize = 64;
+
 /// One output of one task.
 struct Source {
     task: String,
@@ -42,7 +45,7 @@ pub async fn run(master: &Master, output: Output, args: LogsArgs) -> anyhow::Res
 /// that failed last when none is left.
 async fn tasks(master: &Master, id: &str) -> anyhow::Result<Vec<(String, Option<String>)>> {
     if id.contains("._app.") || id.contains(".instance-") {
-        return Ok(vec![(id.to_owned(), None)]);
+        return Ok(vec![find(master, id).await?]);
     }
     let app = master.get(&app_path(id)).await?;
     let app = &app["app"];
@@ -61,6 +64,27 @@ async fn tasks(master: &Master, id: &str) -> anyhow::Result<Vec<(String, Option<
             bail!("app {id} has no tasks and none has failed yet; `clusterctl queue` says what it waits for")
         }
     }
+}
+
+/// A task by its id. Masters forget tasks that have ended; the agent that ran it keeps what it wrote for a
+/// while, so every agent is asked.
+async fn find(master: &Master, id: &str) -> anyhow::Result<(String, Option<String>)> {
+    let unknown = match has_log(master, id, None).await {
+        Ok(()) => return Ok((id.to_owned(), None)),
+        Err(unknown) => unknown,
+    };
+    let agents = master.get("/v2/agents").await?;
+    let ids = agents["agents"].as_array().into_iter().flatten().filter_map(|agent| agent["id"].as_str());
+    for agent in ids.take(AGENTS_ASKED_MAX) {
+        if has_log(master, id, Some(agent)).await.is_ok() {
+            return Ok((id.to_owned(), Some(agent.to_owned())));
+        }
+    }
+    Err(unknown)
+}
+
+async fn has_log(master: &Master, task: &str, agent: Option<&str>) -> anyhow::Result<()> {
+    master.stream(&path(task, agent, LogFile::Stdout, Some(1), false), "text/plain").await.map(drop)
 }
 
 /// The task that failed last and its agent.

@@ -8,6 +8,8 @@ mod deploy;
 mod events;
 mod http;
 mod logs;
+mod outcome;
+mod progress;
 mod table;
 mod tasks;
 mod wait;

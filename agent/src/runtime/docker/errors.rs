@@ -43,6 +43,11 @@ pub(super) fn of_container(error: Error) -> RuntimeError {
     if is_status(&error, 404) { RuntimeError::NotFound } else { failure(error) }
 }
 
+/// As [`of_container`]; the log of a container that is being removed is gone as well (409).
+pub(super) fn of_log(error: Error) -> RuntimeError {
+    if is_status(&error, 409) { RuntimeError::NotFound } else { of_container(error) }
+}
+
 /// The first request of all got no answer.
 pub(super) fn unreachable(socket: &Path, error: Error) -> RuntimeError {
     let reason = innermost(&error);
