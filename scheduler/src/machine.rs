@@ -3,8 +3,6 @@
 
 use std::sync::Arc;
 
-use tracing::error;
-
 use crate::cluster::{Cluster, Leadership};
 use crate::consensus::{Frozen, Machine};
 use crate::state::{Applied, Batch, Outcome, State};
@@ -28,18 +26,11 @@ impl Machine for StateMachine {
     /// One outcome a command; empty when the entry could not be read.
     type Output = Vec<Outcome>;
 
-    fn apply(&mut self, index: u64, entry: &[u8]) -> Vec<Outcome> {
-        let batch = match Batch::decode(entry) {
-            Ok(batch) => batch,
-            Err(error) => {
-                // Every master reads the same bytes and skips the same entry: they stay equal.
-                error!(index, %error, "skipping a log entry of unknown format");
-                Batch { at: self.state.now, seed: 0, commands: Vec::new() }
-            }
-        };
+    fn apply(&mut self, index: u64, entry: &[u8]) -> Result<Vec<Outcome>, String> {
+        let batch = Batch::decode(entry).map_err(|error| error.to_string())?;
         let (outcomes, applied) = self.state.apply(index, &batch);
         self.unpublished.push(applied);
-        outcomes
+        Ok(outcomes)
     }
 
     fn applied(&mut self) {

@@ -23,13 +23,13 @@ struct Numbers(BTreeMap<u64, u64>);
 impl Machine for Numbers {
     type Output = Applied;
 
-    fn apply(&mut self, index: u64, entry: &[u8]) -> Applied {
+    fn apply(&mut self, index: u64, entry: &[u8]) -> Result<Applied, String> {
         if entry == b"list" {
-            return Applied::List(self.0.clone());
+            return Ok(Applied::List(self.0.clone()));
         }
         let number = entry[..8].try_into().map(u64::from_le_bytes).expect("the test's own entries");
         assert!(self.0.insert(index, number).is_none(), "applied twice");
-        Applied::At(index)
+        Ok(Applied::At(index))
     }
 
     fn applied(&mut self) {}

@@ -48,8 +48,9 @@ pub trait Machine: Send + 'static {
     /// What applying an entry yields to whoever proposed it.
     type Output: Send + 'static;
 
-    /// Applies one committed entry. Must be deterministic and total.
-    fn apply(&mut self, index: u64, entry: &[u8]) -> Self::Output;
+    /// Applies one committed entry. Must be deterministic. An entry that it cannot read stops the log: it may
+    /// hold what a newer release has acknowledged, and to go on without it would be to lose that.
+    fn apply(&mut self, index: u64, entry: &[u8]) -> Result<Self::Output, String>;
 
     /// Called after a run of `apply` calls: a good moment to publish what changed.
     fn applied(&mut self);

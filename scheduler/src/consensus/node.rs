@@ -46,6 +46,9 @@ pub enum NodeError {
     /// The snapshot does not fit the machine.
     #[error("the snapshot at index {index} cannot be restored: {reason}")]
     Restore { index: u64, reason: String },
+    /// An entry does not fit the machine.
+    #[error("the log entry at index {index} cannot be applied: {reason}")]
+    Apply { index: u64, reason: String },
     /// The machine failed to write itself down.
     #[error("a snapshot cannot be taken: {0}")]
     Snapshot(String),
@@ -251,7 +254,9 @@ impl<M: Machine, S: LogStore> Node<M, S> {
                 // A new leader's first entry is empty and raft's own.
                 EntryType::EntryNormal if entry.data.is_empty() => {}
                 EntryType::EntryNormal => {
-                    let output = self.machine.apply(entry.index, &entry.data);
+                    let index = entry.index;
+                    let output = self.machine.apply(index, &entry.data);
+                    let output = output.map_err(|reason| NodeError::Apply { index, reason })?;
                     answers.extend(self.waiting.applied(entry.index, output));
                 }
                 kind => self.apply_members(kind, &entry.data)?,

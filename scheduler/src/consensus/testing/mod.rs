@@ -33,12 +33,15 @@ impl Recorder {
 impl Machine for Recorder {
     type Output = (u64, usize);
 
-    fn apply(&mut self, index: u64, entry: &[u8]) -> Self::Output {
+    fn apply(&mut self, index: u64, entry: &[u8]) -> Result<Self::Output, String> {
+        if entry == b"unreadable" {
+            return Err("of another time".to_owned());
+        }
         assert_ne!(entry, b"panic", "asked to");
         let mut seen = self.seen();
         assert!(seen.entries.last().is_none_or(|(last, _)| *last < index), "applied twice");
         seen.entries.push((index, entry.to_vec()));
-        (index, seen.entries.len())
+        Ok((index, seen.entries.len()))
     }
 
     fn applied(&mut self) {}

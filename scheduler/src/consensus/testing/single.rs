@@ -168,6 +168,19 @@ async fn a_machine_that_breaks_stops_the_log_and_says_so() {
 }
 
 #[tokio::test]
+async fn an_entry_that_cannot_be_read_is_never_skipped() {
+    let dir = tempfile::tempdir().unwrap();
+    let (handle, _) = start(options(dir.path())).await;
+    assert_eq!(handle.propose(b"unreadable".to_vec()).await, Err(ProposeError::Dropped));
+    // Nor after a restart: it is in the log, and somebody may have been told so.
+    let Err(first) = handle.join().await else { panic!("it must not end in peace") };
+    let again = open(options(dir.path()), Recorder::default()).unwrap();
+    let Err(Stopped(reason)) = again.join().await else { panic!("it must not end in peace") };
+    assert!(reason.contains("log entry") && reason.contains("of another time"), "{reason}");
+    assert_eq!(first.0, reason);
+}
+
+#[tokio::test]
 async fn nothing_begins_anew_by_itself() {
     let dir = tempfile::tempdir().unwrap();
     let unfounded = Options { bootstrap: false, ..options(dir.path()) };
