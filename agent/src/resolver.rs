@@ -31,7 +31,9 @@ pub struct Resolver {
     pub addresses: Resolvers,
     masters: watch::Sender<Vec<SocketAddr>>,
     domain: watch::Sender<Option<String>>,
-    _serving: Option<AbortOnDropHandle<()>>,
+    choice: ResolverChoice,
+    shutdown: CancellationToken,
+    serving: Vec<AbortOnDropHandle<()>>,
 }
 
 type Sockets = (UdpSocket, TcpListener);
@@ -48,22 +50,36 @@ pub async fn start(
     let addresses = match choice {
         ResolverChoice::Off => Resolvers::default(),
         ResolverChoice::On(ip) => on(ip, bridge, &mut sockets).await,
-        ResolverChoice::Auto => Resolvers {
-            host: on_loopback(last, &mut sockets).await,
-            bridge: on_bridge(bridge, &mut sockets).await,
-        },
+        ResolverChoice::Auto => anywhere(last, bridge, &mut sockets).await,
     };
-    let masters = watch::Sender::new(Vec::new());
-    let domain = watch::Sender::new(None);
-    let serving = (!sockets.is_empty()).then(|| {
-        info!(host = ?addresses.host, bridge = ?addresses.bridge, "tasks are given this name server");
-        let serving = serve(sockets, masters.subscribe(), domain.subscribe(), shutdown);
-        AbortOnDropHandle::new(tokio::spawn(serving))
-    });
-    Resolver { addresses, masters, domain, _serving: serving }
+    let (masters, domain) = (watch::Sender::new(Vec::new()), watch::Sender::new(None));
+    let mut resolver = Resolver { addresses, masters, domain, choice, shutdown, serving: Vec::new() };
+    resolver.serve(sockets);
+    resolver
 }
 
 impl Resolver {
+    fn serve(&mut self, sockets: Vec<Sockets>) {
+        if sockets.is_empty() {
+            return;
+        }
+        let Resolvers { host, bridge } = self.addresses;
+        info!(?host, ?bridge, "tasks are given this name server");
+        let serving =
+            serve(sockets, self.masters.subscribe(), self.domain.subscribe(), self.shutdown.clone());
+        self.serving.push(AbortOnDropHandle::new(tokio::spawn(serving)));
+    }
+
+    /// Docker has come up after the agent: containers behind its bridge get a name server too.
+    pub async fn reach(&mut self, bridge: Option<IpAddr>) {
+        if self.choice == ResolverChoice::Off || self.addresses.bridge.is_some() {
+            return;
+        }
+        let mut sockets = Vec::new();
+        self.addresses.bridge = on_bridge(bridge, &mut sockets).await;
+        self.serve(sockets);
+    }
+
     /// Says where masters answer DNS, and for which domain.
     pub fn learn(&self, masters: &[SocketAddr], domain: &str) {
         self.masters.send_if_modified(|known| {
@@ -99,58 +115,73 @@ async fn serve(
 
 /// On the address that was asked for; containers behind a bridge reach it unless it is a loopback one.
 async fn on(ip: IpAddr, bridge: Option<IpAddr>, sockets: &mut Vec<Sockets>) -> Resolvers {
-    let bound = bind(ip).await;
-    if let Err(error) = &bound {
-        complain(ip, error);
+    match bind(ip).await {
+        Ok(pair) => sockets.push(pair),
+        Err(error) => {
+            complain(ip, &error);
+            return Resolvers::default();
+        }
     }
-    let host = bound.ok().map(|pair| sockets.push(pair)).map(|()| ip);
-    let bridge = if ip.is_loopback() { on_bridge(bridge, sockets).await } else { host };
-    Resolvers { host, bridge }
+    let bridge = if ip.is_loopback() { on_bridge(bridge, sockets).await } else { Some(ip) };
+    Resolvers { host: Some(ip), bridge }
 }
 
-async fn on_loopback(last: Option<IpAddr>, sockets: &mut Vec<Sockets>) -> Option<IpAddr> {
+/// On the first loopback address that is free, and on the bridge. Without the right to port 53 there is
+/// neither, and one complaint.
+async fn anywhere(last: Option<IpAddr>, bridge: Option<IpAddr>, sockets: &mut Vec<Sockets>) -> Resolvers {
     let candidates = LOOPBACKS.map(|last| IpAddr::from(Ipv4Addr::new(127, 0, 1, last)));
     for ip in last.into_iter().chain(candidates) {
         match bind(ip).await {
             Ok(pair) => {
                 sockets.push(pair);
-                return Some(ip);
+                return Resolvers { host: Some(ip), bridge: on_bridge(bridge, sockets).await };
             }
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 complain(ip, &error);
-                return None;
+                return Resolvers::default();
             }
             Err(_) => {}
         }
     }
-    warn!("port 53 is taken on every address from 127.0.1.53 to 127.0.1.84; {REMEDY}");
-    None
+    warn!(
+        "port 53 is taken on every address from 127.0.1.53 to 127.0.1.84: {LOSS}. Choose one with --resolver-ip"
+    );
+    Resolvers { host: None, bridge: on_bridge(bridge, sockets).await }
 }
 
 async fn on_bridge(bridge: Option<IpAddr>, sockets: &mut Vec<Sockets>) -> Option<IpAddr> {
-    let bridge = bridge?;
-    match bind(bridge).await {
+    let ip = bridge?;
+    match bind(ip).await {
         Ok(pair) => {
             sockets.push(pair);
-            Some(bridge)
+            return Some(ip);
+        }
+        // The Engine runs in another network than we do, or has no bridge: nothing to mend here.
+        Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {
+            info!(%ip, "Docker's bridge is not on this machine: containers behind it get the machine's resolvers");
         }
         Err(error) => {
-            complain(bridge, &error);
-            None
+            warn!(%ip, %error, "port 53 could not be opened on Docker's bridge: containers behind it get the machine's \
+                resolvers and do not see names of the cluster; is another name server there?");
         }
     }
+    None
 }
 
 async fn bind(ip: IpAddr) -> io::Result<Sockets> {
     Ok((UdpSocket::bind((ip, PORT)).await?, TcpListener::bind((ip, PORT)).await?))
 }
 
-const REMEDY: &str = "tasks get the machine's own resolvers and do not see names of the cluster. To mend it: run \
-    the agent as root, or allow it the port with `setcap cap_net_bind_service=+ep` on its program, or choose a free \
-    address with --resolver-ip";
+const LOSS: &str = "tasks get the machine's own resolvers and do not see names of the cluster";
 
 fn complain(ip: IpAddr, error: &io::Error) {
-    warn!(%ip, %error, "port 53 could not be opened for tasks; {REMEDY}");
+    let remedy = match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "run the agent as root, or allow it the port with `setcap cap_net_bind_service=+ep` on its program"
+        }
+        _ => "choose a free address with --resolver-ip",
+    };
+    warn!(%ip, %error, "port 53 could not be opened for tasks: {LOSS}. To mend it, {remedy}");
 }
 
 #[cfg(test)]
@@ -162,6 +193,22 @@ mod tests {
         let resolver = start(ResolverChoice::Off, None, None, CancellationToken::new()).await;
         assert_eq!(resolver.addresses, Resolvers::default());
         resolver.learn(&[], "mesos");
+    }
+
+    /// Whether port 53 may be had depends on who runs this.
+    #[tokio::test]
+    async fn a_bridge_that_comes_late_is_served_unless_nothing_is() {
+        let bridge: IpAddr = "127.9.8.7".parse().unwrap();
+        let possible = bind(bridge).await.is_ok();
+        let elsewhere: IpAddr = "127.9.8.8".parse().unwrap();
+        let mut resolver = start(ResolverChoice::On(elsewhere), None, None, CancellationToken::new()).await;
+        resolver.reach(None).await;
+        assert_eq!(resolver.addresses.bridge, None);
+        resolver.reach(Some(bridge)).await;
+        assert_eq!(resolver.addresses.bridge, possible.then_some(bridge));
+        let mut off = start(ResolverChoice::Off, None, None, CancellationToken::new()).await;
+        off.reach(Some("127.9.8.9".parse().unwrap())).await;
+        assert_eq!(off.addresses.bridge, None);
     }
 
     /// Binding needs privileges, or an address that is not there: either way the agent goes on.

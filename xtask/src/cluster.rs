@@ -1,12 +1,14 @@
 //! A one-process cluster (`clusterctl dev`) as a child, ended in order.
 
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 
+use crate::cargo::must;
 use crate::{http, stop};
 
 /// Time for a cluster to answer, and to clean up.
@@ -61,8 +63,10 @@ impl Cluster {
         }
         let child = command
             .args(&dev.more)
+            // Ctrl-C is for us: we end it in order.
+            .process_group(0)
             .stdin(Stdio::null())
-            .stdout(file.try_clone()?)
+            .stdout(Stdio::null())
             .stderr(file)
             .spawn()
             .with_context(|| format!("cannot run {}", clusterctl.display()))?;
@@ -138,6 +142,16 @@ impl Drop for Cluster {
             std::thread::sleep(Duration::from_millis(20));
         }
     }
+}
+
+/// Ends every task of the cluster that kept its data in `dir`, however it ended, and removes the directory.
+pub fn remove(programs: &Path, dir: &Path) -> anyhow::Result<()> {
+    if !dir.exists() {
+        return Ok(());
+    }
+    let mut command = Command::new(programs.join("clusterctl"));
+    command.args(["dev", "--remove", "--data-dir"]).arg(dir).env("GANTRY_LOG", "warn");
+    must(command.stdout(Stdio::null()).process_group(0))
 }
 
 /// The port if it is free, else one that the system chooses.

@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use serde_json::{Value, json};
 
 use crate::cargo::{self, Profile, must};
-use crate::cluster::{Cluster, Dev};
+use crate::cluster::{self, Cluster, Dev};
 use crate::{docker, http, name, stop};
 
 /// Options.
@@ -45,16 +45,32 @@ const QUERY: &str = "whale";
 pub fn run(demo: &Demo) -> anyhow::Result<ExitCode> {
     stop::catch();
     let runtime = demo.runtime.unwrap_or_else(choose);
+    println!("building clusterctl and the search engine (the first time takes some minutes)");
     let programs = cargo::build(&["clusterctl", "search-engine"], demo.profile)?;
+    let scratch = cargo::root().join("target/xtask/demo");
+    let data = scratch.join("data");
+    cluster::remove(&programs, &data).context("an earlier demo still runs, or could not be removed")?;
     let scratch = cargo::scratch("demo")?;
     if runtime == Runtime::Docker {
+        println!("putting the search engine into an image, {IMAGE}");
         docker::image(IMAGE, &programs.join("search-engine"))?;
     }
-    let shown = show(demo, runtime, &programs, &scratch);
+    let shown = Show { demo, runtime, programs: &programs, scratch: &scratch, data: &data }.run();
+    println!("ending the tasks and removing what the demo made");
+    let removed = cluster::remove(&programs, &data);
     if runtime == Runtime::Docker {
         docker::remove_image(IMAGE);
     }
-    shown.map(|()| ExitCode::SUCCESS)
+    removed?;
+    if stop::asked() {
+        // How it is meant to end, unless the check was cut short.
+        return Ok(if demo.once { ExitCode::from(130) } else { ExitCode::SUCCESS });
+    }
+    shown?;
+    if demo.once {
+        println!("demo: ok");
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn choose() -> Runtime {
@@ -67,29 +83,49 @@ fn choose() -> Runtime {
     }
 }
 
-fn show(demo: &Demo, runtime: Runtime, programs: &Path, scratch: &Path) -> anyhow::Result<()> {
-    let word = if runtime == Runtime::Docker { "docker" } else { "process" };
-    let mut cluster =
-        Cluster::start(programs, scratch, &Dev { runtime: word, http: 8080, dns: 8053, ..Dev::default() })?;
-    println!("a cluster of one is up, REST at http://{}; deploying the search engine", cluster.http);
-    let document = scratch.join("search-engine.json");
-    std::fs::write(&document, serde_json::to_string_pretty(&apps(runtime, programs, &cluster)?)?)?;
-    let file = document.to_str().context("the path is text")?;
-    must(&mut cluster.clusterctl(&["deploy", file]))?;
-    let check = check(&cluster)?;
-    print_tour(&cluster, &check);
-    if demo.once {
-        println!("demo: ok");
-        return Ok(());
+/// What there is to show, and with what.
+struct Show<'a> {
+    demo: &'a Demo,
+    runtime: Runtime,
+    programs: &'a Path,
+    scratch: &'a Path,
+    data: &'a Path,
+}
+
+impl Show<'_> {
+    /// The cluster is ended when this returns; its tasks go on.
+    fn run(&self) -> anyhow::Result<()> {
+        let runtime = if self.runtime == Runtime::Docker { "docker" } else { "process" };
+        println!("starting a cluster of one");
+        let dev =
+            Dev { runtime, http: 8080, dns: 8053, data_dir: Some(self.data.to_owned()), ..Dev::default() };
+        let mut cluster = Cluster::start(self.programs, self.scratch, &dev)?;
+        println!("it is up, REST at http://{}; deploying the search engine", cluster.http);
+        let document = self.scratch.join("search-engine.json");
+        let apps = apps(self.runtime, self.programs, &cluster)?;
+        std::fs::write(&document, serde_json::to_string_pretty(&apps)?)?;
+        let file = document.to_str().context("the path is text")?;
+        must(&mut cluster.clusterctl(&["deploy", file]))?;
+        println!("asking for it by name, and waiting until it finds {QUERY:?}");
+        let check = check(&cluster)?;
+        print_tour(self.programs, &cluster, &check);
+        if self.demo.once { Ok(()) } else { stay(&mut cluster) }
     }
+}
+
+/// Until Ctrl-C, or until the cluster ends by itself.
+fn stay(cluster: &mut Cluster) -> anyhow::Result<()> {
     println!("\nCtrl-C ends it and removes everything that it started.");
     while !stop::asked() {
         if let Some(status) = cluster.ended() {
-            bail!("the cluster ended ({status}):\n{}", cluster.last_lines());
+            bail!(
+                "the cluster has ended, which it was not asked to ({status}). Its last words:\n{}",
+                cluster.last_lines()
+            );
         }
         std::thread::sleep(Duration::from_millis(200));
     }
-    println!("\nending the cluster");
+    println!();
     Ok(())
 }
 
@@ -110,7 +146,7 @@ fn apps(runtime: Runtime, programs: &Path, cluster: &Cluster) -> anyhow::Result<
             Runtime::Process => document["env"]["SEARCH_ENGINE_BIN"] = json!(programs.join("search-engine")),
         }
         // Without root no task gets a resolver of its own on port 53: it is told where to ask.
-        if runtime == Runtime::Process && !docker::is_root() {
+        if !docker::is_root() {
             document["env"]["RESOLVER"] = json!(cluster.dns.to_string());
         }
         apps.push(document);
@@ -147,9 +183,9 @@ fn check(cluster: &Cluster) -> anyhow::Result<Check> {
     }
 }
 
-fn print_tour(cluster: &Cluster, check: &Check) {
+fn print_tour(programs: &Path, cluster: &Cluster, check: &Check) {
     println!(
-        "found by name: searchengine.marathon.mesos is {}; {} results for {QUERY:?}\n",
+        "found by name: searchengine.marathon.mesos is {}; matches for {QUERY:?}: {}\n",
         check.url, check.results
     );
     println!("  search page   {}/", check.url);
@@ -162,7 +198,7 @@ fn print_tour(cluster: &Cluster, check: &Check) {
     );
     println!(
         "  CLI           {} --master http://{} tasks",
-        cargo::programs(Profile::Release).join("clusterctl").display(),
+        programs.join("clusterctl").display(),
         cluster.http
     );
 }

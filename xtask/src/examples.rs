@@ -1,6 +1,6 @@
 //! The examples as their readers would run them.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -8,10 +8,17 @@ use anyhow::{Context, bail};
 
 use crate::cargo::{self, Profile, must, root, scratch};
 use crate::cluster::{Cluster, Dev};
-use crate::docker::{self, which};
+use crate::python::{self, Environment};
 
 /// Time for the parameter-server job, start to last sum.
 const TRAIN_TIMEOUT: Duration = Duration::from_secs(180);
+
+const MXNET: Environment = Environment {
+    name: "ps-lite",
+    packages: &["mxnet==1.9.1", "numpy==1.23.5"],
+    // With a role in the environment the import itself would become a member of a job.
+    probe: "import os; os.environ.pop('DMLC_ROLE', None); import mxnet",
+};
 
 /// Runs every example; the first that fails ends it.
 pub fn run() -> anyhow::Result<()> {
@@ -28,7 +35,7 @@ pub fn run() -> anyhow::Result<()> {
 /// One scheduler, one server and two workers find each other by name and sum what they push.
 fn ps_lite(programs: &Path) -> anyhow::Result<()> {
     println!("examples/ps-lite: a parameter-server job of four tasks");
-    let python = environment()?;
+    let python = python::interpreter_of(&MXNET)?;
     let folder = root().join("examples/ps-lite");
     let text = std::fs::read_to_string(folder.join("ps-lite.json"))?;
     let text =
@@ -39,12 +46,13 @@ fn ps_lite(programs: &Path) -> anyhow::Result<()> {
     let cluster = Cluster::start(programs, &scratch, &Dev { runtime: "process", ..Dev::default() })?;
     let file = document.to_str().context("the path is text")?;
     must(&mut cluster.clusterctl(&["deploy", file]))?;
+    println!("the members run; they find each other and train (`clusterctl logs /ps-worker`)");
     let deadline = Instant::now() + TRAIN_TIMEOUT;
     loop {
         let output = cluster.clusterctl(&["logs", "/ps-worker"]).output()?;
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         if said.matches("all sums are right").count() == 2 {
-            print!("{said}");
+            println!("{said}examples/ps-lite: ok, both workers got the right sums");
             return Ok(());
         }
         if Instant::now() > deadline {
@@ -56,50 +64,4 @@ fn ps_lite(programs: &Path) -> anyhow::Result<()> {
         }
         std::thread::sleep(Duration::from_millis(500));
     }
-}
-
-/// The virtual environment, made once; its interpreter.
-fn environment() -> anyhow::Result<PathBuf> {
-    let folder = root().join("target").join("xtask").join("ps-lite-venv");
-    let python = folder.join("bin/python");
-    let works = |python: &Path| {
-        let mut probe = Command::new(python);
-        probe.args(["-c", "import mxnet"]).env("DMLC_ROLE", "");
-        probe.output().is_ok_and(|output| output.status.success())
-    };
-    if works(&python) {
-        return Ok(python);
-    }
-    let system = interpreter()?;
-    println!("making a virtual environment with mxnet in {}", folder.display());
-    must(Command::new(system).args(["-m", "venv", "--clear"]).arg(&folder))?;
-    must(Command::new(&python).args(["-m", "pip", "install", "-q", "mxnet==1.9.1", "numpy==1.23.5"]))?;
-    if !works(&python) {
-        bail!("mxnet was installed in {} but cannot be imported", folder.display());
-    }
-    Ok(python)
-}
-
-/// A Python 3.11 with `venv`; Debian's where there is none and it may be installed.
-fn interpreter() -> anyhow::Result<PathBuf> {
-    let usable = |name: &str| {
-        let python = which(name)?;
-        let script = "import sys, venv, ensurepip; sys.exit(sys.version_info[:2] != (3, 11))";
-        let fits =
-            Command::new(&python).args(["-c", script]).output().is_ok_and(|output| output.status.success());
-        fits.then_some(python)
-    };
-    if let Some(python) = usable("python3.11").or_else(|| usable("python3")) {
-        return Ok(python);
-    }
-    if docker::is_root() && which("apt-get").is_some() {
-        println!("installing Python 3.11 from Debian's packages");
-        must(Command::new("apt-get").args(["update", "-qq"]))?;
-        let install =
-            ["install", "-y", "-qq", "--no-install-recommends", "python3", "python3-venv", "libgomp1"];
-        must(Command::new("apt-get").args(install).env("DEBIAN_FRONTEND", "noninteractive"))?;
-    }
-    usable("python3.11")
-        .or_else(|| usable("python3"))
-        .context("examples/ps-lite needs Python 3.11 with venv: install it")
 }

@@ -4,11 +4,13 @@
 
 pub mod bench;
 pub mod cargo;
+pub mod clients;
 pub mod cluster;
 pub mod demo;
 pub mod docker;
 pub mod examples;
 pub mod http;
 pub mod name;
+pub mod python;
 pub mod stop;
 pub mod test;

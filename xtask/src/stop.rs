@@ -1,4 +1,4 @@
-//! Ctrl-C and SIGTERM as a flag, so that what was started can be ended in order.
+//! Ctrl-C, SIGTERM and a closed terminal as a flag, so that what was started can be ended in order.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -8,7 +8,7 @@ extern "C" fn note(_: libc::c_int) {
     ASKED.store(true, Ordering::Relaxed);
 }
 
-/// From now on the two signals only raise the flag.
+/// From now on these signals only raise the flag.
 #[allow(unsafe_code, reason = "the standard library cannot catch signals")]
 pub fn catch() {
     let handler = note as extern "C" fn(libc::c_int);
@@ -16,6 +16,7 @@ pub fn catch() {
     unsafe {
         libc::signal(libc::SIGINT, handler as libc::sighandler_t);
         libc::signal(libc::SIGTERM, handler as libc::sighandler_t);
+        libc::signal(libc::SIGHUP, handler as libc::sighandler_t);
     }
 }
 

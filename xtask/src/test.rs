@@ -4,7 +4,7 @@ use std::process::{Command, ExitCode};
 
 use crate::cargo::{self, Profile, cargo, must};
 use crate::docker::Engine;
-use crate::examples;
+use crate::{clients, examples};
 
 /// What to run.
 #[derive(clap::Args)]
@@ -22,8 +22,10 @@ pub struct Test {
 enum Part {
     /// The Rust tests.
     Rust,
-    /// The examples, run for real.
+    /// The examples, and what was written for Marathon, run for real.
     Examples,
+    /// Only the programs that were written for Marathon.
+    Clients,
 }
 
 /// Runs the tests.
@@ -32,9 +34,12 @@ pub fn run(test: &Test) -> anyhow::Result<ExitCode> {
     // The tests of whole clusters run these programs.
     cargo::build(&["clusterctl", "search-engine", "hello"], Profile::Dev)?;
     if test.part != Some(Part::Rust) {
+        clients::run(&cargo::programs(Profile::Dev))?;
+    }
+    if matches!(test.part, None | Some(Part::Examples)) {
         examples::run()?;
     }
-    if test.part != Some(Part::Examples) {
+    if matches!(test.part, None | Some(Part::Rust)) {
         rust(&test.rest)?;
     }
     Ok(ExitCode::SUCCESS)

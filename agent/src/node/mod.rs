@@ -21,7 +21,7 @@ use spec::time::Timestamp;
 use tokio::sync::mpsc::{self, OwnedPermit};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 pub use registry::Registry;
 pub use sweep::remove_everything;
@@ -29,8 +29,9 @@ pub use sweep::remove_everything;
 use crate::core::{Core, RuntimeKind};
 use crate::identity::{DataDir, DiskError, Identity};
 use crate::machine;
-use crate::options::{Options, ResolverChoice};
+use crate::options::{Options, ResolverChoice, RuntimeChoice};
 use crate::resolver::{self, Resolver};
+use crate::sandbox::rotate::rotate;
 use crate::usage::Meter;
 use clock::Clock;
 use line::Line;
@@ -69,6 +70,11 @@ pub enum AgentError {
         /// The agent's directory.
         dir: PathBuf,
     },
+    /// Some of what was to be removed could not be.
+    #[error(
+        "not every task in {0} could be ended; is Docker running, and are the rights the same as before?"
+    )]
+    TasksLeft(PathBuf),
     /// Releases that do not understand each other.
     #[error(
         "the master speaks protocol {0}, this agent {VERSION}: run the same release of clusterctl on both"
@@ -102,7 +108,7 @@ pub async fn run_many(options: Options, count: u32, shutdown: CancellationToken)
 }
 
 fn open(options: &Options) -> Result<(Arc<DataDir>, Identity), AgentError> {
-    let real = options.runtime != crate::options::RuntimeChoice::Hollow;
+    let real = options.runtime != RuntimeChoice::Hollow;
     let (disk, identity) = DataDir::open(&options.data_dir, real)?;
     Ok((Arc::new(disk), identity))
 }
@@ -116,8 +122,8 @@ async fn run_with(
 ) -> Result<(), AgentError> {
     let ended = {
         let (mut node, events) =
-            Node::start(options.clone(), disk.clone(), identity, registry.clone()).await?;
-        node.live(events, shutdown).await
+            Node::start(options.clone(), (disk.clone(), identity), registry.clone(), shutdown).await?;
+        node.live(events).await
     };
     if options.kill_tasks_on_exit {
         sweep::sweep(&registry, &disk).await;
@@ -142,6 +148,8 @@ struct Node {
     measuring: Interval,
     /// Events handled since reports were last sent.
     unreported: usize,
+    /// The agent is to stop.
+    shutdown: CancellationToken,
     /// Ends what belongs to this run: the name server.
     _end: tokio_util::sync::DropGuard,
 }
@@ -159,9 +167,9 @@ enum Step {
 impl Node {
     async fn start(
         options: Options,
-        disk: Arc<DataDir>,
-        identity: Identity,
+        (disk, identity): (Arc<DataDir>, Identity),
         registry: Registry,
+        shutdown: CancellationToken,
     ) -> Result<(Self, mpsc::Receiver<Event>), AgentError> {
         if options.masters.is_empty() {
             return Err(AgentError::NoMasters);
@@ -184,6 +192,7 @@ impl Node {
             logs: HashMap::new(),
             meter: Arc::default(),
             unreported: 0,
+            shutdown,
             _end: end.drop_guard(),
             options,
             info,
@@ -203,14 +212,10 @@ impl Node {
         self.clock.now()
     }
 
-    async fn live(
-        &mut self,
-        mut events: mpsc::Receiver<Event>,
-        shutdown: CancellationToken,
-    ) -> Result<(), AgentError> {
+    async fn live(&mut self, mut events: mpsc::Receiver<Event>) -> Result<(), AgentError> {
         self.dial();
         loop {
-            match self.next(&mut events, &shutdown).await {
+            match self.next(&mut events).await {
                 Step::Stop => {
                     info!("agent stops; its tasks go on unless it was told to end them");
                     return Ok(());
@@ -230,7 +235,7 @@ impl Node {
     }
 
     /// Reports go last, so that many events share one; but not after everything else for ever.
-    async fn next(&mut self, events: &mut mpsc::Receiver<Event>, shutdown: &CancellationToken) -> Step {
+    async fn next(&mut self, events: &mut mpsc::Receiver<Event>) -> Step {
         let news = self.line.has_news(&self.core);
         if self.unreported >= EVENTS_PER_REPORT
             && news
@@ -241,6 +246,7 @@ impl Node {
         let due = self.core.next_due();
         let due = due.map(|at| Instant::now() + Duration::from_millis(at.millis_since(self.clock.now())));
         let outgoing = self.line.outgoing().filter(|_| news);
+        let shutdown = self.shutdown.clone();
         tokio::select! {
             biased;
             () = shutdown.cancelled() => Step::Stop,
@@ -253,8 +259,22 @@ impl Node {
         }
     }
 
+    /// Outputs of processes have no Docker that bounds them.
+    fn bound_outputs(&mut self) {
+        let processes = self.core.running().filter(|(_, kind)| *kind == RuntimeKind::Process);
+        let sandboxes: Vec<PathBuf> = processes.map(|(task, _)| self.disk.sandboxes().path(task)).collect();
+        self.works.spawn_blocking(move || {
+            for sandbox in sandboxes {
+                if let Err(error) = rotate(&sandbox) {
+                    debug!(sandbox = %sandbox.display(), %error, "an output was not cut");
+                }
+            }
+        });
+    }
+
     /// Measures beside the loop; the result comes back as an event.
     fn measure(&mut self) {
+        self.bound_outputs();
         if !self.line.is_up() {
             return;
         }
@@ -298,8 +318,12 @@ async fn reserve(outgoing: Option<mpsc::Sender<AgentMessage>>) -> Option<OwnedPe
 
 fn describe(options: &Options, registry: &Registry) -> io::Result<AgentInfo> {
     let runtimes = registry.offered();
-    for (kind, reason) in [("docker", &runtimes.docker), ("process", &runtimes.process)] {
-        if let Some(reason) = reason.as_ref().filter(|_| !runtimes.hollow) {
+    let wanted = |choice| options.runtime == RuntimeChoice::Auto || options.runtime == choice;
+    for (kind, choice, reason) in [
+        ("docker", RuntimeChoice::Docker, &runtimes.docker),
+        ("process", RuntimeChoice::Process, &runtimes.process),
+    ] {
+        if let Some(reason) = reason.as_ref().filter(|_| wanted(choice)) {
             warn!(runtime = kind, reason, "this runtime is not available");
         }
     }

@@ -1,10 +1,12 @@
 //! Does what the core says, and tells it what happened.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use spec::ids::TaskId;
 use spec::protocol::{AgentMessage, OpenLog};
 use spec::time::Timestamp;
+use tokio::time::Instant;
 use tracing::{error, info};
 
 use super::works::Event;
@@ -12,12 +14,17 @@ use super::{AgentError, Node, RUNTIME_PAUSE, logs, registry};
 use crate::checks::plan::plans;
 use crate::core::{Effect, LaunchOrder, RuntimeKind};
 use crate::environment::{EnvInput, environment};
-use crate::identity::Identity;
+use crate::identity::{DiskError, Identity};
 use crate::runtime::key::task_key;
 use crate::runtime::{Found, Launch, Runtime, docker};
 
 /// Where processes look for programs, unless the app says otherwise.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// How long a disk that cannot be written is waited for.
+const DISK_PATIENCE: Duration = Duration::from_secs(60);
+/// Between two tries.
+const DISK_PAUSE: Duration = Duration::from_secs(1);
 
 impl Node {
     /// Takes over what an earlier run left: records, then what each runtime has, then sandboxes.
@@ -56,13 +63,13 @@ impl Node {
             loop {
                 tokio::time::sleep(RUNTIME_PAUSE).await;
                 let runtime = match &present {
-                    Some(runtime) => Ok(runtime.clone()),
-                    None => registry::docker(&options, &owner).await.map(|(runtime, _)| runtime),
+                    Some(runtime) => Ok((runtime.clone(), None)),
+                    None => registry::docker(&options, &owner).await,
                 };
-                if let Ok(runtime) = runtime
+                if let Ok((runtime, bridge)) = runtime
                     && let Ok(found) = runtime.list().await
                 {
-                    return drop(events.send(Event::Listed(kind, runtime, found)).await);
+                    return drop(events.send(Event::Listed { kind, runtime, found, bridge }).await);
                 }
             }
         });
@@ -86,16 +93,32 @@ impl Node {
         self.perform(effects).await
     }
 
-    /// Changes the identity; durable when this returns.
+    /// Changes the identity; durable when this returns. A disk that is full is waited for, with everything
+    /// that would have followed; for long, that is an agent that only seems to work, and it ends.
     pub(super) async fn save(&mut self, identity: Identity) -> Result<(), AgentError> {
         if identity == self.identity {
             return Ok(());
         }
-        self.identity = identity.clone();
-        let disk = self.disk.clone();
+        self.identity = identity;
+        let deadline = Instant::now() + DISK_PATIENCE;
+        while let Err(error) = self.try_save().await {
+            if Instant::now() > deadline || self.shutdown.is_cancelled() {
+                return Err(error.into());
+            }
+            error!(%error, "the agent's disk cannot be written; nothing is done until it can");
+            tokio::select! {
+                () = self.shutdown.cancelled() => {}
+                () = tokio::time::sleep(DISK_PAUSE) => {}
+            }
+        }
+        Ok(())
+    }
+
+    async fn try_save(&self) -> Result<(), DiskError> {
+        let (disk, identity) = (self.disk.clone(), self.identity.clone());
         let saving = tokio::task::spawn_blocking(move || disk.save_identity(&identity));
         // The closure does not panic, and nobody aborts it.
-        Ok(saving.await.unwrap_or(Ok(()))?)
+        saving.await.unwrap_or(Ok(()))
     }
 
     /// Does everything in order. What has to be durable first is made so once, for all of it.
@@ -230,7 +253,10 @@ impl Node {
             Event::Removed(task) => self.core.removed(&task, now),
             Event::RemoveFailed(task) => self.core.remove_failed(&task, now),
             Event::Probed(task, key, probed) => self.core.probed(&task, &key, &probed, now),
-            Event::Listed(kind, runtime, found) => self.on_listed(kind, runtime, found).await,
+            Event::Listed { kind, runtime, found, bridge } => {
+                self.resolver.reach(bridge).await;
+                self.on_listed(kind, runtime, found).await
+            }
             Event::Connected { stream, turn, attempt } => {
                 self.on_connected(stream, turn, attempt);
                 return Ok(());

@@ -2,6 +2,7 @@
 //! how they end into events. Dropping it stops everything that is under way, and touches no task.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -54,7 +55,13 @@ pub(super) enum Event {
         attempt: u32,
     },
     /// A runtime that had not answered does.
-    Listed(RuntimeKind, Arc<dyn Runtime>, Vec<Found>),
+    Listed {
+        kind: RuntimeKind,
+        runtime: Arc<dyn Runtime>,
+        found: Vec<Found>,
+        /// The host's address on its bridge, if it has one and was away until now.
+        bridge: Option<IpAddr>,
+    },
     Measured(Usage),
     LogEnded(u64),
 }

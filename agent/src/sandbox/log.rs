@@ -87,6 +87,15 @@ struct Reader {
 }
 
 impl Reader {
+    /// An output that was rotated is shorter than what was read of it: goes on from its beginning.
+    fn was_cut(&mut self) -> io::Result<bool> {
+        let cut = self.log.metadata()?.len() < self.log.stream_position()?;
+        if cut {
+            self.log.rewind()?;
+        }
+        Ok(cut)
+    }
+
     async fn next(mut self) -> Result<Option<(Bytes, Self)>, RuntimeError> {
         loop {
             let mut part = vec![0; PART];
@@ -95,6 +104,9 @@ impl Reader {
             if read > 0 {
                 part.truncate(read);
                 return Ok(Some((part.into(), self)));
+            }
+            if self.was_cut().map_err(|error| RuntimeError::Failed(error.to_string()))? {
+                continue;
             }
             match &self.follow {
                 // Once more after the end is known: what was written before it is there now.

@@ -5,6 +5,7 @@ mod archive;
 mod download;
 pub mod fetch;
 pub mod log;
+pub mod rotate;
 
 use std::fs;
 use std::io;

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::http::Master;
 use super::table::{age, json, number, paint, print, table, text};
+use super::why;
 use crate::args::{DeploymentsArgs, GREEN, Output, RED, YELLOW};
 
 /// Lists agents with what they have, what is reserved, and what is in use.
@@ -62,16 +63,23 @@ fn attributes(agent: &Value) -> String {
     if pairs.is_empty() { "-".to_owned() } else { pairs.join(";") }
 }
 
+/// Ends a deployment.
+async fn cancel(master: &Master, output: Output, id: &str, force: bool) -> anyhow::Result<()> {
+    let answer = master.call(Method::DELETE, &format!("/v2/deployments/{id}?force={force}"), None).await?;
+    if output == Output::Json {
+        return json(&answer);
+    }
+    match answer["deploymentId"].as_str() {
+        Some(revert) => println!("{id} is being undone by deployment {revert}"),
+        None => println!("{id} is stopped where it stood"),
+    }
+    Ok(())
+}
+
 /// Lists running deployments, or ends one.
 pub async fn deployments(master: &Master, output: Output, args: DeploymentsArgs) -> anyhow::Result<()> {
     if let Some(id) = args.cancel {
-        let path = format!("/v2/deployments/{id}?force={}", args.force);
-        let answer = master.call(Method::DELETE, &path, None).await?;
-        match answer["deploymentId"].as_str() {
-            Some(revert) => println!("{id} is being undone by deployment {revert}"),
-            None => println!("{id} is stopped where it stood"),
-        }
-        return Ok(());
+        return cancel(master, output, &id, args.force).await;
     }
     let answer = master.get("/v2/deployments").await?;
     if output == Output::Json {
@@ -102,13 +110,14 @@ pub async fn deployments(master: &Master, output: Output, args: DeploymentsArgs)
 
 /// Lists apps whose tasks wait, and why.
 pub async fn queue(master: &Master, output: Output) -> anyhow::Result<()> {
-    let answer = master.get("/v2/queue?embed=lastUnusedOffers").await?;
+    let items = why::queue(master).await?;
     if output == Output::Json {
-        return json(&answer["queue"]);
+        return json(&Value::Array(items));
     }
+    let agents = why::Agents::of(master, &items).await?;
     let now = jiff::Timestamp::now();
     let mut rows = table(&["APP", "WAITING", "SINCE", "BACK-OFF", "WHY"]);
-    for item in answer["queue"].as_array().into_iter().flatten() {
+    for item in &items {
         let delay = match item["delay"]["timeLeftSeconds"].as_u64() {
             None | Some(0) => "-".to_owned(),
             Some(left) => format!("{left}s"),
@@ -118,32 +127,9 @@ pub async fn queue(master: &Master, output: Output) -> anyhow::Result<()> {
             paint(YELLOW, &number(&item["count"])),
             age(&item["since"], now),
             delay,
-            why(item),
+            agents.why(item).unwrap_or_else(|| "-".to_owned()),
         ]);
     }
     print(rows, &[1, 2, 3], "nothing waits");
     Ok(())
-}
-
-/// The reasons of the last look: `2 of 3 agents: InsufficientCpus`.
-pub fn why(item: &Value) -> String {
-    let summary = item["processedOffersSummary"]["rejectSummaryLastOffers"].as_array();
-    let looked = summary.and_then(|reasons| reasons.first()).and_then(|first| first["processed"].as_u64());
-    let reasons: Vec<String> = summary
-        .into_iter()
-        .flatten()
-        .filter(|reason| reason["declined"].as_u64().unwrap_or(0) > 0)
-        .map(|reason| {
-            format!(
-                "{} of {} agents: {}",
-                number(&reason["declined"]),
-                looked.unwrap_or(0),
-                text(&reason["reason"])
-            )
-        })
-        .collect();
-    if !reasons.is_empty() {
-        return reasons.join(", ");
-    }
-    if looked.unwrap_or(0) == 0 { "no agents".to_owned() } else { "-".to_owned() }
 }

@@ -5,10 +5,13 @@ use std::io::Write;
 use anyhow::{Context, bail};
 use futures_util::StreamExt;
 use futures_util::future::join_all;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::http::{Master, app_path};
-use crate::args::{LogFile, LogsArgs};
+use crate::args::{LogFile, LogsArgs, Output};
+
+/// Agents that are asked for a task that the masters have forgotten.
+const AGENTS_ASKED_MAX: usize = 64;
 
 /// One output of one task.
 struct Source {
@@ -17,10 +20,11 @@ struct Source {
     file: LogFile,
     /// Printed before each line when there are several tasks.
     prefix: String,
+    output: Output,
 }
 
 /// Prints logs until they end, or until interrupted with `--follow`.
-pub async fn run(master: &Master, args: LogsArgs) -> anyhow::Result<()> {
+pub async fn run(master: &Master, output: Output, args: LogsArgs) -> anyhow::Result<()> {
     let tasks = tasks(master, &args.id).await?;
     let several = tasks.len() > 1;
     let files = args.file.map_or(vec![LogFile::Stdout, LogFile::Stderr], |file| vec![file]);
@@ -30,6 +34,7 @@ pub async fn run(master: &Master, args: LogsArgs) -> anyhow::Result<()> {
             agent: agent.clone(),
             file: *file,
             prefix: if several { format!("{} | ", short(task)) } else { String::new() },
+            output,
         })
     });
     let done = join_all(sources.map(|source| print(master, source, &args))).await;
@@ -40,7 +45,7 @@ pub async fn run(master: &Master, args: LogsArgs) -> anyhow::Result<()> {
 /// that failed last when none is left.
 async fn tasks(master: &Master, id: &str) -> anyhow::Result<Vec<(String, Option<String>)>> {
     if id.contains("._app.") || id.contains(".instance-") {
-        return Ok(vec![(id.to_owned(), None)]);
+        return Ok(vec![find(master, id).await?]);
     }
     let app = master.get(&app_path(id)).await?;
     let app = &app["app"];
@@ -59,6 +64,27 @@ async fn tasks(master: &Master, id: &str) -> anyhow::Result<Vec<(String, Option<
             bail!("app {id} has no tasks and none has failed yet; `clusterctl queue` says what it waits for")
         }
     }
+}
+
+/// A task by its id. Masters forget tasks that have ended; the agent that ran it keeps what it wrote for a
+/// while, so every agent is asked.
+async fn find(master: &Master, id: &str) -> anyhow::Result<(String, Option<String>)> {
+    let unknown = match has_log(master, id, None).await {
+        Ok(()) => return Ok((id.to_owned(), None)),
+        Err(unknown) => unknown,
+    };
+    let agents = master.get("/v2/agents").await?;
+    let ids = agents["agents"].as_array().into_iter().flatten().filter_map(|agent| agent["id"].as_str());
+    for agent in ids.take(AGENTS_ASKED_MAX) {
+        if has_log(master, id, Some(agent)).await.is_ok() {
+            return Ok((id.to_owned(), Some(agent.to_owned())));
+        }
+    }
+    Err(unknown)
+}
+
+async fn has_log(master: &Master, task: &str, agent: Option<&str>) -> anyhow::Result<()> {
+    master.stream(&path(task, agent, LogFile::Stdout, Some(1), false), "text/plain").await.map(drop)
 }
 
 /// The task that failed last and its agent.
@@ -115,14 +141,27 @@ async fn print(master: &Master, source: Source, args: &LogsArgs) -> anyhow::Resu
 }
 
 fn write(source: &Source, lines: &[u8]) -> anyhow::Result<()> {
-    let mut out: Box<dyn Write> = match source.file {
-        LogFile::Stdout => Box::new(std::io::stdout().lock()),
-        LogFile::Stderr => Box::new(std::io::stderr().lock()),
+    let mut out: Box<dyn Write> = match (source.output, source.file) {
+        (Output::Table, LogFile::Stderr) => Box::new(std::io::stderr().lock()),
+        _ => Box::new(std::io::stdout().lock()),
     };
     for line in lines.split_inclusive(|byte| *byte == b'\n') {
-        out.write_all(source.prefix.as_bytes())?;
-        out.write_all(line)?;
+        match source.output {
+            Output::Table => {
+                out.write_all(source.prefix.as_bytes())?;
+                out.write_all(line)?;
+            }
+            Output::Json => writeln!(out, "{}", source.record(line))?,
+        }
     }
     out.flush()?;
     Ok(())
+}
+
+impl Source {
+    /// One line for programs.
+    fn record(&self, line: &[u8]) -> Value {
+        let line = String::from_utf8_lossy(line);
+        json!({"task": self.task, "file": self.file.name(), "line": line.trim_end_matches('\n')})
+    }
 }

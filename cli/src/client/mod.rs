@@ -8,9 +8,12 @@ mod deploy;
 mod events;
 mod http;
 mod logs;
+mod outcome;
+mod progress;
 mod table;
 mod tasks;
 mod wait;
+mod why;
 
 use std::process::ExitCode;
 
@@ -47,7 +50,7 @@ async fn verbs(master: &Master, output: Output, verb: Verb) -> anyhow::Result<Ex
         Verb::Agents => cluster::agents(master, output).await?,
         Verb::Deployments(args) => cluster::deployments(master, output, args).await?,
         Verb::Queue => cluster::queue(master, output).await?,
-        Verb::Logs(args) => logs::run(master, args).await?,
+        Verb::Logs(args) => logs::run(master, output, args).await?,
         Verb::Events { types } => events::run(master, output, &types).await?,
         Verb::Dev(_) | Verb::Master(_) | Verb::Agent(_) | Verb::Completions { .. } | Verb::Shim(_) => {
             anyhow::bail!("this verb does not talk to a master")

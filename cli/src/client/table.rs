@@ -1,30 +1,59 @@
 //! Tables for people. Widths follow the content; colours vanish off a terminal.
 
 use anstyle::Style;
-use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use serde_json::Value;
 
-/// A table with these column heads, no lines.
+/// Blanks between columns.
+const GAP: usize = 2;
+
+/// Rows under column heads.
+pub struct Table {
+    rows: Vec<Vec<String>>,
+}
+
+/// A table with these column heads.
 pub fn table(heads: &[&str]) -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header(heads.iter().copied());
-    table
+    Table { rows: vec![heads.iter().map(|head| (*head).to_owned()).collect()] }
+}
+
+impl Table {
+    /// One cell for each head.
+    pub fn add_row<const N: usize>(&mut self, cells: [String; N]) {
+        self.rows.push(cells.into());
+    }
+
+    /// The lines, with the columns in `right` set to the right.
+    fn lines(&self, right: &[usize]) -> Vec<String> {
+        let columns = self.rows.first().map_or(0, Vec::len);
+        let width = |column: usize| self.rows.iter().map(|row| visible(&row[column])).max().unwrap_or(0);
+        let widths: Vec<usize> = (0..columns).map(width).collect();
+        let line = |row: &Vec<String>| {
+            let cells = row.iter().zip(&widths).enumerate();
+            let padded = cells.map(|(column, (cell, width))| pad(cell, *width, right.contains(&column)));
+            padded.collect::<Vec<_>>().join(&" ".repeat(GAP)).trim_end().to_owned()
+        };
+        self.rows.iter().map(line).collect()
+    }
+}
+
+fn pad(cell: &str, width: usize, right: bool) -> String {
+    let blanks = " ".repeat(width.saturating_sub(visible(cell)));
+    if right { format!("{blanks}{cell}") } else { format!("{cell}{blanks}") }
+}
+
+/// Characters that are seen: colours take no room.
+fn visible(cell: &str) -> usize {
+    anstream::adapter::strip_str(cell).map(|part| part.chars().count()).sum()
 }
 
 /// Prints a table, or one line when it is empty.
-pub fn print(mut table: Table, right: &[usize], empty: &str) {
-    if table.row_count() == 0 {
+pub fn print(table: Table, right: &[usize], empty: &str) {
+    if table.rows.len() <= 1 {
         anstream::println!("{empty}");
         return;
     }
-    for index in right {
-        if let Some(column) = table.column_mut(*index) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    for line in table.to_string().lines() {
-        anstream::println!("{}", line.trim());
+    for line in table.lines(right) {
+        anstream::println!("{line}");
     }
 }
 
@@ -70,6 +99,16 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn colours_take_no_room() {
+        let mut rows = table(&["APP", "N", "STATE"]);
+        rows.add_row(["/a".to_owned(), "10".to_owned(), paint(crate::args::GREEN, "up")]);
+        rows.add_row(["/long".to_owned(), paint(crate::args::RED, "9"), "down".to_owned()]);
+        let plain = |line: &String| anstream::adapter::strip_str(line).to_string();
+        let lines: Vec<String> = rows.lines(&[1]).iter().map(plain).collect();
+        assert_eq!(lines, ["APP     N  STATE", "/a     10  up", "/long   9  down"]);
+    }
 
     #[test]
     fn ages_are_short() {

@@ -66,12 +66,12 @@ fn ports(task: &Value) -> String {
 pub async fn kill(master: &Master, output: Output, task: &str, scale: bool) -> anyhow::Result<()> {
     let path = format!("/v2/tasks/delete?scale={scale}");
     let answer = master.call(Method::POST, &path, Some(&value!({"ids": [task]}))).await?;
-    if output == Output::Json {
-        return json(&answer);
-    }
     let killed = answer["tasks"].as_array().is_some_and(|tasks| !tasks.is_empty());
     if !killed && answer["deploymentId"].is_null() {
         bail!("there is no task {task}; `clusterctl tasks` lists them");
+    }
+    if output == Output::Json {
+        return json(&answer);
     }
     println!("{task} is being ended{}", if scale { ", its app has one instance less" } else { "" });
     Ok(())

@@ -1,30 +1,30 @@
-//! Waiting for a deployment with a bar per app: staged, running, healthy. Ends well only when the
-//! deployment is complete; otherwise with the reason and the last lines of the task that failed.
+//! Waiting for a deployment: looks again and again, and judges from what is seen how it has ended.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use serde_json::{Value, json as value};
+use serde_json::Value;
 
 use super::http::{Master, app_path};
-use super::table::{json, paint};
-use super::{cluster, logs};
-use crate::args::{GREEN, Output, RED, WaitArgs};
+use super::outcome::{self, End, Outcome};
+use super::progress::Bars;
+use super::why::waiting;
+use crate::args::{Output, WaitArgs};
 
 /// Pause between looks: short enough to feel live, a handful of cheap requests a second.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// Looks that may go unanswered in a row (a restart of the master takes a few).
 const MISSED_MAX: u32 = 50;
-/// Last lines of a failed task's log that are shown.
-const LOG_LINES: u32 = 15;
 
 /// A change that was accepted.
 pub struct Change {
-    deployment: Option<String>,
-    version: Option<String>,
-    apps: Vec<String>,
+    /// The deployment that it started; empty when none was named.
+    deployment: String,
+    /// The version that changed apps have now.
+    pub version: Option<String>,
+    /// Which apps.
+    pub apps: Vec<String>,
     removal: bool,
 }
 
@@ -32,7 +32,7 @@ impl Change {
     /// A change of apps that go on to exist.
     pub fn to<'a>(answer: &Value, apps: impl IntoIterator<Item = &'a str>) -> Self {
         Self {
-            deployment: answer["deploymentId"].as_str().map(str::to_owned),
+            deployment: answer["deploymentId"].as_str().unwrap_or_default().to_owned(),
             version: answer["version"].as_str().map(str::to_owned),
             apps: apps.into_iter().map(|app| format!("/{}", app.trim_matches('/'))).collect(),
             removal: false,
@@ -45,15 +45,6 @@ impl Change {
     }
 }
 
-/// How the wait ended.
-enum End {
-    Complete,
-    Detached,
-    TimedOut,
-    Cancelled,
-    Failing { app: String, failures: u32 },
-}
-
 /// Waits as `args` say and reports the end. `failures_max` 0: failures never end the wait.
 pub async fn wait(
     master: &Master,
@@ -62,106 +53,129 @@ pub async fn wait(
     args: &WaitArgs,
     failures_max: u32,
 ) -> anyhow::Result<ExitCode> {
-    let Some(deployment) = change.deployment.clone() else {
-        anyhow::bail!("the master accepted the change but named no deployment");
-    };
+    anyhow::ensure!(!change.deployment.is_empty(), "the master accepted the change but named no deployment");
     let started = Instant::now();
-    let end = if args.detach {
-        End::Detached
-    } else {
-        watch(master, &change, &deployment, args.timeout, failures_max).await?
-    };
-    report(master, output, &change, &deployment, end, started.elapsed()).await
+    let mut watch =
+        Watch { deployment: change.deployment.clone(), change, seen: Failures::default(), failures_max };
+    let end = if args.detach { End::Detached } else { watch.until_ended(master, args.timeout).await? };
+    let Watch { deployment, change, .. } = watch;
+    outcome::report(master, output, &Outcome { change, deployment, end, took: started.elapsed() }).await
 }
 
-/// Looks again and again until the deployment has ended, one way or another.
-async fn watch(
-    master: &Master,
-    change: &Change,
-    deployment: &str,
-    timeout: Duration,
+/// A wait under way.
+struct Watch {
+    change: Change,
+    /// What is waited for; begins as the change's own.
+    deployment: String,
+    seen: Failures,
     failures_max: u32,
-) -> anyhow::Result<End> {
-    let deadline = Instant::now() + timeout;
-    let mut bars = Bars::new(&change.apps);
-    let mut seen = Failures::default();
-    let mut missed = 0;
-    loop {
-        match look(master, change, deployment).await {
-            Ok(look) => {
-                missed = 0;
-                bars.show(&look);
-                if !look.running {
-                    bars.clear();
-                    return Ok(if look.complete(change) { End::Complete } else { End::Cancelled });
+}
+
+impl Watch {
+    /// Looks again and again until the deployment has ended, one way or another.
+    async fn until_ended(&mut self, master: &Master, timeout: Duration) -> anyhow::Result<End> {
+        let deadline = Instant::now() + timeout;
+        let mut bars = Bars::new(&self.change.apps);
+        let mut missed = 0;
+        let end = loop {
+            match look(master, &self.change, &self.deployment).await {
+                Ok(look) => {
+                    missed = 0;
+                    bars.show(&look);
+                    if let Some(end) = self.judge(look) {
+                        break end;
+                    }
                 }
-                if let Some((app, failures)) = seen.note(&look, failures_max) {
-                    bars.clear();
-                    return Ok(End::Failing { app, failures });
-                }
+                Err(error) if missed >= MISSED_MAX => return Err(error),
+                Err(_) => missed += 1,
             }
-            Err(error) if missed >= MISSED_MAX => return Err(error),
-            Err(_) => missed += 1,
+            if Instant::now() >= deadline {
+                break End::TimedOut;
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        };
+        bars.clear();
+        Ok(end)
+    }
+
+    /// Has it ended, and how?
+    fn judge(&mut self, look: Look) -> Option<End> {
+        let worst = self.seen.note(&look, &self.change);
+        if look.running {
+            let (app, failures) = worst.filter(|(_, count)| (1..=*count).contains(&self.failures_max))?;
+            return Some(End::Failing { app, failures });
         }
-        if Instant::now() >= deadline {
-            bars.clear();
-            return Ok(End::TimedOut);
+        let (complete, ours) = (look.complete(&self.change), look.is_ours(&self.change));
+        let unchanged = look.is_older(&self.change);
+        if complete {
+            return Some(if unchanged { End::Unchanged } else { End::Complete });
         }
-        tokio::time::sleep(LOOK_EVERY).await;
+        if unchanged && let Some(earlier) = look.other {
+            // The document is as it was, and on its way already.
+            self.deployment = earlier;
+            return None;
+        }
+        Some(if ours { End::Short } else { End::Cancelled })
     }
 }
 
 /// What one look found.
-struct Look {
+pub struct Look {
     /// Is the deployment still listed?
     running: bool,
+    /// Another one of the same apps.
+    other: Option<String>,
     /// Each app, `None` when it does not exist.
-    apps: Vec<(String, Option<Value>)>,
+    pub apps: Vec<(String, Option<Value>)>,
     /// What apps wait for.
-    waiting: BTreeMap<String, String>,
+    pub waiting: BTreeMap<String, String>,
 }
 
 async fn look(master: &Master, change: &Change, deployment: &str) -> anyhow::Result<Look> {
     let listed = master.get("/v2/deployments").await?;
-    let running = listed.as_array().into_iter().flatten().any(|one| one["id"].as_str() == Some(deployment));
+    let listed = listed.as_array().map_or(&[][..], Vec::as_slice);
+    let running = listed.iter().any(|one| one["id"].as_str() == Some(deployment));
+    let concerns = |one: &&Value| {
+        let mut affected = one["affectedApps"].as_array().into_iter().flatten();
+        affected.any(|app| change.apps.iter().any(|ours| app.as_str() == Some(ours)))
+    };
+    let other = listed.iter().find(concerns).and_then(|one| one["id"].as_str()).map(str::to_owned);
     let mut apps = Vec::new();
     for app in &change.apps {
         let found = master.find(&app_path(app)).await?;
         apps.push((app.clone(), found.map(|answer| answer["app"].clone())));
     }
-    let waiting = if running { waiting(master).await? } else { BTreeMap::new() };
-    Ok(Look { running, apps, waiting })
-}
-
-async fn waiting(master: &Master) -> anyhow::Result<BTreeMap<String, String>> {
-    let queue = master.get("/v2/queue").await?;
-    let items = queue["queue"].as_array().cloned().unwrap_or_default();
-    Ok(items
-        .iter()
-        .filter_map(|item| {
-            let left = item["delay"]["timeLeftSeconds"].as_u64().unwrap_or(0);
-            let why = match left {
-                0 => cluster::why(item),
-                left => format!("backing off for {left}s after a failure"),
-            };
-            (why != "-").then(|| Some((item["app"]["id"].as_str()?.to_owned(), why)))?
-        })
-        .collect())
+    let waiting = if running || other.is_some() { waiting(master).await? } else { BTreeMap::new() };
+    Ok(Look { running, other, apps, waiting })
 }
 
 impl Look {
     /// The deployment is gone: did it get where it was going? A later change of the same apps counts as
-    /// somebody else's; a version of ours whose tasks are not all there was cancelled.
+    /// somebody else's.
     fn complete(&self, change: &Change) -> bool {
         self.apps.iter().all(|(_, app)| match app {
             None => change.removal,
             Some(_) if change.removal => false,
             Some(app) => {
-                let wanted = app["instances"].as_u64();
                 let ours = change.version.is_none() || app["version"].as_str() <= change.version.as_deref();
-                ours && app["tasksRunning"].as_u64() >= wanted
+                ours && app["tasksRunning"].as_u64() >= app["instances"].as_u64()
             }
         })
+    }
+
+    /// Is every app as the change left it?
+    fn is_ours(&self, change: &Change) -> bool {
+        self.versions().all(|version| version.is_some() && version <= change.version.as_deref())
+    }
+
+    /// Was every app as the change wants it before?
+    fn is_older(&self, change: &Change) -> bool {
+        !change.removal
+            && self.versions().all(|version| version.is_some() && version < change.version.as_deref())
+    }
+
+    fn versions(&self) -> impl Iterator<Item = Option<&str>> {
+        self.apps.iter().map(|(_, app)| app.as_ref().and_then(|app| app["version"].as_str()))
     }
 }
 
@@ -172,182 +186,70 @@ struct Failures {
 }
 
 impl Failures {
-    /// Takes in a look; names the app that has failed too often.
-    fn note(&mut self, look: &Look, failures_max: u32) -> Option<(String, u32)> {
-        let mut worst = None;
+    /// Takes in a look; names the app that has failed most.
+    fn note(&mut self, look: &Look, change: &Change) -> Option<(String, u32)> {
         for (id, app) in &look.apps {
-            let at =
-                app.as_ref().and_then(|app| app["lastTaskFailure"]["timestamp"].as_str()).map(str::to_owned);
+            let failure = app.as_ref().map(|app| &app["lastTaskFailure"]);
+            let word = |field: &str| failure.and_then(|failure| failure[field].as_str()).map(str::to_owned);
+            let at = word("timestamp");
             match self.by_app.get_mut(id) {
-                // What failed before the change is not its fault.
-                None => drop(self.by_app.insert(id.clone(), (0, at))),
-                Some((count, last)) if *last != at => {
-                    *count += 1;
-                    *last = at;
-                    if failures_max > 0 && *count >= failures_max {
-                        worst = Some((id.clone(), *count));
-                    }
+                None => {
+                    // What failed before the change is not its fault.
+                    let by_change =
+                        at.is_some() && change.version.is_some() && word("version") == change.version;
+                    self.by_app.insert(id.clone(), (u32::from(by_change), at));
                 }
+                Some((count, last)) if *last != at => (*count, *last) = (*count + 1, at),
                 Some(_) => {}
             }
         }
-        worst
-    }
-}
-
-/// A bar per app on a terminal; lines off it.
-struct Bars {
-    all: MultiProgress,
-    bars: BTreeMap<String, ProgressBar>,
-    last: BTreeMap<String, String>,
-    terminal: bool,
-}
-
-impl Bars {
-    fn new(apps: &[String]) -> Self {
-        let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
-        let all = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
-        let width = apps.iter().map(String::len).max().unwrap_or(0);
-        let style = ProgressStyle::with_template(&format!("{{prefix:{width}}} [{{bar:24.green}}] {{msg}}"))
-            .unwrap_or_else(|_| ProgressStyle::default_bar())
-            .progress_chars("=> ");
-        let bar = |app: &String| {
-            let bar = all.add(ProgressBar::new(1).with_style(style.clone()).with_prefix(app.clone()));
-            (app.clone(), bar)
-        };
-        let bars = if terminal { apps.iter().map(bar).collect() } else { BTreeMap::new() };
-        Self { all, bars, last: BTreeMap::new(), terminal }
-    }
-
-    fn show(&mut self, look: &Look) {
-        for (id, app) in &look.apps {
-            let line = status(app.as_ref(), look.waiting.get(id));
-            if let Some(bar) = self.bars.get(id) {
-                let count = |field: &str| app.as_ref().and_then(|app| app[field].as_u64()).unwrap_or(0);
-                bar.set_length(count("instances").max(1));
-                bar.set_position(count("tasksRunning"));
-                bar.set_message(line);
-            } else if self.last.get(id) != Some(&line) {
-                eprintln!("{id}: {line}");
-                self.last.insert(id.clone(), line);
-            }
-        }
-    }
-
-    fn clear(&self) {
-        if self.terminal {
-            let _ = self.all.clear();
-        }
-    }
-}
-
-/// `2/5 running, 1 staged, 2 healthy; waits: 1 of 1 agents: InsufficientCpus`.
-fn status(app: Option<&Value>, waits: Option<&String>) -> String {
-    let Some(app) = app else { return "ending its tasks".to_owned() };
-    let count = |field: &str| app[field].as_u64().unwrap_or(0);
-    let mut line = format!("{}/{} running", count("tasksRunning"), count("instances"));
-    if count("tasksStaged") > 0 {
-        line.push_str(&format!(", {} staged", count("tasksStaged")));
-    }
-    if app["healthChecks"].as_array().is_some_and(|checks| !checks.is_empty()) {
-        line.push_str(&format!(", {} healthy", count("tasksHealthy")));
-    }
-    if let Some(waits) = waits {
-        line.push_str(&format!("; waits: {waits}"));
-    }
-    line
-}
-
-/// Says how it ended; the exit code says whether well.
-async fn report(
-    master: &Master,
-    output: Output,
-    change: &Change,
-    deployment: &str,
-    end: End,
-    took: Duration,
-) -> anyhow::Result<ExitCode> {
-    let apps = change.apps.join(", ");
-    let (word, well) = match &end {
-        End::Complete => ("complete", true),
-        End::Detached => ("accepted", true),
-        End::TimedOut => ("timed out", false),
-        End::Cancelled => ("cancelled", false),
-        End::Failing { .. } => ("failing", false),
-    };
-    if output == Output::Json {
-        let seconds = took.as_secs_f64();
-        json(&value!({"deploymentId": deployment, "version": change.version, "apps": change.apps,
-            "result": word, "seconds": seconds}))?;
-    } else if well {
-        anstream::println!(
-            "{} {apps}: deployment {deployment} {word}, {:.1} s",
-            paint(GREEN, "ok"),
-            took.as_secs_f64()
-        );
-    }
-    if well {
-        return Ok(ExitCode::SUCCESS);
-    }
-    anstream::eprintln!("{} {apps}: deployment {deployment} {}", paint(RED, "failed"), sentence(&end, took));
-    for app in &change.apps {
-        explain(master, app).await;
-    }
-    Ok(ExitCode::FAILURE)
-}
-
-fn sentence(end: &End, took: Duration) -> String {
-    match end {
-        End::TimedOut => format!(
-            "is not complete after {} s and goes on; `clusterctl deployments` shows it, --cancel ends it",
-            took.as_secs()
-        ),
-        End::Failing { app, failures } => format!(
-            "goes on, but {app} has failed {failures} times; `clusterctl deployments --cancel` ends it"
-        ),
-        _ => "was cancelled or replaced by a newer one".to_owned(),
-    }
-}
-
-/// Why an app is not there: what it waits for, why its last task failed, and what that one wrote last.
-async fn explain(master: &Master, id: &str) {
-    let Ok(Some(answer)) = master.find(&app_path(id)).await else { return };
-    let app = &answer["app"];
-    let waits = waiting(master).await.ok().and_then(|waiting| waiting.get(id).cloned());
-    if let Some(waits) = waits {
-        anstream::eprintln!("  {id} waits: {waits}");
-    }
-    let Some(failed) = logs::failed(app) else { return };
-    let failure = &app["lastTaskFailure"];
-    let word = |field: &str| failure[field].as_str().unwrap_or("-").to_owned();
-    anstream::eprintln!("  {} {} on {}: {}", word("taskId"), word("state"), word("host"), word("message"));
-    for line in logs::last_lines(master, &failed, LOG_LINES).await {
-        anstream::eprintln!("    {line}");
+        let worst = self.by_app.iter().max_by_key(|(_, (count, _))| *count)?;
+        Some((worst.0.clone(), worst.1.0))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json as value;
+
     use super::*;
 
-    fn app(instances: u64, running: u64, version: &str) -> Value {
-        value!({"instances": instances, "tasksRunning": running, "version": version, "healthChecks": []})
-    }
-
-    fn change(version: &str) -> Change {
-        Change::to(&value!({"deploymentId": "d", "version": version}), ["/a"])
+    fn app(instances: u64, running: u64, version: &str) -> Option<Value> {
+        Some(
+            value!({"instances": instances, "tasksRunning": running, "version": version, "healthChecks": []}),
+        )
     }
 
     fn look(app: Option<Value>) -> Look {
-        Look { running: false, apps: vec![("/a".to_owned(), app)], waiting: BTreeMap::new() }
+        let apps = vec![("/a".to_owned(), app)];
+        Look { running: false, other: None, apps, waiting: BTreeMap::new() }
+    }
+
+    fn watch(answer: &Value) -> Watch {
+        let change = Change::to(answer, ["a/"]);
+        Watch { deployment: "d".to_owned(), change, seen: Failures::default(), failures_max: 2 }
+    }
+
+    fn judged(look: Look) -> Option<End> {
+        watch(&value!({"deploymentId": "d", "version": "2020"})).judge(look)
     }
 
     #[test]
-    fn complete_means_ours_and_all_there() {
-        assert!(look(Some(app(2, 2, "2020"))).complete(&change("2020")));
-        assert!(!look(Some(app(2, 1, "2020"))).complete(&change("2020")), "cancelled half way");
-        assert!(!look(Some(app(2, 2, "2021"))).complete(&change("2020")), "replaced by a newer one");
-        assert!(!look(None).complete(&change("2020")), "removed meanwhile");
+    fn the_end_is_told_from_what_is_there() {
+        assert_eq!(judged(look(app(2, 2, "2020"))), Some(End::Complete));
+        assert_eq!(judged(look(app(2, 1, "2020"))), Some(End::Short), "stopped half way, or ends by itself");
+        assert_eq!(judged(look(app(2, 2, "2021"))), Some(End::Cancelled), "replaced by a newer one");
+        assert_eq!(judged(look(None)), Some(End::Cancelled), "removed meanwhile");
+        assert_eq!(judged(look(app(2, 2, "2019"))), Some(End::Unchanged));
+        assert_eq!(judged(Look { running: true, ..look(app(2, 2, "2020")) }), None);
+    }
+
+    #[test]
+    fn what_is_on_its_way_already_is_waited_for() {
+        let mut watch = watch(&value!({"deploymentId": "d", "version": "2020"}));
+        let earlier = Look { other: Some("e".to_owned()), ..look(app(2, 1, "2019")) };
+        assert_eq!(watch.judge(earlier), None);
+        assert_eq!(watch.deployment, "e");
     }
 
     #[test]
@@ -355,26 +257,23 @@ mod tests {
         let removal = Change::removal(&value!({"deploymentId": "d"}), "a/");
         assert_eq!(removal.apps, ["/a"]);
         assert!(look(None).complete(&removal));
-        assert!(!look(Some(app(1, 1, "2020"))).complete(&removal));
+        assert!(!look(app(1, 1, "2020")).complete(&removal));
     }
 
     #[test]
-    fn only_failures_since_the_change_count() {
-        let failed = |at: &str| look(Some(value!({"lastTaskFailure": {"timestamp": at}})));
-        let mut seen = Failures::default();
-        assert_eq!(seen.note(&failed("1"), 2), None, "an old failure");
-        assert_eq!(seen.note(&failed("2"), 2), None);
-        assert_eq!(seen.note(&failed("2"), 2), None, "the same one again");
-        assert_eq!(seen.note(&failed("3"), 2), Some(("/a".to_owned(), 2)));
-    }
-
-    #[test]
-    fn status_says_what_counts() {
-        let app = value!({"instances": 5, "tasksRunning": 2, "tasksStaged": 1, "tasksHealthy": 2, "healthChecks": [{}]});
-        let waits = "1 of 1 agents: InsufficientCpus".to_owned();
-        assert_eq!(
-            status(Some(&app), Some(&waits)),
-            "2/5 running, 1 staged, 2 healthy; waits: 1 of 1 agents: InsufficientCpus"
-        );
+    fn only_failures_of_the_change_count() {
+        let failed = |at: &str, version: &str| Look {
+            running: true,
+            ..look(Some(value!({"lastTaskFailure": {"timestamp": at, "version": version}})))
+        };
+        let mut old = watch(&value!({"deploymentId": "d", "version": "2020"}));
+        assert_eq!(old.judge(failed("1", "2019")), None, "an old failure");
+        assert_eq!(old.judge(failed("2", "2020")), None);
+        assert_eq!(old.judge(failed("2", "2020")), None, "the same one again");
+        let end = End::Failing { app: "/a".to_owned(), failures: 2 };
+        assert_eq!(old.judge(failed("3", "2020")), Some(end));
+        let mut fast = watch(&value!({"deploymentId": "d", "version": "2020"}));
+        assert_eq!(fast.judge(failed("1", "2020")), None, "failed before the first look");
+        assert!(fast.judge(failed("2", "2020")).is_some());
     }
 }

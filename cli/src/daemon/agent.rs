@@ -3,15 +3,37 @@
 use std::process::ExitCode;
 
 use agent::options::{CapacityOptions, Options, ResolverChoice, RuntimeChoice};
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use tokio_util::sync::CancellationToken;
 
-use super::asked_to_stop;
+use super::StopSignals;
 use crate::args::{AgentArgs, Runtime};
 
 /// Runs an agent until told to stop; its tasks go on.
 pub async fn run(args: AgentArgs) -> anyhow::Result<ExitCode> {
-    let options = Options {
+    let count = args.hollow;
+    ensure!(count.is_none() || args.runtime == Runtime::Hollow, "--hollow needs --runtime hollow");
+    let options = options(args)?;
+    let mut stop = StopSignals::listen()?;
+    let shutdown = CancellationToken::new();
+    let running = match count {
+        Some(count) => tokio::spawn(agent::node::run_many(options, count, shutdown.clone())),
+        None => tokio::spawn(agent::node::run(options, shutdown.clone())),
+    };
+    tokio::pin!(running);
+    let ended = tokio::select! {
+        () = stop.asked() => {
+            shutdown.cancel();
+            running.await
+        }
+        ended = &mut running => ended,
+    };
+    ended.context("the agent panicked")??;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn options(args: AgentArgs) -> anyhow::Result<Options> {
+    Ok(Options {
         hostname: args.hostname,
         ports: agent::options::parse_ports(&args.ports).context("--ports")?,
         attributes: agent::options::parse_attributes(&args.attributes).context("--attributes")?,
@@ -24,20 +46,7 @@ pub async fn run(args: AgentArgs) -> anyhow::Result<ExitCode> {
         runtime: runtime(args.runtime),
         resolver: resolver(args.no_resolver, args.resolver_ip),
         ..Options::new(args.masters, args.data_dir, args.ip)
-    };
-    let shutdown = CancellationToken::new();
-    let running = tokio::spawn(agent::node::run(options, shutdown.clone()));
-    tokio::pin!(running);
-    let ended = tokio::select! {
-        stopped = asked_to_stop() => {
-            stopped?;
-            shutdown.cancel();
-            running.await
-        }
-        ended = &mut running => ended,
-    };
-    ended.context("the agent panicked")??;
-    Ok(ExitCode::SUCCESS)
+    })
 }
 
 pub(super) fn runtime(choice: Runtime) -> RuntimeChoice {

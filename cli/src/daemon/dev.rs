@@ -1,20 +1,25 @@
 //! `clusterctl dev`: a master and agents in one process. Without a data directory it leaves nothing behind.
 
+use std::convert::Infallible;
+use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use agent::options::Options as AgentOptions;
-use anyhow::Context;
 use scheduler::cluster::Options;
 use scheduler::master::{Master, Setup};
+use scheduler::state::{Agent, Presence};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{error, warn};
 
 use super::agent::{resolver, runtime};
+use super::home::{self, Home};
 use super::master::features;
-use super::{asked_to_stop, check_exposure};
+use super::{StopSignals, banner, check_exposure, not_started};
 use crate::args::DevArgs;
 
 /// Ports that tasks may get, shared out among the agents: they are all on one machine.
@@ -24,31 +29,81 @@ const AGENT_TIMEOUT_MILLIS: u64 = 15_000;
 /// As Marathon's `task_launch_timeout`.
 const LAUNCH_TIMEOUT_MILLIS: u64 = 300_000;
 
-/// Runs a whole cluster until told to stop.
+/// Time for the agents to join before the cluster counts as up; it goes on either way.
+const JOIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Runs a whole cluster until told to stop, or removes one.
 pub async fn run(args: DevArgs) -> anyhow::Result<ExitCode> {
+    if let (true, Some(dir)) = (args.remove, &args.data_dir) {
+        home::remove(dir).await?;
+        println!("{} is removed, and every task of it", dir.display());
+        return Ok(ExitCode::SUCCESS);
+    }
     check_exposure(&[("--http", args.http), ("--dns", args.dns)], args.insecure)?;
-    let (dir, temporary) = data_dir(args.data_dir.as_deref())?;
-    let master = Master::start(setup(&args, &dir)?).await?;
-    let options: Vec<_> =
-        (0..args.agents).map(|number| agent_options(&args, &dir, number, &master)).collect();
+    mention_killed();
+    let mut stop = StopSignals::listen()?;
+    let home = Home::open(args.data_dir.as_deref())?;
+    let ended = live(&args, &home, &mut stop).await;
+    if home.temporary {
+        remove_temporary(&home.dir).await;
+    }
+    ended.map(|()| ExitCode::SUCCESS)
+}
+
+/// The life of the cluster. Tasks are left running.
+async fn live(args: &DevArgs, home: &Home, stop: &mut StopSignals) -> anyhow::Result<()> {
+    let master = Master::start(setup(args, home)?).await.map_err(not_started)?;
     let shutdown = CancellationToken::new();
     let mut agents = JoinSet::new();
-    for one in options.clone() {
-        agents.spawn(agent::node::run(one, shutdown.clone()));
+    for number in 0..args.agents {
+        agents.spawn(agent::node::run(agent_options(args, home, number, &master), shutdown.clone()));
     }
-    info!("REST http://{}, DNS {}, data {}", args.http, args.dns, dir.display());
     let ended = tokio::select! {
-        stopped = asked_to_stop() => stopped,
+        () = stop.asked() => Ok(()),
         reason = master.failed() => Err(anyhow::anyhow!("the master stopped: {reason}")),
         Some(ended) = agents.join_next() => Err(agent_ended(ended)),
+        never = welcome(args, home, &master) => match never {},
     };
     shutdown.cancel();
     while agents.join_next().await.is_some() {}
     master.stop().await;
-    if temporary {
-        clean_up(&dir, options).await;
+    ended
+}
+
+/// Says that the cluster is up as soon as it is.
+async fn welcome(args: &DevArgs, home: &Home, master: &Master) -> Infallible {
+    let deadline = Instant::now() + JOIN_TIMEOUT;
+    let state = loop {
+        let state = master.cluster().state();
+        let here = |agent: &&Arc<Agent>| agent.presence == Presence::Connected;
+        if state.agents.values().filter(here).count() >= usize::from(args.agents) || Instant::now() > deadline
+        {
+            break state;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    let runtimes = state.agents.values().next().map(|agent| agent.info.runtimes.clone()).unwrap_or_default();
+    let options = &master.cluster().options;
+    let text = banner::text(options.http, options.dns, args.agents, &runtimes, home);
+    // Nobody may be reading: the cluster is up all the same.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    std::future::pending().await
+}
+
+fn mention_killed() {
+    for dir in home::killed_before() {
+        let dir = dir.display();
+        warn!(
+            "a cluster was killed and may have left tasks: `clusterctl dev --data-dir {dir} --remove` ends them"
+        );
     }
-    ended.map(|()| ExitCode::SUCCESS)
+}
+
+async fn remove_temporary(dir: &Path) {
+    if let Err(error) = home::discard(dir).await {
+        let dir = dir.display();
+        error!("{error:#}; try again with `clusterctl dev --data-dir {dir} --remove`");
+    }
 }
 
 fn agent_ended(ended: Result<Result<(), agent::node::AgentError>, tokio::task::JoinError>) -> anyhow::Error {
@@ -59,21 +114,7 @@ fn agent_ended(ended: Result<Result<(), agent::node::AgentError>, tokio::task::J
     }
 }
 
-/// The given directory, or a temporary one.
-fn data_dir(given: Option<&Path>) -> anyhow::Result<(PathBuf, bool)> {
-    let (dir, temporary) = match given {
-        Some(dir) => (dir.to_owned(), false),
-        None => (std::env::temp_dir().join(format!("gantry-dev-{}", std::process::id())), true),
-    };
-    std::fs::create_dir_all(&dir)
-        .with_context(|| format!("cannot create the data directory {}", dir.display()))?;
-    // Labels and sandboxes name the directory: one path for one directory, however it was given.
-    let dir =
-        dir.canonicalize().with_context(|| format!("cannot use the data directory {}", dir.display()))?;
-    Ok((dir, temporary))
-}
-
-fn setup(args: &DevArgs, dir: &Path) -> anyhow::Result<Setup> {
+fn setup(args: &DevArgs, home: &Home) -> anyhow::Result<Setup> {
     Ok(Setup {
         options: Options {
             name: "dev".to_owned(),
@@ -87,19 +128,19 @@ fn setup(args: &DevArgs, dir: &Path) -> anyhow::Result<Setup> {
             launch_timeout_millis: LAUNCH_TIMEOUT_MILLIS,
             agent_timeout_millis: AGENT_TIMEOUT_MILLIS,
         },
-        data_dir: dir.join("master"),
+        data_dir: home.master(),
         bootstrap: true,
     })
 }
 
-fn agent_options(args: &DevArgs, dir: &Path, number: u8, master: &Master) -> AgentOptions {
+fn agent_options(args: &DevArgs, home: &Home, number: u8, master: &Master) -> AgentOptions {
     let ip = IpAddr::V4(Ipv4Addr::new(127, 0, 0, number + 1));
     let masters = vec![master.cluster().options.rpc];
     AgentOptions {
         ports: vec![share_of_ports(number, args.agents)],
         runtime: runtime(args.runtime),
         resolver: resolver(false, args.resolver_ip),
-        ..AgentOptions::new(masters, dir.join(format!("agent-{}", number + 1)), ip)
+        ..AgentOptions::new(masters, home.agent(number), ip)
     }
 }
 
@@ -108,18 +149,6 @@ fn share_of_ports(number: u8, agents: u8) -> (u16, u16) {
     let size = (PORTS.1 - PORTS.0 + 1) / u16::from(agents.max(1));
     let from = PORTS.0 + u16::from(number) * size;
     (from, from + size - 1)
-}
-
-/// Ends every task and removes the directory.
-async fn clean_up(dir: &Path, agents: Vec<AgentOptions>) {
-    for options in agents {
-        if let Err(error) = agent::node::remove_everything(options).await {
-            error!(%error, "some tasks could not be removed; `docker ps` shows containers that are left");
-        }
-    }
-    if let Err(error) = std::fs::remove_dir_all(dir) {
-        warn!(%error, dir = %dir.display(), "the temporary directory could not be removed");
-    }
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use scheduler::cluster::Options;
 use scheduler::master::{Master, Setup};
 use spec::features::{Features, KNOWN};
 
-use super::{asked_to_stop, check_exposure};
+use super::{StopSignals, check_exposure, not_started};
 use crate::args::{DocumentArgs, MasterArgs};
 
 /// Runs a master until told to stop.
@@ -33,9 +33,10 @@ pub async fn run(args: MasterArgs) -> anyhow::Result<ExitCode> {
         data_dir: args.data_dir,
         bootstrap: args.bootstrap,
     };
-    let master = Master::start(setup).await?;
+    let mut stop = StopSignals::listen()?;
+    let master = Master::start(setup).await.map_err(not_started)?;
     let failure = tokio::select! {
-        stopped = asked_to_stop() => stopped.map(|()| None)?,
+        () = stop.asked() => None,
         reason = master.failed() => Some(reason),
     };
     master.stop().await;

@@ -1,14 +1,18 @@
 //! The verbs that stay up: what daemons share about signals, logs and listening safely.
 
 pub mod agent;
+mod banner;
 pub mod dev;
+mod home;
 pub mod master;
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
-use tokio::signal::unix::{SignalKind, signal};
+use scheduler::master::MasterError;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Runs a daemon on a runtime of its own, with logs on standard error.
 pub fn block_on(daemon: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
@@ -22,13 +26,75 @@ pub fn block_on(daemon: impl Future<Output = anyhow::Result<ExitCode>>) -> anyho
     code
 }
 
-/// Resolves at SIGINT (Ctrl-C) or SIGTERM.
-pub async fn asked_to_stop() -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
-    tokio::select! {
-        interrupted = tokio::signal::ctrl_c() => interrupted.context("cannot listen for Ctrl-C"),
-        _ = terminate.recv() => Ok(()),
+/// SIGINT (Ctrl-C), SIGTERM and, unless started with `nohup`, SIGHUP (the terminal was closed).
+pub struct StopSignals {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Option<Signal>,
+}
+
+impl StopSignals {
+    /// From now on they do not end the process any more.
+    pub fn listen() -> anyhow::Result<Self> {
+        let catch = |kind| signal(kind).context("cannot listen for signals");
+        let hangup = if ignores_hangup() { None } else { Some(catch(SignalKind::hangup())?) };
+        Ok(Self {
+            interrupt: catch(SignalKind::interrupt())?,
+            terminate: catch(SignalKind::terminate())?,
+            hangup,
+        })
     }
+
+    /// Resolves when one of them comes.
+    pub async fn asked(&mut self) {
+        let hangup = async {
+            match &mut self.hangup {
+                Some(signal) => drop(signal.recv().await),
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+            () = hangup => {}
+        }
+    }
+}
+
+/// Linux shows ignored signals as bits, the first for SIGHUP.
+fn ignores_hangup() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
+}
+
+/// A master that could not start, with the way out where another program has its port.
+pub fn not_started(error: MasterError) -> anyhow::Error {
+    let hint = match &error {
+        MasterError::Bind { address, purpose, source } if source.kind() == ErrorKind::AddrInUse => {
+            way_out(*address, purpose)
+        }
+        _ => return error.into(),
+    };
+    anyhow::anyhow!("{error}. {hint}")
+}
+
+fn way_out(address: SocketAddr, purpose: &str) -> String {
+    let option = match purpose {
+        "REST" => "--http",
+        "DNS" => "--dns",
+        _ => "--rpc",
+    };
+    let free = (1..=100)
+        .filter_map(|step| address.port().checked_add(step))
+        .find(|port| std::net::TcpListener::bind((address.ip(), *port)).is_ok());
+    let other = SocketAddr::new(address.ip(), free.unwrap_or(0));
+    let tell = match purpose {
+        "REST" => format!(", and tell the other verbs: export CLUSTERCTL_MASTER=http://{other}"),
+        "agents" => ", and tell the agents with --masters".to_owned(),
+        _ => String::new(),
+    };
+    format!("Something else uses it, perhaps another cluster; take another port with {option} {other}{tell}")
 }
 
 /// Nothing is encrypted or authenticated yet: whoever reaches an open port controls every agent. So a

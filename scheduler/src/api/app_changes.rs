@@ -50,7 +50,7 @@ pub(super) async fn put(api: &Api, call: Call, body: Body, path: &str) -> Result
         Ok((Change { put: vec![put], ..Change::default() }, carried))
     })
     .await?;
-    announce(api, &call, &App { version: accepted.version, ..(*app).clone() });
+    announce(api, &call, &stored(api, &app));
     if !created {
         return Ok(answer::deployment(StatusCode::OK, accepted));
     }
@@ -71,7 +71,7 @@ pub(super) async fn patch(api: &Api, call: Call, body: Body, path: &str) -> Resu
         Ok((Change { put: vec![put], ..Change::default() }, app))
     })
     .await?;
-    announce(api, &call, &App { version: accepted.version, ..(*app).clone() });
+    announce(api, &call, &stored(api, &app));
     Ok(answer::deployment(StatusCode::OK, accepted))
 }
 
@@ -210,6 +210,12 @@ fn no_app(path: &str) -> Failure {
 
 fn located(api: &Api, call: &Call, response: Response, id: &str) -> Response {
     answer::location(response, call.host().unwrap_or(&api.cluster.options.advertised_http), id)
+}
+
+/// The definition that a change has led to: with its version and its ports, or unchanged if nothing differed.
+fn stored(api: &Api, app: &Arc<App>) -> Arc<App> {
+    let state = api.cluster.state();
+    state.app(&app.id).map_or_else(|| app.clone(), |entry| entry.app.clone())
 }
 
 /// Tells the event streams who asked for what; nobody listening is no error.

@@ -1,12 +1,12 @@
 //! From what `apply` says has happened to Marathon's events (reference section 1.9). Pure.
 //!
 //! No type that Marathon does not know is ever made: its Python client dies on one (clients.md rule 19).
-//! What has no counterpart (agents that join, delays, expunged and unknown tasks) makes no event.
+//! What has no counterpart (agents that join, delays, expunged tasks) makes no event.
 
 use serde_json::{Value, json};
 use spec::app::App;
-use spec::ids::AgentId;
-use spec::protocol::TaskState;
+use spec::ids::{AgentId, TaskId};
+use spec::protocol::{HealthReport, TaskState};
 use spec::time::Timestamp;
 
 use super::shapes::deployment::{plan_json, step_json};
@@ -59,6 +59,7 @@ impl Maker<'_> {
     fn shapes(&self, event: &Event) -> Vec<EventShape> {
         match event {
             Event::AppPut { app, .. } => self.health_checks_added(app),
+            Event::AppRemoved { app } => self.health_checks_removed(app),
             Event::AppGone { id } => vec![self.event("app_terminated_event", json!({"appId": id}))],
             Event::GroupChanged { version } => {
                 vec![self.event("group_change_success", json!({"groupId": "/", "version": version}))]
@@ -68,7 +69,7 @@ impl Maker<'_> {
             }
             Event::TaskKill { task, reason: KillReason::Unhealthy } => vec![self.unhealthy_kill(task)],
             Event::TaskChanged { task, message } => self.task_changed(task, message),
-            Event::TaskHealth { task, was } => self.health_changed(task, *was),
+            Event::TaskHealth { task, before } => self.health_changed(task, before),
             Event::TaskEnded { task, state, message, .. } => self.task_ended(task, *state, message),
             Event::StepStarted { deployment, actions } => {
                 let fields = json!({"plan": self.plan(deployment), "currentStep": step_json(actions)});
@@ -85,8 +86,8 @@ impl Maker<'_> {
             Event::DeploymentCancelled { deployment, .. } => {
                 vec![self.deployment_failed(deployment)]
             }
-            Event::AppRemoved { .. }
-            | Event::DelayChanged { .. }
+            Event::TaskUnknownEnded { task, state } => vec![self.stranger_ended(task, *state)],
+            Event::DelayChanged { .. }
             | Event::TaskKill { .. }
             | Event::TaskExpunged { .. }
             | Event::TaskUnknown { .. }
@@ -115,6 +116,12 @@ impl Maker<'_> {
             self.event("add_health_check_event", fields)
         };
         app.health_checks.iter().map(added).collect()
+    }
+
+    /// One for each check, as Marathon does when it stops an app; it says no more than whose it was.
+    fn health_checks_removed(&self, app: &App) -> Vec<EventShape> {
+        let removed = |_| self.event("remove_health_check_event", json!({"appId": app.id}));
+        app.health_checks.iter().map(removed).collect()
     }
 
     fn instance_changed(&self, task: &Task, condition: &str) -> EventShape {
@@ -163,19 +170,30 @@ impl Maker<'_> {
         vec![self.status_update(task, status, message), self.instance_changed(task, condition)]
     }
 
-    fn health_changed(&self, task: &Task, was: Option<bool>) -> Vec<EventShape> {
+    fn stranger_ended(&self, task: &TaskId, ended: TaskState) -> EventShape {
+        let fields = json!({
+            "instanceId": task.instance, "runSpecId": task.app(), "condition": reported_names(ended).1,
+        });
+        self.event("unknown_instance_terminated_event", fields)
+    }
+
+    /// Each check that has failed since, and the verdict if it turned. Marathon takes a task without
+    /// results for one that is not alive: its first failure turns nothing.
+    fn health_changed(&self, task: &Task, before: &Task) -> Vec<EventShape> {
+        let is_new = |result: &&HealthReport| !before.health.contains(result);
         let mut events: Vec<EventShape> = task
             .health
             .iter()
             .filter(|result| !result.alive && result.consecutive_failures > 0)
+            .filter(is_new)
             .filter_map(|result| task.app.health_checks.get(result.check as usize))
             .map(|check| self.health_check_failed(task, check))
             .collect();
-        let verdict = task.health_verdict();
+        let (verdict, was) = (task.health_verdict(), before.health_verdict());
         if verdict == was {
             return events;
         }
-        if let Some(alive) = verdict {
+        if let Some(alive) = verdict.filter(|alive| *alive != was.unwrap_or(false)) {
             let fields = json!({
                 "appId": task.id.app(), "instanceId": task.id.instance,
                 "version": task.app.version, "alive": alive,
@@ -198,7 +216,7 @@ impl Maker<'_> {
 
     fn unhealthy_kill(&self, task: &Task) -> EventShape {
         let cause = task.health.iter().find(|result| !result.alive);
-        let cause = cause.and_then(|result| result.last_failure_cause.as_deref()).unwrap_or_default();
+        let cause = cause.and_then(|result| result.last_failure_cause.as_deref()).unwrap_or("unknown");
         let fields = json!({
             "appId": task.id.app(),
             "taskId": task.id,

@@ -35,6 +35,8 @@ fn collect(api: &Api) -> Samples {
     let uptime = now().millis_since(api.tally.since) as f64 / 1000.0;
     let leading = api.cluster.leadership().borrow().leading;
     samples.gauge("marathon.uptime.gauge.seconds", uptime);
+    let led = api.tally.leading_millis(now()) as f64 / 1000.0;
+    samples.gauge("marathon.leadership.duration.gauge.seconds", led);
     samples.gauge("marathon.instances.launch-overdue.gauge", overdue(api, &state) as f64);
     samples.gauge("gantry_leading", f64::from(u8::from(leading)));
     samples.gauge("gantry_raft_applied_index", state.index as f64);

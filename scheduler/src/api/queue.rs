@@ -10,18 +10,20 @@ use super::change;
 use super::context::{Api, now};
 use super::failure::Failure;
 use super::lookup;
-use super::shapes::queue::QueueItem;
+use super::shapes::queue::{QueueItem, Sample};
 use crate::state::Command;
 
-/// `GET /v2/queue`.
+/// `GET /v2/queue`. Beyond Marathon's `embed=lastUnusedOffers` there is `lastUnusedOffers.detail`, which adds
+/// to each of them in words what was lacking: exact clients do not ask for it.
 pub(super) fn list(api: &Api, call: &Call) -> Response {
-    let sampled = call.query.all("embed").any(|value| value == "lastUnusedOffers");
+    let asked = |part: &str| call.query.all("embed").any(|value| value == part);
+    let sample = Sample { agents: asked("lastUnusedOffers"), details: asked("lastUnusedOffers.detail") };
     let (state, waiting, now) = (api.cluster.state(), api.cluster.waiting.load(), now());
     let items: Vec<_> = lookup::apps(&state)
         .filter_map(|entry| {
             let count = state.queue_count(&entry.app.id);
             let waiting = waiting.get(&entry.app.id).map(AsRef::as_ref);
-            (count > 0).then(|| QueueItem::of(&state, entry, count, waiting, sampled, now))
+            (count > 0).then(|| QueueItem::of(&state, entry, count, waiting, sample, now))
         })
         .collect();
     answer::ok(&json_object("queue", items))

@@ -8,6 +8,7 @@ use axum::http::{Method, StatusCode};
 use spec::time::Timestamp;
 use tokio::sync::broadcast::error::RecvError;
 
+use super::context::now;
 use super::shapes::task::{mesos_state, reported_names};
 use crate::cluster::Cluster;
 use crate::state::{Applied, Event};
@@ -34,6 +35,8 @@ pub(super) const STATES: [&str; 11] = [
 pub(super) struct Tally {
     /// When counting began.
     pub since: Timestamp,
+    /// Milliseconds of the clock when this master began to lead; 0 while it does not.
+    leading_since: AtomicU64,
     pub requests_active: AtomicU64,
     /// By position in [`METHODS`].
     pub requests: [AtomicU64; METHODS.len()],
@@ -61,7 +64,19 @@ impl Tally {
     pub fn watching(cluster: &Cluster, since: Timestamp) -> Arc<Self> {
         let tally = Arc::new(Self { since, ..Self::default() });
         let (weak, mut applied) = (Arc::downgrade(&tally), cluster.subscribe());
+        let (watching, mut leadership) = (Arc::downgrade(&tally), cluster.leadership());
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                loop {
+                    let leading = leadership.borrow_and_update().leading;
+                    let Some(tally) = watching.upgrade() else { return };
+                    tally.lead(leading, now());
+                    drop(tally);
+                    if leadership.changed().await.is_err() {
+                        return;
+                    }
+                }
+            });
             runtime.spawn(async move {
                 loop {
                     let news = applied.recv().await;
@@ -75,6 +90,21 @@ impl Tally {
             });
         }
         tally
+    }
+
+    fn lead(&self, leading: bool, now: Timestamp) {
+        let since = self.leading_since.load(Relaxed);
+        if !leading || since == 0 {
+            self.leading_since.store(if leading { now.millis() } else { 0 }, Relaxed);
+        }
+    }
+
+    /// How long this master has led without a break, in milliseconds; 0 when it does not.
+    pub fn leading_millis(&self, now: Timestamp) -> u64 {
+        match self.leading_since.load(Relaxed) {
+            0 => 0,
+            since => now.millis().saturating_sub(since),
+        }
     }
 
     /// A request has come in.
@@ -126,4 +156,22 @@ impl Drop for Measured {
 
 fn add(counter: &AtomicU64, amount: u64) {
     counter.fetch_add(amount, Relaxed);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn leading_is_timed_without_a_break() {
+        let (tally, at) = (Tally::default(), Timestamp::from_millis);
+        assert_eq!(tally.leading_millis(at(500)), 0);
+        tally.lead(true, at(1000));
+        tally.lead(true, at(2000));
+        assert_eq!(tally.leading_millis(at(3000)), 2000);
+        tally.lead(false, at(3000));
+        assert_eq!(tally.leading_millis(at(4000)), 0);
+        tally.lead(true, at(5000));
+        assert_eq!(tally.leading_millis(at(6000)), 1000);
+    }
 }

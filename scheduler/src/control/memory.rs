@@ -77,8 +77,8 @@ impl Memory {
 
     fn note_event(&mut self, event: &Event) {
         match event {
-            Event::AppPut { app, .. } => self.look_again(&app.id),
-            Event::AppRemoved { id } | Event::AppGone { id } | Event::DelayChanged { app: id } => {
+            Event::AppPut { app, .. } | Event::AppRemoved { app } => self.look_again(&app.id),
+            Event::AppGone { id } | Event::DelayChanged { app: id } => {
                 self.look_again(id);
             }
             Event::TaskEnded { task, .. } | Event::TaskExpunged { task } => {
@@ -98,6 +98,7 @@ impl Memory {
             }
             Event::GroupChanged { .. }
             | Event::TaskUnknown { .. }
+            | Event::TaskUnknownEnded { .. }
             | Event::AgentLost { .. }
             | Event::AgentForgotten { .. }
             | Event::DeploymentStarted { .. }

@@ -29,7 +29,7 @@ pub enum Event {
     /// A definition was stored (new or changed).
     AppPut { app: Arc<App>, created: bool },
     /// An app was removed; its tasks may still be ending.
-    AppRemoved { id: AppId },
+    AppRemoved { app: Arc<App> },
     /// The last task of a removed app has ended, the entry is gone.
     AppGone { id: AppId },
     /// The root version moved.
@@ -43,14 +43,16 @@ pub enum Event {
     TaskKill { task: Arc<Task>, reason: KillReason },
     /// Its condition changed.
     TaskChanged { task: Arc<Task>, message: String },
-    /// A health or readiness result changed; `was` is the verdict before.
-    TaskHealth { task: Arc<Task>, was: Option<bool> },
+    /// A health or readiness result changed.
+    TaskHealth { task: Arc<Task>, before: Arc<Task> },
     /// It has ended and is gone from the state; `task` is its last form.
     TaskEnded { task: Arc<Task>, state: TaskState, message: String, at: Timestamp },
     /// It was unreachable for too long and was forgotten.
     TaskExpunged { task: Arc<Task> },
     /// An agent reports a task that the state does not know: the leader has it killed.
     TaskUnknown { task: TaskId, agent: AgentId },
+    /// A task that the state does not know has ended, by its agent's word.
+    TaskUnknownEnded { task: TaskId, state: TaskState },
 
     /// An agent registered.
     AgentJoined { agent: Arc<Agent> },

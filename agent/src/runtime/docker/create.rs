@@ -72,7 +72,7 @@ fn base(launch: &Launch, docker: &DockerImage, owner: &str) -> ContainerCreateBo
     let app = &*launch.app;
     ContainerCreateBody {
         image: Some(docker.image.clone()),
-        env: Some(env_list(&launch.env)),
+        env: Some(env_list(launch)),
         labels: Some(labels(&launch.task, owner)),
         user: app.user.clone(),
         tty: app.tty,
@@ -99,8 +99,13 @@ fn default_log() -> HostConfigLogConfig {
     }
 }
 
-fn env_list(env: &BTreeMap<String, String>) -> Vec<String> {
-    env.iter().map(|(name, value)| format!("{name}={value}")).collect()
+/// With the container's own name, as Mesos' Docker executor.
+fn env_list(launch: &Launch) -> Vec<String> {
+    let mut env: BTreeMap<&str, &str> =
+        launch.env.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let name = container_name(&launch.task);
+    env.insert("MESOS_CONTAINER_NAME", &name);
+    env.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
 }
 
 fn labels(task: &TaskId, owner: &str) -> HashMap<String, String> {

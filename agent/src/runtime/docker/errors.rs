@@ -43,9 +43,14 @@ pub(super) fn of_container(error: Error) -> RuntimeError {
     if is_status(&error, 404) { RuntimeError::NotFound } else { failure(error) }
 }
 
+/// As [`of_container`]; the log of a container that is being removed is gone as well (409).
+pub(super) fn of_log(error: Error) -> RuntimeError {
+    if is_status(&error, 409) { RuntimeError::NotFound } else { of_container(error) }
+}
+
 /// The first request of all got no answer.
 pub(super) fn unreachable(socket: &Path, error: Error) -> RuntimeError {
-    let reason = chain(&error);
+    let reason = innermost(&error);
     let hint = if reason.contains("ermission denied") {
         "run the agent as root or as a member of the socket's group"
     } else {
@@ -74,4 +79,13 @@ fn chain(error: &Error) -> String {
         source = cause.source();
     }
     text
+}
+
+/// What the system said, without the layers that passed it on.
+fn innermost(error: &Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
 }

@@ -57,11 +57,14 @@ impl From<Refusal> for RuntimeError {
     }
 }
 
-impl From<RuntimeError> for Refusal {
-    fn from(error: RuntimeError) -> Self {
+impl Refusal {
+    /// Docker's own words often leave out which image it was.
+    fn of(image: &str, error: RuntimeError) -> Self {
+        let text = |error: &dyn std::fmt::Display| format!("cannot pull image {image}: {error}");
         match error {
-            RuntimeError::Unavailable(text) => Self::Unavailable(text),
-            other => Self::Failed(other.to_string()),
+            RuntimeError::Unavailable(reason) => Self::Unavailable(text(&reason)),
+            RuntimeError::Failed(reason) => Self::Failed(text(&reason)),
+            other => Self::Failed(text(&other)),
         }
     }
 }
@@ -104,7 +107,7 @@ impl Images {
             return Err(error);
         }
         tracing::warn!(image, %error, "pull failed, using the local image");
-        progress(&format!("using the local image {image}: it could not be pulled ({error})"));
+        progress(&format!("using the local image: {error}"));
         Ok(())
     }
 
@@ -126,7 +129,7 @@ impl Images {
         let (report, state) = watch::channel(State::Working(format!("pulling image {image}")));
         let (api, config) = (self.api.clone(), self.config.clone());
         let task = tokio::spawn(async move {
-            let result = run(&api, config, &image, &report).await.map_err(Refusal::from);
+            let result = run(&api, config, &image, &report).await.map_err(|error| Refusal::of(&image, error));
             report.send_replace(State::Done(result));
         });
         Pull { state, _task: AbortOnDropHandle::new(task) }
@@ -146,7 +149,7 @@ async fn run(
     let mut layers = Layers::default();
     loop {
         let line = timeout_at(deadline, timeout(SILENCE_MAX, lines.next())).await;
-        let line = line.map_err(|_| too_slow(image, PULL_MAX))?.map_err(|_| too_slow(image, SILENCE_MAX))?;
+        let line = line.map_err(|_| too_slow(PULL_MAX))?.map_err(|_| too_slow(SILENCE_MAX))?;
         match line {
             None => return Ok(()),
             Some(line) => layers.hear(line.map_err(errors::failure)?),
@@ -155,8 +158,8 @@ async fn run(
     }
 }
 
-fn too_slow(image: &str, limit: Duration) -> RuntimeError {
-    RuntimeError::Failed(format!("pulling {image}: nothing came for {} s, given up", limit.as_secs()))
+fn too_slow(limit: Duration) -> RuntimeError {
+    RuntimeError::Failed(format!("it did not come within {} s, given up", limit.as_secs()))
 }
 
 /// How far each layer of a pull is.
@@ -219,6 +222,12 @@ mod tests {
                 .map(|(current, total)| ProgressDetail { current: Some(current), total: Some(total) }),
             ..CreateImageInfo::default()
         }
+    }
+
+    #[test]
+    fn a_refusal_names_the_image() {
+        let refusal = Refusal::of("shop/web:7", RuntimeError::Failed("manifest unknown".to_owned()));
+        assert_eq!(RuntimeError::from(refusal).to_string(), "cannot pull image shop/web:7: manifest unknown");
     }
 
     #[test]

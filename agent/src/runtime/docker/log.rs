@@ -36,6 +36,11 @@ pub(super) async fn read(
         Some(lines) => find(api, container, file, u64::from(lines)).await?,
     };
     let parts = api.logs(container, Some(options(Some(file), start.tail, follow)));
+    let mut parts = Box::pin(parts.peekable());
+    // A container that is just being removed says so in place of its log; who asks then looks elsewhere.
+    if let Some(Err(error)) = parts.as_mut().next_if(Result::is_err).await {
+        return Err(errors::of_log(error));
+    }
     Ok(parts.map_ok(LogOutput::into_bytes).map_err(errors::failure).skip(start.skip).boxed())
 }
 
@@ -49,7 +54,7 @@ async fn find(
     loop {
         let (mut of_both, mut of_this) = (0_u64, 0_u64);
         let mut parts = api.logs(container, Some(options(None, Some(tail), false)));
-        while let Some(part) = parts.try_next().await.map_err(errors::of_container)? {
+        while let Some(part) = parts.try_next().await.map_err(errors::of_log)? {
             of_both += 1;
             of_this += u64::from(is_of(file, &part));
         }

@@ -42,14 +42,23 @@ struct OffersSummary {
     reject_summary_launch_attempt: Vec<Value>,
 }
 
+/// What to say of the agents that had no room.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::api) struct Sample {
+    /// Name them.
+    pub agents: bool,
+    /// Say in words what they lacked.
+    pub details: bool,
+}
+
 impl<'s> QueueItem<'s> {
-    /// `waiting` is what the leader found out, if it has looked yet; `sampled`: name the agents, too.
+    /// `waiting` is what the leader found out, if it has looked yet.
     pub fn of(
         state: &State,
         entry: &'s AppEntry,
         count: usize,
         waiting: Option<&Waiting>,
-        sampled: bool,
+        sample: Sample,
         now: Timestamp,
     ) -> Self {
         let unlooked = Waiting { since: entry.app.version, ..Waiting::default() };
@@ -60,7 +69,7 @@ impl<'s> QueueItem<'s> {
             delay: delay(entry, now),
             since: waiting.since,
             processed_offers_summary: summary(waiting),
-            last_unused_offers: sampled.then(|| sample(state, waiting)),
+            last_unused_offers: sample.agents.then(|| sample.of(state, waiting)),
             app: &entry.app,
         }
     }
@@ -93,10 +102,18 @@ fn funnel(rejects: &Rejects) -> Vec<Value> {
     Reason::ALL.into_iter().zip(rejects.declined).map(step).collect()
 }
 
-fn sample(state: &State, waiting: &Waiting) -> Vec<Value> {
-    let at = waiting.last_unused_at.unwrap_or(waiting.since);
-    let named = waiting.sample.iter();
-    named.filter_map(|unfit| Some(unused(state.agents.get(&unfit.agent)?, unfit, at))).collect()
+impl Sample {
+    fn of(self, state: &State, waiting: &Waiting) -> Vec<Value> {
+        let at = waiting.last_unused_at.unwrap_or(waiting.since);
+        let one = |unfit: &Unfit| {
+            let mut shown = unused(state.agents.get(&unfit.agent)?, unfit, at);
+            if self.details {
+                shown["detail"] = Value::from(unfit.detail.as_str());
+            }
+            Some(shown)
+        };
+        waiting.sample.iter().filter_map(one).collect()
+    }
 }
 
 /// An agent dressed up as the offer that Mesos would have made of what it has left.

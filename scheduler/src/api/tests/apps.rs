@@ -28,6 +28,62 @@ async fn post_answers_the_app_as_it_was_taken_in() {
     assert!(stored["versionInfo"].is_object());
 }
 
+/// An app that says as much as one can without features.
+fn rich() -> Value {
+    json!({
+        "id": "/rich", "args": ["a", "b"], "instances": 2, "cpus": 0.5, "mem": 64.5, "disk": 1, "user": "nobody",
+        "env": {"A": "b"}, "labels": {"l": "m"}, "constraints": [["hostname", "UNIQUE"]], "executor": "//cmd",
+        "acceptedResourceRoles": ["*"], "backoffSeconds": 3, "backoffFactor": 1.5, "maxLaunchDelaySeconds": 9,
+        "container": {
+            "type": "DOCKER", "docker": {"image": "i", "parameters": [{"key": "k", "value": "v"}]},
+            "volumes": [{"containerPath": "/c", "hostPath": "/h", "mode": "RO"}],
+            "portMappings": [{"containerPort": 80, "hostPort": 0, "name": "http", "labels": {"x": "y"}}],
+        },
+        "networks": [{"mode": "container/bridge"}], "dependencies": ["/other"],
+        "fetch": [{"uri": "http://x/y.tgz", "destPath": "z"}], "taskKillGracePeriodSeconds": 4, "tty": true,
+        "healthChecks": [{"protocol": "HTTP", "path": "/h", "portIndex": 0}],
+        "readinessChecks": [{"portName": "http", "intervalSeconds": 30}],
+        "resourceLimits": {"cpus": 2, "mem": "unlimited"}, "killSelection": "OLDEST_FIRST",
+        "unreachableStrategy": {"inactiveAfterSeconds": 1, "expungeAfterSeconds": 2},
+        "upgradeStrategy": {"minimumHealthCapacity": 0.5, "maximumOverCapacity": 0},
+    })
+}
+
+#[tokio::test]
+async fn what_post_answers_is_what_get_shows() {
+    for document in [json!({"id": "/plain", "cmd": "true"}), rich()] {
+        let bench = Bench::new(0).await;
+        let mut posted = bench.post("/v2/apps", document.clone()).await.expect(201);
+        let id = document["id"].as_str().unwrap();
+        let mut shown = bench.get(&format!("/v2/apps{id}")).await.expect(200)["app"].clone();
+        // Only once it is stored does an app have these, and service ports.
+        let later = shown.as_object_mut().unwrap();
+        assert!(later.remove("tasks").is_some() && later.remove("versionInfo").is_some());
+        for app in [&mut posted, &mut shown] {
+            for port in ["/portDefinitions/0/port", "/container/portMappings/0/servicePort"] {
+                app.pointer_mut(port).into_iter().for_each(|port| *port = json!(0));
+            }
+        }
+        assert_eq!(posted, shown);
+        for (field, value) in document.as_object().unwrap() {
+            assert!(contains(&shown[field], value), "{field}: {}", shown[field]);
+        }
+    }
+}
+
+/// Does `shown` say what was said, and perhaps more?
+fn contains(shown: &Value, said: &Value) -> bool {
+    match (shown, said) {
+        (Value::Object(shown), Value::Object(said)) => {
+            said.iter().all(|(key, value)| shown.get(key).is_some_and(|shown| contains(shown, value)))
+        }
+        (Value::Array(shown), Value::Array(said)) => {
+            shown.len() == said.len() && shown.iter().zip(said).all(|(shown, said)| contains(shown, said))
+        }
+        _ => shown == said,
+    }
+}
+
 #[tokio::test]
 async fn every_answer_has_the_common_headers() {
     let bench = Bench::new(0).await;
@@ -100,6 +156,16 @@ async fn a_change_of_nothing_is_200() {
     let before = bench.get("/v2/apps/a").await.expect(200)["app"]["version"].clone();
     bench.put("/v2/apps/a", json!({})).await.expect(200);
     assert_eq!(bench.get("/v2/apps/a").await.expect(200)["app"]["version"], before);
+    // What GET shows may be sent back: what is only shown is ignored.
+    let shown = bench.get("/v2/apps/a").await.expect(200)["app"].clone();
+    bench.put("/v2/apps/a?partialUpdate=false", shown.clone()).await.expect(200);
+    assert_eq!(bench.get("/v2/apps/a").await.expect(200)["app"], shown);
+    // Laid over the app, a version asks to go back to it, and for nothing else.
+    let mixed = bench.put("/v2/apps/a", shown).await.expect(422);
+    assert_eq!(
+        mixed["details"][0]["errors"][0],
+        "The 'version' field may only be combined with the 'id' field."
+    );
     assert_eq!(bench.get("/v2/deployments").await.expect(200), json!([]));
 }
 

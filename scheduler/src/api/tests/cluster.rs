@@ -56,8 +56,11 @@ async fn the_queue_says_why_tasks_wait() {
     bench.task("/a", 1, TaskState::Running).await;
     let mut rejects = Rejects { processed: 5, ..Rejects::default() };
     rejects.declined[4] = 5;
-    let unfit =
-        Unfit { agent: bench.agent(1), reasons: vec![Reason::InsufficientCpus], detail: String::new() };
+    let unfit = Unfit {
+        agent: bench.agent(1),
+        reasons: vec![Reason::InsufficientCpus],
+        detail: "needs 4.0 cpus".to_owned(),
+    };
     let waiting = Waiting {
         since: Timestamp::from_millis(1_577_836_800_000),
         processed: 9,
@@ -88,7 +91,11 @@ async fn the_queue_says_why_tasks_wait() {
     let unused = &queue["queue"][0]["lastUnusedOffers"][0];
     assert_eq!(unused["reason"], json!(["InsufficientCpus"]));
     assert_eq!(unused["offer"]["hostname"], "node-1");
+    assert_eq!(unused.get("detail"), None, "only who asks for more than Marathon has gets it");
     assert_eq!(keys(&unused["offer"]), ["agentId", "attributes", "hostname", "id", "resources"]);
+    let path = "/v2/queue?embed=lastUnusedOffers&embed=lastUnusedOffers.detail";
+    let queue = bench.get(path).await.expect(200);
+    assert_eq!(queue["queue"][0]["lastUnusedOffers"][0]["detail"], "needs 4.0 cpus");
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use spec::protocol::TaskState;
+use spec::protocol::{HealthReport, TaskState};
 use spec::time::Timestamp;
 
 use super::{Bench, alive, keys};
@@ -108,15 +108,18 @@ async fn task_events_have_marathons_fields() {
 async fn health_events_come_when_the_verdict_turns() {
     let (bench, task) = bench().await;
     let state = bench.cluster.state();
-    let health = |now: bool, was: Option<bool>| {
-        let task = Arc::new(Task { health: [alive(now)].into(), ..Task::clone(&task) });
-        shape(&state, Event::TaskHealth { task, was })
+    let with = |health: Option<HealthReport>| {
+        Arc::new(Task { health: health.into_iter().collect(), ..Task::clone(&task) })
     };
+    let again = || HealthReport { consecutive_failures: 2, ..alive(false) };
+    let health = |now, was| shape(&state, Event::TaskHealth { task: with(Some(now)), before: with(was) });
     let turned = ["health_status_changed_event", "instance_health_changed_event"];
-    assert_eq!(kinds(&health(true, None)), turned);
-    assert_eq!(kinds(&health(true, Some(true))), Vec::<&str>::new());
-    assert_eq!(kinds(&health(false, Some(false))), ["failed_health_check_event"]);
-    let failed = health(false, Some(true));
+    assert_eq!(kinds(&health(alive(true), None)), turned);
+    assert_eq!(kinds(&health(alive(true), Some(alive(true)))), Vec::<&str>::new());
+    assert_eq!(kinds(&health(again(), Some(alive(false)))), ["failed_health_check_event"]);
+    assert_eq!(health(alive(false), Some(alive(false))), [], "something else has changed");
+    assert_eq!(kinds(&health(alive(false), None)), ["failed_health_check_event", turned[1]]);
+    let failed = health(alive(false), Some(alive(true)));
     assert_eq!(kinds(&failed), ["failed_health_check_event", turned[0], turned[1]]);
     let check = data(&failed[0]);
     assert_eq!(check["taskId"], task.id.instance.to_string());
@@ -156,6 +159,28 @@ async fn only_a_new_definition_adds_its_checks() {
 }
 
 #[tokio::test]
+async fn a_removed_app_takes_its_checks_along() {
+    let (bench, _) = bench().await;
+    let app = bench.cluster.state().app(&"/a".parse().unwrap()).unwrap().app.clone();
+    let removed = shape(&bench.cluster.state(), Event::AppRemoved { app });
+    assert_eq!(kinds(&removed), ["remove_health_check_event"]);
+    assert_eq!(keys(&data(&removed[0])), ["appId", "eventType", "timestamp"]);
+}
+
+#[tokio::test]
+async fn the_end_of_an_unknown_task_names_its_instance() {
+    let (bench, task) = bench().await;
+    let ended = Event::TaskUnknownEnded { task: task.id.clone(), state: TaskState::Failed };
+    let told = shape(&bench.cluster.state(), ended);
+    assert_eq!(kinds(&told), ["unknown_instance_terminated_event"]);
+    let expected = json!({
+        "instanceId": task.id.instance, "runSpecId": "/a", "condition": "Failed",
+        "eventType": "unknown_instance_terminated_event", "timestamp": "2020-01-01T00:00:00.000Z",
+    });
+    assert_eq!(data(&told[0]), expected);
+}
+
+#[tokio::test]
 async fn deployment_events_carry_the_plan() {
     let (bench, _) = bench().await;
     bench.put("/v2/apps/a", json!({"cpus": 2})).await.expect(200);
@@ -188,7 +213,6 @@ async fn what_marathon_does_not_know_is_not_told() {
     let agent = state.agents.values().next().unwrap().clone();
     let app: spec::AppId = "/a".parse().unwrap();
     for event in [
-        Event::AppRemoved { id: app.clone() },
         Event::DelayChanged { app: app.clone() },
         Event::TaskExpunged { task: task.clone() },
         Event::TaskUnknown { task: task.id.clone(), agent: agent.id.clone() },

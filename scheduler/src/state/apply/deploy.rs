@@ -11,7 +11,7 @@ use spec::time::Timestamp;
 
 use super::change::{Changed, Kind};
 use super::graph::Target;
-use super::{Change, expect, plan, service_ports};
+use super::{Change, expect, plan, resident, service_ports};
 use crate::state::{
     AppEntry, DEPLOYMENTS_MAX, Deploy, Deployment, Event, Goal, KillReason, Outcome, Refusal, State, Step,
     VERSIONS_MAX,
@@ -117,7 +117,7 @@ impl Change<'_> {
         let delayed = entry.delay.take().is_some();
         let app = entry.app.clone();
         self.release_service_ports(&app);
-        self.event(Event::AppRemoved { id: id.clone() });
+        self.event(Event::AppRemoved { app });
         if delayed {
             self.event(Event::DelayChanged { app: id.clone() });
         }
@@ -145,6 +145,7 @@ pub(super) fn draft(state: &State, deploy: &Deploy) -> Result<Draft, Refusal> {
     expect::check_ids(&target, changed.iter().map(|changed| &changed.app.id))?;
     let heights = target.heights().ok_or_else(expect::cyclic)?;
     let steps = plan::steps(&changed, &deploy.remove, &heights);
+    resident::check(&changed, deploy.force)?;
     let conflicts = conflicts(state, &steps);
     if !deploy.force && !conflicts.is_empty() {
         return Err(Refusal::Locked(conflicts));

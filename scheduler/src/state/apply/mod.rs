@@ -15,6 +15,7 @@ mod kills;
 mod placements;
 mod plan;
 mod reports;
+mod resident;
 mod service_ports;
 
 pub(super) use service_ports::service_ports;

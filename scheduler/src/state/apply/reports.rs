@@ -38,10 +38,7 @@ impl Change<'_> {
     fn take_in(&mut self, agent: &AgentId, presence: Presence, report: &TaskReport) {
         let ended = report.state.is_terminal();
         let Some(task) = self.state.tasks.get(&report.task).filter(|task| task.agent == *agent) else {
-            if !ended {
-                self.event(Event::TaskUnknown { task: report.task.clone(), agent: agent.clone() });
-            }
-            return;
+            return self.hear_of_stranger(agent, report);
         };
         // What has the number of the last one is the last one, said again after a reconnect: it changes
         // nothing, unless the task was counted as unreachable since.
@@ -52,6 +49,17 @@ impl Change<'_> {
             self.end_task(&report.task, ending(report, self.state.now));
         } else if presence == Presence::Connected {
             self.take_in_news(report);
+        }
+    }
+
+    /// News of a task that is not there, or is another agent's. That it has ended is only news when it is
+    /// nobody's.
+    fn hear_of_stranger(&mut self, agent: &AgentId, report: &TaskReport) {
+        let task = report.task.clone();
+        if !report.state.is_terminal() {
+            self.event(Event::TaskUnknown { task, agent: agent.clone() });
+        } else if !self.state.tasks.contains_key(&task) {
+            self.event(Event::TaskUnknownEnded { task, state: report.state });
         }
     }
 
@@ -85,17 +93,17 @@ impl Change<'_> {
         task.health = known_health(task, &report.health);
         task.readiness = known_readiness(task, &report.readiness);
         let after = task.clone();
-        self.tell_news(&before, after, &report.message);
+        self.tell_news(before, after, &report.message);
     }
 
-    fn tell_news(&mut self, before: &Task, after: Task, message: &str) {
-        let after = Arc::new(after);
+    fn tell_news(&mut self, before: Task, after: Task, message: &str) {
+        let (before, after) = (Arc::new(before), Arc::new(after));
         if after.condition != before.condition || after.addresses != before.addresses {
             let message = bounded(message);
             self.event(Event::TaskChanged { task: after.clone(), message });
         }
         if after.health != before.health || after.readiness != before.readiness {
-            self.event(Event::TaskHealth { task: after.clone(), was: before.health_verdict() });
+            self.event(Event::TaskHealth { task: after.clone(), before: before.clone() });
         }
         if after.started_at != before.started_at {
             self.advance_delay(&after);

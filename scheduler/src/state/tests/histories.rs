@@ -180,7 +180,9 @@ impl Bench {
         Some(match step {
             Move::Say { task, state, back, elsewhere, unhealthy } => {
                 let task = self.state.tasks.get(self.some_task(*task).first()?)?;
-                let news = self.news(&task.id, (task.seq + 1).saturating_sub(*back), *state);
+                let stranger = TaskId { incarnation: u32::MAX, ..task.id.clone() };
+                let who = if *elsewhere && *unhealthy { &stranger } else { &task.id };
+                let news = self.news(who, (task.seq + 1).saturating_sub(*back), *state);
                 let agent = if *elsewhere { self.some_agent(0) } else { task.agent.clone() };
                 let reports = vec![TaskReport { unhealthy_kill: *unhealthy, ..news }];
                 Command::Report { agent, complete: false, reports }
@@ -294,6 +296,7 @@ fn histories_reach_every_kind_of_event() {
         "TaskKill",
         "TaskPlaced",
         "TaskUnknown",
+        "TaskUnknownEnded",
     ];
     assert!(seen.iter().eq(all), "{seen:?}");
 }

@@ -9,6 +9,7 @@ mod kills;
 mod placements;
 mod queries;
 mod reports;
+mod resident;
 mod snapshots;
 
 use std::net::{IpAddr, Ipv4Addr};

@@ -72,7 +72,7 @@ fn container(fields: Value) -> Value {
 fn the_plain_case() {
     let body = body(json!({}));
     assert_eq!(body["Image"], "nginx");
-    assert_eq!(body["Env"], json!(["A=b=c", "PORT0=31000"]));
+    assert_eq!(body["Env"], json!(["A=b=c", format!("MESOS_CONTAINER_NAME=gantry-{TASK}"), "PORT0=31000"]));
     assert_eq!(body["Labels"], json!({"gantry.owner": "owner1", "gantry.task": TASK, "MESOS_TASK_ID": TASK}));
     for absent in ["Cmd", "Entrypoint", "User", "Tty", "ExposedPorts", "Hostname"] {
         assert!(body.get(absent).is_none(), "{absent}");
@@ -224,7 +224,7 @@ fn parameters_come_before_the_resolver_and_the_shell() {
     assert_eq!(body["HostConfig"]["LogConfig"], json!({"Type": "journald"}));
     assert_eq!(body["HostConfig"]["Privileged"], true);
     assert_eq!((&body["Entrypoint"], &body["Hostname"]), (&json!(["/bin/sh"]), &json!("box")));
-    assert_eq!(body["Env"], json!(["PORT0=31000", "A=z"]));
+    assert_eq!(body["Env"], json!([format!("MESOS_CONTAINER_NAME=gantry-{TASK}"), "PORT0=31000", "A=z"]));
     let unknown = refusal(with(json!([{"key": "detach", "value": "true"}]), Value::Null));
     assert_eq!(unknown, "docker parameter `detach` is not supported");
 }

@@ -1,11 +1,14 @@
 //! The command line: verbs, options, and the texts that teach them. No behaviour.
 
-use std::net::{IpAddr, SocketAddr};
+mod daemon;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use daemon::{AgentArgs, DevArgs, DocumentArgs, MasterArgs, Runtime};
 
 /// Errors.
 pub const RED: Style = AnsiColor::Red.on_default().bold();
@@ -37,11 +40,19 @@ pub struct ClientArgs {
         global = true,
         env = "CLUSTERCTL_MASTER",
         default_value = "http://127.0.0.1:8080",
-        value_name = "URL"
+        value_name = "URL",
+        help_heading = "Options of every verb that asks a master"
     )]
     pub master: String,
     /// Tables for people or JSON for programs.
-    #[arg(long, short, global = true, value_enum, default_value_t = Output::Table)]
+    #[arg(
+        long,
+        short,
+        global = true,
+        value_enum,
+        default_value_t = Output::Table,
+        help_heading = "Options of every verb that asks a master"
+    )]
     pub output: Output,
 }
 
@@ -55,27 +66,45 @@ pub enum Output {
 #[derive(Debug, Subcommand)]
 pub enum Verb {
     /// Run a whole cluster in this process, for a laptop.
+    #[command(after_help = "Example:\n  clusterctl dev --data-dir ~/cluster --agents 2")]
     Dev(DevArgs),
     /// Run a master.
+    #[command(
+        after_help = "Example:\n  clusterctl master --name m1 --data-dir /var/lib/gantry/master --bootstrap"
+    )]
     Master(MasterArgs),
     /// Run an agent.
+    #[command(
+        after_help = "Example:\n  clusterctl agent --masters 127.0.0.1:5050 --data-dir agent --ip 127.0.0.1"
+    )]
     Agent(AgentArgs),
     /// Create or change apps from a JSON document and wait until they run.
+    #[command(
+        after_help = "Example:\n  clusterctl deploy web.json\n\nA small app: {\"id\": \"/web\", \"cmd\": \"exec \
+                      python3 -m http.server $PORT\"}\n\nExits with 0 when every task runs and is healthy, with 1 \
+                      when it does not come to that. Ctrl-C ends the wait (130), not the deployment."
+    )]
     Deploy(DeployArgs),
     /// List apps.
+    #[command(after_help = "Example:\n  clusterctl apps --output json | jq '.[].id'")]
     Apps,
     /// List tasks, of one app or of all.
+    #[command(after_help = "Example:\n  clusterctl tasks /shop/web")]
     Tasks {
         /// App id, for example /shop/web.
         app: Option<String>,
     },
     /// List agents with what they have and what is in use.
+    #[command(after_help = "Example:\n  clusterctl agents")]
     Agents,
     /// List running deployments, or end one.
+    #[command(after_help = "Example:\n  clusterctl deployments --cancel 0f4a3c5e-...")]
     Deployments(DeploymentsArgs),
     /// List apps whose tasks wait, and why.
+    #[command(after_help = "Example:\n  clusterctl queue")]
     Queue,
     /// Change the number of instances of an app.
+    #[command(after_help = "Example:\n  clusterctl scale /shop/web 5")]
     Scale {
         /// App id.
         app: String,
@@ -85,6 +114,7 @@ pub enum Verb {
         wait: WaitArgs,
     },
     /// Replace every task of an app.
+    #[command(after_help = "Example:\n  clusterctl restart /shop/web")]
     Restart {
         /// App id.
         app: String,
@@ -92,6 +122,7 @@ pub enum Verb {
         wait: WaitArgs,
     },
     /// Remove an app and end its tasks.
+    #[command(after_help = "Example:\n  clusterctl remove /shop/web")]
     Remove {
         /// App id.
         app: String,
@@ -99,6 +130,7 @@ pub enum Verb {
         wait: WaitArgs,
     },
     /// End a task; its app starts another, unless --scale.
+    #[command(after_help = "Example:\n  clusterctl kill shop_web.instance-0f4a3c5e-..._app.1 --scale")]
     Kill {
         /// Task id, as `clusterctl tasks` shows it.
         task: String,
@@ -107,14 +139,17 @@ pub enum Verb {
         scale: bool,
     },
     /// Print what tasks wrote to their standard output and error.
+    #[command(after_help = "Example:\n  clusterctl logs -f -n 20 /shop/web")]
     Logs(LogsArgs),
     /// Print events as they happen.
+    #[command(after_help = "Example:\n  clusterctl events --type status_update_event --output json")]
     Events {
         /// Only events of this type; may be repeated.
         #[arg(long = "type", value_name = "EVENT_TYPE")]
         types: Vec<String>,
     },
     /// Write a completion script for a shell to standard output.
+    #[command(after_help = "Example:\n  clusterctl completions bash > /etc/bash_completion.d/clusterctl")]
     Completions {
         /// Which shell.
         shell: clap_complete::Shell,
@@ -129,140 +164,6 @@ pub struct ShimArgs {
     /// What to run.
     #[arg(long)]
     pub spec: PathBuf,
-}
-
-/// What can run tasks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Runtime {
-    /// Docker where an engine answers, and processes.
-    Auto,
-    /// Docker only.
-    Docker,
-    /// Processes only: apps without an image.
-    Process,
-    /// Nothing is really run.
-    Hollow,
-}
-
-#[derive(Debug, Args)]
-pub struct DevArgs {
-    /// Keep the cluster here and find it again next time: tasks go on running when this process ends.
-    /// Without it everything is temporary and removed on exit.
-    #[arg(long, value_name = "DIR")]
-    pub data_dir: Option<PathBuf>,
-    /// Where REST answers.
-    #[arg(long, default_value = "127.0.0.1:8080", value_name = "IP:PORT")]
-    pub http: SocketAddr,
-    /// Where DNS answers.
-    #[arg(long, default_value = "127.0.0.1:8053", value_name = "IP:PORT")]
-    pub dns: SocketAddr,
-    /// What runs tasks.
-    #[arg(long, value_enum, default_value_t = Runtime::Auto)]
-    pub runtime: Runtime,
-    /// Number of agents, each with a loopback address of its own (127.0.0.1, 127.0.0.2, ...).
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
-    pub agents: u8,
-    /// Address for the tasks' resolver, port 53; chosen among the loopback addresses when not given.
-    #[arg(long, value_name = "IP")]
-    pub resolver_ip: Option<IpAddr>,
-    #[command(flatten)]
-    pub documents: DocumentArgs,
-    /// Listen on addresses beyond loopback although nothing is encrypted or authenticated.
-    #[arg(long)]
-    pub insecure: bool,
-}
-
-/// Options that change what app documents may say.
-#[derive(Clone, Debug, Args)]
-pub struct DocumentArgs {
-    /// Features of documents to accept: vips, task_killing, external_volumes, secrets, gpu_resources.
-    #[arg(long, value_delimiter = ',', value_name = "NAME")]
-    pub enable_features: Vec<String>,
-    /// Role of apps directly under /.
-    #[arg(long, default_value = "*", value_name = "ROLE")]
-    pub mesos_role: String,
-    /// Network for container networks that name none.
-    #[arg(long, value_name = "NAME")]
-    pub default_network_name: Option<String>,
-}
-
-#[derive(Debug, Args)]
-pub struct MasterArgs {
-    /// Name of this master; stays with its data directory.
-    #[arg(long)]
-    pub name: String,
-    /// Holds the replicated log.
-    #[arg(long, value_name = "DIR")]
-    pub data_dir: PathBuf,
-    /// Where REST answers.
-    #[arg(long, default_value = "127.0.0.1:8080", value_name = "IP:PORT")]
-    pub http: SocketAddr,
-    /// Where agents connect.
-    #[arg(long, default_value = "127.0.0.1:5050", value_name = "IP:PORT")]
-    pub rpc: SocketAddr,
-    /// Where DNS answers.
-    #[arg(long, default_value = "127.0.0.1:8053", value_name = "IP:PORT")]
-    pub dns: SocketAddr,
-    /// Begin a new cluster if the data directory is empty.
-    #[arg(long)]
-    pub bootstrap: bool,
-    /// Address that others reach this master by, when it listens on 0.0.0.0.
-    #[arg(long, value_name = "IP")]
-    pub advertise: Option<IpAddr>,
-    /// Silence of an agent after which its tasks count as unreachable.
-    #[arg(long, default_value = "75s", value_parser = duration, value_name = "TIME")]
-    pub agent_timeout: Duration,
-    /// Time from placed to running after which a task is started anew; includes pulling its image.
-    #[arg(long, default_value = "5m", value_parser = duration, value_name = "TIME")]
-    pub task_launch_timeout: Duration,
-    #[command(flatten)]
-    pub documents: DocumentArgs,
-    /// Listen on addresses beyond loopback although nothing is encrypted or authenticated.
-    #[arg(long)]
-    pub insecure: bool,
-}
-
-#[derive(Debug, Args)]
-pub struct AgentArgs {
-    /// Where the masters listen for agents.
-    #[arg(long, required = true, value_delimiter = ',', value_name = "IP:PORT")]
-    pub masters: Vec<SocketAddr>,
-    /// Holds the agent's identity, sandboxes and the records of its tasks.
-    #[arg(long, value_name = "DIR")]
-    pub data_dir: PathBuf,
-    /// Address that its tasks are reached by.
-    #[arg(long, value_name = "IP")]
-    pub ip: IpAddr,
-    /// Name shown as the host of its tasks.
-    #[arg(long, value_name = "NAME")]
-    pub hostname: Option<String>,
-    /// Ports that tasks may get.
-    #[arg(long, default_value = "31000-32000", value_name = "FROM-TO[,FROM-TO]")]
-    pub ports: String,
-    /// Cores to hand out; what the machine has when not given.
-    #[arg(long)]
-    pub cpus: Option<f64>,
-    /// Memory to hand out in MiB; what the machine has when not given.
-    #[arg(long, value_name = "MiB")]
-    pub mem: Option<u64>,
-    /// Disk to hand out in MiB; what is free under the data directory when not given.
-    #[arg(long, value_name = "MiB")]
-    pub disk: Option<u64>,
-    /// GPUs to hand out; none are looked for.
-    #[arg(long)]
-    pub gpus: Option<u32>,
-    /// For constraints: rack:r1;zone:z1.
-    #[arg(long, default_value = "", value_name = "NAME:VALUE;...")]
-    pub attributes: String,
-    /// What runs tasks.
-    #[arg(long, value_enum, default_value_t = Runtime::Auto)]
-    pub runtime: Runtime,
-    /// Address for the tasks' resolver, port 53; chosen among the loopback addresses when not given.
-    #[arg(long, value_name = "IP")]
-    pub resolver_ip: Option<IpAddr>,
-    /// Do not run a resolver: tasks use the machine's own.
-    #[arg(long, conflicts_with = "resolver_ip")]
-    pub no_resolver: bool,
 }
 
 /// Whether and how long to wait for a change to be done.

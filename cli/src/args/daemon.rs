@@ -1,0 +1,150 @@
+//! Options of the verbs that stay up.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use super::duration;
+
+/// What can run tasks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Runtime {
+    /// Docker where an engine answers, and processes.
+    Auto,
+    /// Docker only.
+    Docker,
+    /// Processes only: apps without an image.
+    Process,
+    /// Nothing is really run.
+    Hollow,
+}
+
+#[derive(Debug, Args)]
+pub struct DevArgs {
+    /// Keep the cluster here and find it again next time: tasks go on running when this process ends.
+    /// Without it everything is temporary and removed on exit.
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// End every task of the cluster in --data-dir, remove the directory, and exit. The cluster must not
+    /// be running.
+    #[arg(long, requires = "data_dir")]
+    pub remove: bool,
+    /// Where REST answers.
+    #[arg(long, default_value = "127.0.0.1:8080", value_name = "IP:PORT")]
+    pub http: SocketAddr,
+    /// Where DNS answers.
+    #[arg(long, default_value = "127.0.0.1:8053", value_name = "IP:PORT")]
+    pub dns: SocketAddr,
+    /// What runs tasks.
+    #[arg(long, value_enum, default_value_t = Runtime::Auto)]
+    pub runtime: Runtime,
+    /// Number of agents, each with a loopback address of its own (127.0.0.1, 127.0.0.2, ...).
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub agents: u8,
+    /// Address for the tasks' resolver, port 53; chosen among the loopback addresses when not given.
+    #[arg(long, value_name = "IP")]
+    pub resolver_ip: Option<IpAddr>,
+    #[command(flatten)]
+    pub documents: DocumentArgs,
+    /// Listen on addresses beyond loopback although nothing is encrypted or authenticated.
+    #[arg(long)]
+    pub insecure: bool,
+}
+
+/// Options that change what app documents may say.
+#[derive(Clone, Debug, Args)]
+pub struct DocumentArgs {
+    /// Features of documents to accept: vips, task_killing, external_volumes, secrets, gpu_resources.
+    #[arg(long, value_delimiter = ',', value_name = "NAME")]
+    pub enable_features: Vec<String>,
+    /// Role of apps directly under /.
+    #[arg(long, default_value = "*", value_name = "ROLE")]
+    pub mesos_role: String,
+    /// Network for container networks that name none.
+    #[arg(long, value_name = "NAME")]
+    pub default_network_name: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct MasterArgs {
+    /// Name of this master; stays with its data directory.
+    #[arg(long)]
+    pub name: String,
+    /// Holds the replicated log.
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: PathBuf,
+    /// Where REST answers.
+    #[arg(long, default_value = "127.0.0.1:8080", value_name = "IP:PORT")]
+    pub http: SocketAddr,
+    /// Where agents connect.
+    #[arg(long, default_value = "127.0.0.1:5050", value_name = "IP:PORT")]
+    pub rpc: SocketAddr,
+    /// Where DNS answers.
+    #[arg(long, default_value = "127.0.0.1:8053", value_name = "IP:PORT")]
+    pub dns: SocketAddr,
+    /// Begin a new cluster if the data directory is empty.
+    #[arg(long)]
+    pub bootstrap: bool,
+    /// Address that others reach this master by, when it listens on 0.0.0.0.
+    #[arg(long, value_name = "IP")]
+    pub advertise: Option<IpAddr>,
+    /// Silence of an agent after which its tasks count as unreachable.
+    #[arg(long, default_value = "75s", value_parser = duration, value_name = "TIME")]
+    pub agent_timeout: Duration,
+    /// Time from placed to running after which a task is started anew; includes pulling its image.
+    #[arg(long, default_value = "5m", value_parser = duration, value_name = "TIME")]
+    pub task_launch_timeout: Duration,
+    #[command(flatten)]
+    pub documents: DocumentArgs,
+    /// Listen on addresses beyond loopback although nothing is encrypted or authenticated.
+    #[arg(long)]
+    pub insecure: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct AgentArgs {
+    /// Where the masters listen for agents.
+    #[arg(long, required = true, value_delimiter = ',', value_name = "IP:PORT")]
+    pub masters: Vec<SocketAddr>,
+    /// Holds the agent's identity, sandboxes and the records of its tasks.
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: PathBuf,
+    /// Address that its tasks are reached by.
+    #[arg(long, value_name = "IP")]
+    pub ip: IpAddr,
+    /// Name shown as the host of its tasks.
+    #[arg(long, value_name = "NAME")]
+    pub hostname: Option<String>,
+    /// Ports that tasks may get.
+    #[arg(long, default_value = "31000-32000", value_name = "FROM-TO[,FROM-TO]")]
+    pub ports: String,
+    /// Cores to hand out; what the machine has when not given.
+    #[arg(long)]
+    pub cpus: Option<f64>,
+    /// Memory to hand out in MiB; what the machine has when not given.
+    #[arg(long, value_name = "MiB")]
+    pub mem: Option<u64>,
+    /// Disk to hand out in MiB; what is free under the data directory when not given.
+    #[arg(long, value_name = "MiB")]
+    pub disk: Option<u64>,
+    /// GPUs to hand out; none are looked for.
+    #[arg(long)]
+    pub gpus: Option<u32>,
+    /// For constraints: rack:r1;zone:z1.
+    #[arg(long, default_value = "", value_name = "NAME:VALUE;...")]
+    pub attributes: String,
+    /// What runs tasks.
+    #[arg(long, value_enum, default_value_t = Runtime::Auto)]
+    pub runtime: Runtime,
+    /// With --runtime hollow: so many simulated agents in this process.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub hollow: Option<u32>,
+    /// Address for the tasks' resolver, port 53; chosen among the loopback addresses when not given.
+    #[arg(long, value_name = "IP")]
+    pub resolver_ip: Option<IpAddr>,
+    /// Do not run a resolver: tasks use the machine's own.
+    #[arg(long, conflicts_with = "resolver_ip")]
+    pub no_resolver: bool,
+}

@@ -1,0 +1,5 @@
+//! The command line as people and scripts use it: the real program, real clusters of processes.
+
+mod bed;
+mod program;
+mod verbs;
