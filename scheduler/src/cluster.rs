@@ -52,12 +52,23 @@ pub struct Leadership {
     pub leader_http: Option<String>,
 }
 
-/// Why a command got no outcome. Whether it took effect is then unknown, except for `NotLeader` and `Busy`.
+/// Why a command got no outcome. Whether it took effect is then unknown, except for
+/// `NotLeader`, `TooLarge` and `Busy`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AskError {
     /// Nothing was done: ask the leader.
     #[error("this master does not lead")]
     NotLeader,
+    /// Nothing was done, and trying again is no use.
+    #[error(
+        "the change takes {bytes} bytes in the replicated log, more than the {limit} of an entry: make it smaller, or split it"
+    )]
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+        /// What an entry holds.
+        limit: usize,
+    },
     /// Nothing was done: the queue is full.
     #[error("too many commands are waiting; try again")]
     Busy,

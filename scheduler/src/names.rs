@@ -1,6 +1,7 @@
 //! Feeds the zone from applied entries: a name answers as soon as its task runs and stops when it does
 //! not. What a record looks like is the dns crate's business.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -9,64 +10,118 @@ use spec::app::{DeclaredPort, HostPort, Protocol};
 use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 
-use crate::cluster::Cluster;
-use crate::state::{Condition, Event, State, Task};
+use crate::cluster::{Cluster, Leadership};
+use crate::state::{Applied, Condition, Event, Presence, State, Task};
 
 /// Keeps `zone` in step with the state until `shutdown`.
-pub async fn run(cluster: Arc<Cluster>, zone: Arc<ArcSwap<Zone>>, empty: Zone, shutdown: CancellationToken) {
-    let mut news = cluster.subscribe();
-    zone.store(Arc::new(whole(&empty, &cluster.state())));
+pub async fn run(
+    cluster: Arc<Cluster>,
+    zone: Arc<ArcSwap<Zone>>,
+    mut empty: Zone,
+    shutdown: CancellationToken,
+) {
+    let (mut news, mut leadership) = (cluster.subscribe(), cluster.leadership());
+    let own = cluster.options.advertised_http.parse().unwrap_or(cluster.options.http);
+    set_masters(&mut empty, &leadership.borrow_and_update(), own);
+    let mut next = whole(&empty, &cluster.state());
+    zone.store(Arc::new(next.clone()));
     loop {
-        let applied = tokio::select! {
+        let changed = tokio::select! {
             () = shutdown.cancelled() => return,
-            applied = news.recv() => applied,
-        };
-        match applied {
-            Ok(applied) => {
-                let mut next = Zone::clone(&zone.load());
-                let state = cluster.state();
-                let mut changed = false;
-                for event in &applied.events {
-                    changed |= follow(&mut next, &state, event);
-                }
-                if changed {
-                    zone.store(Arc::new(next));
-                }
+            changed = leadership.changed() => {
+                let now = leadership.borrow_and_update().clone();
+                // Also of the one that a zone made anew begins with.
+                set_masters(&mut empty, &now, own);
+                set_masters(&mut next, &now, own);
+                if changed.is_err() { return } else { true }
             }
-            Err(RecvError::Lagged(_)) => zone.store(Arc::new(whole(&empty, &cluster.state()))),
-            Err(RecvError::Closed) => return,
+            applied = news.recv() => match applied {
+                Ok(applied) => follow(&mut next, &cluster.state(), &applied),
+                Err(RecvError::Lagged(_)) => {
+                    next = whole(&empty, &cluster.state());
+                    true
+                }
+                Err(RecvError::Closed) => return,
+            }
+        };
+        if changed {
+            zone.store(Arc::new(next.clone()));
         }
     }
+}
+
+/// Waits until the zone can be complete: a master that is still reading its log knows half of the names.
+/// False when `shutdown` came first.
+pub async fn complete(cluster: &Cluster, shutdown: &CancellationToken) -> bool {
+    let mut leadership = cluster.leadership();
+    tokio::select! {
+        () = shutdown.cancelled() => false,
+        leads = leadership.wait_for(|now| now.leading) => leads.is_ok(),
+    }
+}
+
+/// Who leads, and the masters: with one voter that is this one. Nobody reaches the address that means all.
+fn set_masters(zone: &mut Zone, leadership: &Leadership, own: SocketAddr) {
+    let told = leadership.leader_http.as_deref();
+    let leader = told.map(|leader| leader.parse().unwrap_or(own));
+    let reachable = |address: &SocketAddr| !address.ip().is_unspecified();
+    zone.set_masters(leader.filter(reachable), Some(own).filter(reachable).into_iter().collect());
 }
 
 /// The zone of a whole state.
 fn whole(empty: &Zone, state: &State) -> Zone {
     let mut zone = empty.clone();
-    for task in state.tasks.values().filter(|task| task.condition == Condition::Running) {
-        if let Some(records) = zone_task(state, task) {
-            zone.put(records);
-        }
-    }
+    state.tasks.values().for_each(|task| show(&mut zone, state, task));
+    set_agents(&mut zone, state);
+    zone.set_serial(serial(state.index));
     zone
 }
 
-/// Carries one event into the zone; true when it changed.
-fn follow(zone: &mut Zone, state: &State, event: &Event) -> bool {
-    match event {
-        Event::TaskChanged { task, .. } | Event::TaskKill { task, .. } => {
-            let running = task.condition == Condition::Running;
-            match zone_task(state, task).filter(|_| running) {
-                Some(records) => zone.put(records),
-                None => zone.remove(&task.id),
+/// Carries one entry into the zone; true when it changed. The state may be a later one: what it says of an
+/// agent is at least as new.
+fn follow(zone: &mut Zone, state: &State, applied: &Applied) -> bool {
+    let (mut changed, mut agents_changed) = (false, false);
+    for event in &applied.events {
+        match event {
+            Event::TaskChanged { task, .. } | Event::TaskKill { task, .. } => show(zone, state, task),
+            Event::TaskEnded { task, .. } | Event::TaskExpunged { task } => zone.remove(&task.id),
+            Event::AgentJoined { agent } => {
+                // Perhaps with another address.
+                let tasks = agent.tasks.iter().filter_map(|task| state.tasks.get(task));
+                tasks.for_each(|task| show(zone, state, task));
+                agents_changed = true;
             }
-            true
+            Event::AgentLost { .. } | Event::AgentForgotten { .. } => agents_changed = true,
+            _ => continue,
         }
-        Event::TaskEnded { task, .. } | Event::TaskExpunged { task } => {
-            zone.remove(&task.id);
-            true
-        }
-        _ => false,
+        changed = true;
     }
+    if agents_changed {
+        set_agents(zone, state);
+    }
+    if changed {
+        zone.set_serial(serial(applied.index));
+    }
+    changed
+}
+
+/// A task has its records while it runs.
+fn show(zone: &mut Zone, state: &State, task: &Task) {
+    match zone_task(state, task).filter(|_| task.condition == Condition::Running) {
+        Some(records) => zone.put(records),
+        None => zone.remove(&task.id),
+    }
+}
+
+/// As in Mesos, an agent that is away is none.
+fn set_agents(zone: &mut Zone, state: &State) {
+    let there = state.agents.values().filter(|agent| agent.presence == Presence::Connected);
+    zone.set_agents(there.map(|agent| agent.info.ip));
+}
+
+/// Serials have 32 bits and go round (RFC 1982).
+fn serial(index: u64) -> u32 {
+    (index & u64::from(u32::MAX)) as u32
 }
 
 /// What the zone needs to know of a task; `None` when its agent is gone.
@@ -105,5 +160,151 @@ fn transports(protocol: Protocol) -> &'static [dns::Protocol] {
         Protocol::Tcp => &[dns::Protocol::Tcp],
         Protocol::Udp => &[dns::Protocol::Udp],
         Protocol::UdpTcp => &[dns::Protocol::Udp, dns::Protocol::Tcp],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use serde_json::json;
+    use spec::ids::TaskId;
+
+    use super::*;
+    use crate::placement::fixture;
+
+    /// A zone that follows a state.
+    struct Bench {
+        state: State,
+        zone: Zone,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let mut state = fixture::cluster(&[("a", ""), ("b", "")]);
+            let app = fixture::put(&mut state, fixture::app("/web", json!({})));
+            for agent in ["a", "b"] {
+                fixture::run(&mut state, &app, &spec::ids::AgentId::new(agent), &[]);
+            }
+            let zone = whole(&Zone::new(dns::Settings::default()), &state);
+            Self { state, zone }
+        }
+
+        fn tasks(&self) -> Vec<TaskId> {
+            self.state.tasks.keys().cloned().collect()
+        }
+
+        /// Applies `events` and checks that following them leads where a new zone begins.
+        fn follow(&mut self, events: Vec<Event>) -> bool {
+            self.state.index += 1;
+            let applied = Applied { index: self.state.index, at: self.state.now, events };
+            let changed = follow(&mut self.zone, &self.state, &applied);
+            if changed {
+                assert_eq!(self.zone, whole(&Zone::new(dns::Settings::default()), &self.state));
+            }
+            changed
+        }
+
+        fn set(&mut self, task: &TaskId, condition: Condition) -> bool {
+            fixture::change(&mut self.state, task, |task| task.condition = condition);
+            let task = self.state.tasks[task].clone();
+            self.follow(vec![Event::TaskChanged { task, message: String::new() }])
+        }
+
+        fn agent(
+            &mut self,
+            name: &str,
+            change: impl FnOnce(&mut crate::state::Agent),
+        ) -> Arc<crate::state::Agent> {
+            let agent = self.state.agents.get_mut(&spec::ids::AgentId::new(name)).unwrap();
+            change(Arc::make_mut(agent));
+            agent.clone()
+        }
+
+        fn addresses(&self, name: &str) -> Vec<IpAddr> {
+            let name = dns_name(name);
+            let answer = self.zone.lookup(&name, hickory_proto::rr::RecordType::A, 1);
+            let mut found: Vec<_> =
+                answer.answers.iter().filter_map(|record| record.data.ip_addr()).collect();
+            found.sort();
+            found
+        }
+    }
+
+    fn dns_name(name: &str) -> hickory_proto::rr::Name {
+        format!("{name}.mesos.").parse().unwrap()
+    }
+
+    fn ip(last: u8) -> IpAddr {
+        [127, 0, 0, last].into()
+    }
+
+    #[test]
+    fn a_name_answers_while_its_task_runs() {
+        let mut bench = Bench::new();
+        let tasks = bench.tasks();
+        bench.agent("b", |agent| agent.info.ip = ip(2));
+        bench.zone = whole(&Zone::new(dns::Settings::default()), &bench.state);
+        assert_eq!(bench.addresses("web.marathon"), [ip(1), ip(2)]);
+        for (condition, found) in [
+            (Condition::Killing, 1),
+            (Condition::Running, 2),
+            (Condition::Unreachable, 1),
+            (Condition::UnreachableInactive, 1),
+            (Condition::Running, 2),
+            (Condition::Staging, 1),
+        ] {
+            assert!(bench.set(&tasks[0], condition));
+            assert_eq!(bench.addresses("web.marathon").len(), found, "{condition:?}");
+        }
+        let ended = bench.state.tasks.remove(&tasks[1]).unwrap();
+        bench.follow(vec![Event::TaskExpunged { task: ended }]);
+        assert!(bench.zone.is_empty());
+    }
+
+    #[test]
+    fn an_agent_that_moved_takes_its_tasks_along() {
+        let mut bench = Bench::new();
+        assert_eq!(bench.addresses("web.marathon"), [ip(1)]);
+        let moved = bench.agent("b", |agent| agent.info.ip = ip(9));
+        assert!(bench.follow(vec![Event::AgentJoined { agent: moved }]));
+        assert_eq!(bench.addresses("web.marathon"), [ip(1), ip(9)]);
+        assert_eq!(bench.addresses("slave"), [ip(1), ip(9)]);
+        let lost = bench.agent("b", |agent| agent.presence = Presence::Lost);
+        assert!(bench.follow(vec![Event::AgentLost { agent: lost }]));
+        assert_eq!(bench.addresses("slave"), [ip(1)]);
+    }
+
+    #[test]
+    fn what_concerns_no_name_changes_nothing() {
+        let mut bench = Bench::new();
+        let before = bench.zone.clone();
+        let task = bench.state.tasks.values().next().unwrap().clone();
+        assert!(!bench.follow(vec![
+            Event::TaskHealth { task: task.clone(), before: task.clone() },
+            Event::TaskPlaced { task }
+        ]));
+        assert_eq!(bench.zone, before);
+    }
+
+    #[test]
+    fn masters_have_names_as_far_as_they_can_be_reached() {
+        let own: SocketAddr = "10.0.0.1:8080".parse().unwrap();
+        let all: SocketAddr = "0.0.0.0:8080".parse().unwrap();
+        let led_by = |leader: Option<&str>| Leadership {
+            leader_http: leader.map(str::to_owned),
+            ..Leadership::default()
+        };
+        for (leader, own, leaders, masters) in [
+            (None, own, 0, 1),
+            (Some("10.0.0.1:8080"), own, 1, 1),
+            (Some("m1.example:8080"), own, 1, 1),
+            (Some("0.0.0.0:8080"), all, 0, 0),
+        ] {
+            let mut bench = Bench::new();
+            set_masters(&mut bench.zone, &led_by(leader), own);
+            assert_eq!(bench.addresses("leader").len(), leaders, "{leader:?}");
+            assert_eq!(bench.addresses("master").len(), masters, "{leader:?}");
+        }
     }
 }

@@ -23,7 +23,7 @@ pub const VERSION: u16 = 1;
 pub const MAGIC: [u8; 4] = *b"GNTY";
 /// No frame is larger; the other side is cut off when it tries.
 pub const FRAME_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// The longest an agent stays silent; the leader answers a beat at once.
+/// The longest that either side stays silent: who has nothing to say sends a beat.
 pub const HEARTBEAT_MILLIS: u64 = 1_000;
 /// Silence after which either side gives the connection up.
 pub const SILENCE_MILLIS_MAX: u64 = 10_000;
@@ -233,7 +233,7 @@ pub enum MasterMessage {
         /// The last one.
         seq: u64,
     },
-    /// Answer to a beat.
+    /// Nothing to say, still here.
     Beat,
     /// Send a task's log.
     OpenLog(OpenLog),
@@ -289,7 +289,8 @@ pub struct Wanted {
 pub struct RunTask {
     /// The task.
     pub task: TaskId,
-    /// Index into [`Wanted::apps`].
+    /// Index into [`Wanted::apps`]. One that is not there: the task was sent before, with its definition (where
+    /// one message could not hold all of them).
     pub app: u32,
     /// Allocated host ports, in the order of the app's declared ports that get one.
     pub host_ports: Vec<u16>,

@@ -109,8 +109,9 @@ fn start(directory: &Path, spec: &Spec) -> io::Result<Pid> {
     i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or_else(|| io::Error::other("no process id"))
 }
 
-/// A log in the sandbox, which belongs to the task's user: a link there must not lead anywhere. It grows
-/// without a bound, as under Mesos' default logger; the disk that an app reserves is not enforced.
+/// A log in the sandbox, which belongs to the task's user: a link there must not lead anywhere. It is only
+/// appended to, so that the agent may cut it when it grows too large (`sandbox/rotate.rs`); the disk that an
+/// app reserves is not enforced.
 fn output(spec: &Spec, name: &str) -> io::Result<File> {
     let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
     let path = spec.sandbox.join(name);

@@ -42,7 +42,9 @@ async fn handle(State(api): State<Arc<Api>>, request: Request) -> Response {
     let (call, body) = Call::new(request);
     let measured = api.tally.begin(&call.method, now());
     let leadership = api.cluster.leadership().borrow().clone();
-    let mut response = match guard::check_origin(&call.method, &call.headers) {
+    let allowed = guard::check_origin(&call.method, &call.headers)
+        .and_then(|()| guard::check_ready(&Route::of(&call.path), &leadership));
+    let mut response = match allowed {
         Ok(()) => answer(&api, call, body).await.unwrap_or_else(Failure::into_response),
         Err(refused) => refused.into_response(),
     };

@@ -139,7 +139,12 @@ impl From<Violations> for Failure {
 
 impl From<AskError> for Failure {
     fn from(error: AskError) -> Self {
-        Self::unavailable(error.to_string())
+        match error {
+            AskError::TooLarge { .. } => Self::message(StatusCode::PAYLOAD_TOO_LARGE, error.to_string()),
+            AskError::NotLeader | AskError::Busy | AskError::TimedOut | AskError::Closed => {
+                Self::unavailable(error.to_string())
+            }
+        }
     }
 }
 

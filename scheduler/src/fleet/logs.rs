@@ -8,11 +8,14 @@ use spec::protocol::{LOG_WINDOW, MasterMessage, OpenLog};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::{Switchboard, ToAgent};
+use super::board::{Switchboard, ToAgent};
 use crate::cluster::LogRequest;
 
 /// Logs of one agent read at once.
 const LOGS_MAX: usize = 64;
+
+/// Parts that are asked for together: logs must not crowd out what else the agent is told.
+const ASK_AFTER: u32 = LOG_WINDOW / 4;
 
 type Part = Result<Vec<u8>, String>;
 
@@ -28,11 +31,7 @@ pub(super) async fn run(
             request = requests.recv() => request,
         };
         let Some(request) = request else { return };
-        let agent = request.agent.clone();
-        if let Err(ToAgent::Log(request)) = board.send(&agent, ToAgent::Log(request)) {
-            let reason = format!("agent {agent} has no session; its logs cannot be read");
-            let _ = request.parts.try_send(Err(reason));
-        }
+        board.read_log(request);
     }
 }
 
@@ -86,8 +85,12 @@ impl LogDesk {
     /// Takes in a part. An agent that sends beyond its window loses that stream.
     pub(super) fn part(&self, stream: u64, data: Vec<u8>) {
         let mut open = lock(&self.open);
-        let full = open.streams.get(&stream).is_some_and(|parts| parts.try_send(Ok(data)).is_err());
-        if full {
+        let Some(parts) = open.streams.get(&stream) else { return };
+        // The last place is kept for the reason.
+        let has_room = parts.capacity() > 1;
+        let part =
+            if has_room { Ok(data) } else { Err("the agent sent more than it was asked for".to_owned()) };
+        if parts.try_send(part).is_err() || !has_room {
             open.streams.remove(&stream);
         }
     }
@@ -101,6 +104,15 @@ impl LogDesk {
     }
 }
 
+impl Drop for LogDesk {
+    /// The session has ended; the readers would wait for ever.
+    fn drop(&mut self) {
+        for (_, parts) in lock(&self.open).streams.drain() {
+            let _ = parts.try_send(Err("the agent's session ended before the log did".to_owned()));
+        }
+    }
+}
+
 /// Carries one log to its reader, at the reader's pace. Ends with the stream, the reader, or the session.
 async fn pass_on(
     stream: u64,
@@ -108,6 +120,7 @@ async fn pass_on(
     reader: mpsc::Sender<Part>,
     outgoing: &mpsc::Sender<ToAgent>,
 ) {
+    let mut taken = 0;
     loop {
         let part = tokio::select! {
             part = parts.recv() => part,
@@ -117,9 +130,12 @@ async fn pass_on(
         if reader.send(part).await.is_err() {
             return;
         }
-        let more = MasterMessage::MoreLog { stream, parts: 1 };
-        if outgoing.send(ToAgent::Message(more)).await.is_err() {
-            return;
+        taken += 1;
+        if taken == ASK_AFTER {
+            taken = 0;
+            // What the session's end leaves behind is still to be read.
+            let _ =
+                outgoing.send(ToAgent::Message(MasterMessage::MoreLog { stream, parts: ASK_AFTER })).await;
         }
     }
 }

@@ -1,5 +1,6 @@
-//! One agent's session: handshake, then two directions that do not wait for each other. Reports go into
-//! the replicated state and are acknowledged once they are there.
+//! One agent's session: handshake, then directions that do not wait for each other. Reports go into
+//! the replicated state and are acknowledged once they are there. Beats are sent whatever else waits, so
+//! that an agent only leaves a master that is gone and not one that is busy.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,137 +9,179 @@ use std::time::Duration;
 
 use spec::ids::AgentId;
 use spec::protocol::{
-    AgentMessage, Fence, Hello, MasterMessage, SILENCE_MILLIS_MAX, TaskReport, VERSION, Wanted, Welcome,
+    AgentMessage, Fence, HEARTBEAT_MILLIS, Hello, MasterMessage, SILENCE_MILLIS_MAX, TaskReport, VERSION,
+    Wanted, Welcome,
 };
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use super::board::{Line, MAKE_WAY, Newcomer, Pulse, Switchboard, ToAgent};
 use super::logs::LogDesk;
 use super::wire::{HANDSHAKE_TIMEOUT, Reader, Writer};
-use super::{Line, OUTGOING_MAX, Switchboard, ToAgent, dispatch, wire};
+use super::{hello, reports, wanted, wire};
 use crate::cluster::{AskError, Cluster};
-use crate::state::{Command, Outcome, Refusal};
+use crate::state::{Command, Outcome, Presence, Refusal};
 
+/// Messages waiting for one agent; a session that falls further behind is closed and starts over.
+const OUTGOING_MAX: usize = 1_024;
 /// Report frames read ahead of the replicated state; beyond it the agent has to wait.
-const REPORTS_AHEAD: usize = 64;
-/// Pause before a report that was not taken is proposed again.
-const RETRY_PAUSE: Duration = Duration::from_millis(100);
+const REPORTS_AHEAD: usize = 8;
 
 static NUMBER: AtomicU64 = AtomicU64::new(1);
 
 /// Why a session ended.
 #[derive(Debug, thiserror::Error)]
-enum SessionError {
+pub(super) enum SessionError {
     #[error(transparent)]
     Io(#[from] std::io::Error),
     #[error("nothing heard for {} s", SILENCE_MILLIS_MAX / 1000)]
     Silent,
+    #[error("it did not say who it is within {} s", HANDSHAKE_TIMEOUT.as_secs())]
+    Shy,
     #[error("the agent said something out of turn")]
     OutOfTurn,
     #[error("{0}")]
     Refused(String),
+    #[error("its agent is also connected from {0}; it may come again when that one has gone")]
+    Twin(String),
+    #[error("the state does not take what it reports: {0}")]
+    Disowned(Refusal),
+    #[error("the agent was given up while it came back")]
+    GivenUp,
     #[error("this master cannot take agents now: {0}")]
     Unable(#[from] AskError),
 }
 
-/// Runs one connection to its end.
+/// Runs one connection to its end. `door` is held until it has said who it is.
 pub(super) async fn run(
     stream: TcpStream,
     peer: SocketAddr,
+    door: OwnedSemaphorePermit,
     cluster: Arc<Cluster>,
     board: Arc<Switchboard>,
-    shutdown: CancellationToken,
+    close: CancellationToken,
 ) {
     let closed = tokio::select! {
-        () = shutdown.cancelled() => Ok(()),
-        closed = converse(stream, &cluster, &board, shutdown.clone()) => closed,
+        // First: a session that was replaced says nothing more.
+        biased;
+        () = close.cancelled() => Ok(()),
+        closed = converse(stream, peer, door, &cluster, &board, close.clone()) => closed,
     };
     match closed {
         Ok(()) => debug!(%peer, "session closed"),
         Err(SessionError::Refused(reason)) => warn!(%peer, reason, "agent refused"),
+        Err(error @ SessionError::Twin(_)) => warn!(%peer, %error, "connection closed"),
+        // Anybody can connect and say nothing, or nonsense.
+        Err(error @ (SessionError::Shy | SessionError::OutOfTurn)) => debug!(%peer, %error, "not an agent"),
         Err(error) => info!(%peer, %error, "session ended"),
     }
 }
 
 async fn converse(
     stream: TcpStream,
+    peer: SocketAddr,
+    door: OwnedSemaphorePermit,
     cluster: &Arc<Cluster>,
     board: &Arc<Switchboard>,
     close: CancellationToken,
 ) -> Result<(), SessionError> {
-    let opened = tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake(stream, cluster)).await;
-    let (reader, mut writer, hello) = opened.map_err(|_| SessionError::Silent)??;
-    let agent = register(cluster, &mut writer, &hello).await?;
+    let opened = timeout(HANDSHAKE_TIMEOUT, open(stream)).await;
+    let (reader, mut writer, hello) = opened.map_err(|_| SessionError::Shy)??;
+    drop(door);
+    let term = admit(cluster, board, &mut writer, &hello).await?;
+    let agent = register(cluster, &mut writer, &hello, term).await?;
     let (outgoing, queue) = mpsc::channel(OUTGOING_MAX);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    board.connect(&agent, Line { number, outgoing: outgoing.clone(), close: close.clone() });
-    let ended = attend(cluster, &agent, hello, (reader, writer), (outgoing, queue), close).await;
-    if board.disconnect(&agent, number) {
-        cluster.set_usage(&agent, None);
-    }
-    ended
+    let pulse = Arc::<Pulse>::default();
+    let line =
+        Line { number, peer: peer.to_string(), outgoing: outgoing.clone(), close, pulse: pulse.clone() };
+    let _seat = board.connect(cluster, &agent, line);
+    Session { cluster, agent: &agent, term, pulse, outgoing }.attend(hello.tasks, reader, writer, queue).await
 }
 
 /// Reads the agent's first message.
-async fn handshake(stream: TcpStream, cluster: &Cluster) -> Result<(Reader, Writer, Hello), SessionError> {
-    let (mut reader, mut writer) = wire::open(stream).await?;
-    let Some(AgentMessage::Hello(hello)) = reader.read().await? else { return Err(SessionError::OutOfTurn) };
-    if !cluster.leadership().borrow().leading || cluster.state().cluster_id.is_nil() {
-        return Err(SessionError::Unable(AskError::NotLeader));
+async fn open(stream: TcpStream) -> Result<(Reader, Writer, Hello), SessionError> {
+    let (mut reader, writer) = wire::open(stream).await?;
+    match reader.read().await? {
+        Some(AgentMessage::Hello(hello)) => Ok((reader, writer, *hello)),
+        _ => Err(SessionError::OutOfTurn),
     }
-    if let Some(reason) = objection(&hello, cluster) {
-        writer.write(&MasterMessage::Refused { reason: reason.clone() }).await?;
-        return Err(SessionError::Refused(reason));
-    }
-    Ok((reader, writer, *hello))
 }
 
-/// What keeps this agent out until a person does something about it.
-fn objection(hello: &Hello, cluster: &Cluster) -> Option<String> {
-    let state = cluster.state();
-    if hello.protocol != VERSION {
-        return Some(format!(
-            "the agent speaks protocol {}, this master {VERSION}: run the same release of clusterctl on both",
-            hello.protocol
-        ));
+/// Whether the agent may come in, and in which term.
+async fn admit(
+    cluster: &Cluster,
+    board: &Switchboard,
+    writer: &mut Writer,
+    hello: &Hello,
+) -> Result<u64, SessionError> {
+    let (now, state) = (cluster.leadership().borrow().clone(), cluster.state());
+    if !now.leading || state.cluster_id.is_nil() {
+        return Err(AskError::NotLeader.into());
     }
-    if let Some(theirs) = hello.cluster_id.filter(|theirs| *theirs != state.cluster_id) {
-        return Some(format!(
-            "the agent belongs to cluster {theirs}, this is cluster {}: give it another --data-dir, or point it \
-             at its own masters",
-            state.cluster_id
-        ));
+    let here = Fence { term: now.term, index: state.index };
+    if let Some(reason) = hello::objection(hello, state.cluster_id, here) {
+        return refuse(writer, reason).await;
     }
-    let here = Fence { term: cluster.leadership().borrow().term, index: state.index };
-    (hello.fence > here && hello.fence.index > here.index).then(|| {
-        format!(
-            "the agent has obeyed a leader at log index {}, this master is only at {}: its log was set back \
-             (restored from an old copy?)",
-            hello.fence.index, here.index
-        )
-    })
+    if let Some(agent) = &hello.agent_id {
+        make_way(board, agent, writer).await?;
+    }
+    Ok(now.term)
+}
+
+/// A person has to do something about it.
+async fn refuse<T>(writer: &mut Writer, reason: String) -> Result<T, SessionError> {
+    writer.write(&MasterMessage::Refused { reason: reason.clone() }).await?;
+    Err(SessionError::Refused(reason))
+}
+
+/// Gives an earlier session of this agent time to end. Where its directory was copied, two agents would push
+/// each other out for ever; the one that is here stays, and the other is told.
+async fn make_way(board: &Switchboard, agent: &AgentId, writer: &mut Writer) -> Result<(), SessionError> {
+    let Some(earlier) = board.line(agent) else { return Ok(()) };
+    if timeout(MAKE_WAY, earlier.close.cancelled()).await.is_ok() {
+        return Ok(());
+    }
+    match earlier.pulse.judge_newcomer() {
+        Newcomer::Welcome => Ok(()),
+        Newcomer::Later => Err(SessionError::Twin(earlier.peer)),
+        Newcomer::Twin => {
+            let reason = format!(
+                "agent {agent} is connected from {} already: was its data directory copied? Start this one \
+                 with an empty --data-dir",
+                earlier.peer
+            );
+            refuse(writer, reason).await
+        }
+    }
 }
 
 /// Gets the agent an id and answers the handshake.
-async fn register(cluster: &Cluster, writer: &mut Writer, hello: &Hello) -> Result<AgentId, SessionError> {
-    let info = hello.info.clone();
-    let mut outcome =
-        cluster.ask(Command::RegisterAgent { id: hello.agent_id.clone(), info: info.clone() }).await?;
-    if let Outcome::Refused(Refusal::NoAgent(forgotten)) = &outcome {
-        info!(agent = %forgotten, "a forgotten agent is back; it gets a new id");
-        outcome = cluster.ask(Command::RegisterAgent { id: None, info }).await?;
-    }
-    let Outcome::Registered { id } = outcome else {
-        return Err(SessionError::Refused(format!("registration was not accepted: {outcome:?}")));
+async fn register(
+    cluster: &Cluster,
+    writer: &mut Writer,
+    hello: &Hello,
+    term: u64,
+) -> Result<AgentId, SessionError> {
+    let command = Command::RegisterAgent { id: hello.agent_id.clone(), info: hello.info.clone() };
+    let id = match cluster.ask(command).await {
+        Ok(Outcome::Registered { id }) => id,
+        Ok(outcome) => return refuse(writer, format!("registration was not accepted: {outcome:?}")).await,
+        Err(error @ AskError::TooLarge { .. }) => return refuse(writer, error.to_string()).await,
+        Err(error) => return Err(error.into()),
     };
+    if let Some(before) = hello.agent_id.as_ref().filter(|before| **before != id) {
+        info!(agent = %id, %before, "a forgotten agent is back; it has a new id");
+    }
     let state = cluster.state();
     let welcome = Welcome {
         protocol: VERSION,
         agent_id: id.clone(),
         cluster_id: state.cluster_id,
-        fence: Fence { term: cluster.leadership().borrow().term, index: state.index },
+        fence: Fence { term, index: state.index },
         dns: vec![cluster.options.dns],
         dns_domain: cluster.options.dns_domain.clone(),
     };
@@ -147,132 +190,128 @@ async fn register(cluster: &Cluster, writer: &mut Writer, hello: &Hello) -> Resu
     Ok(id)
 }
 
-type Halves = (Reader, Writer);
-type Outgoing = (mpsc::Sender<ToAgent>, mpsc::Receiver<ToAgent>);
-
-/// Both directions at once, until either ends.
-async fn attend(
-    cluster: &Arc<Cluster>,
-    agent: &AgentId,
-    hello: Hello,
-    (reader, writer): Halves,
-    (outgoing, queue): Outgoing,
-    close: CancellationToken,
-) -> Result<(), SessionError> {
-    report(cluster, agent, true, hello.tasks, &outgoing).await?;
-    // Taken after the line is connected: later entries come through the dispatcher, earlier ones are in it.
-    let state = cluster.state();
-    let wanted = dispatch::complete(&state, agent, cluster.leadership().borrow().term);
-    let (reports, report_queue) = mpsc::channel(REPORTS_AHEAD);
-    let logs = LogDesk::new(outgoing.clone());
-    tokio::select! {
-        () = close.cancelled() => Ok(()),
-        ended = listen(cluster, agent, reader, reports, &logs, &outgoing) => ended,
-        ended = speak(writer, queue, &logs, wanted) => ended,
-        ended = take_reports(cluster, agent, report_queue, &outgoing) => ended,
-    }
+/// A session that stands.
+struct Session<'a> {
+    cluster: &'a Arc<Cluster>,
+    agent: &'a AgentId,
+    term: u64,
+    pulse: Arc<Pulse>,
+    outgoing: mpsc::Sender<ToAgent>,
 }
 
-/// Reads what the agent says.
-async fn listen(
-    cluster: &Cluster,
-    agent: &AgentId,
-    mut reader: Reader,
-    reports: mpsc::Sender<Vec<TaskReport>>,
-    logs: &LogDesk,
-    outgoing: &mpsc::Sender<ToAgent>,
-) -> Result<(), SessionError> {
-    let silence = Duration::from_millis(SILENCE_MILLIS_MAX);
-    loop {
-        let message =
-            tokio::time::timeout(silence, reader.read()).await.map_err(|_| SessionError::Silent)??;
-        match message {
-            None => return Ok(()),
-            Some(AgentMessage::Hello(_)) => return Err(SessionError::OutOfTurn),
-            Some(AgentMessage::Status(list)) => drop(reports.send(list).await),
-            Some(AgentMessage::Usage(usage)) => {
-                cluster.set_usage(agent, Some(usage));
-                let _ = outgoing.try_send(ToAgent::Message(MasterMessage::Beat));
+impl Session<'_> {
+    /// All directions at once, until one ends.
+    async fn attend(
+        &self,
+        tasks: Vec<TaskReport>,
+        reader: Reader,
+        writer: Writer,
+        queue: mpsc::Receiver<ToAgent>,
+    ) -> Result<(), SessionError> {
+        let (reports, report_queue) = mpsc::channel(REPORTS_AHEAD);
+        let (complete, first) = oneshot::channel();
+        let logs = LogDesk::new(self.outgoing.clone());
+        tokio::select! {
+            biased;
+            () = self.deposed() => Err(AskError::NotLeader.into()),
+            ended = self.take_reports(tasks, complete, report_queue) => ended,
+            ended = self.listen(reader, reports, &logs) => ended,
+            ended = speak(writer, first, queue, &logs) => ended,
+        }
+    }
+
+    /// Another term is another leader's, or another life of this one: the agent is to hear a new fence.
+    async fn deposed(&self) {
+        let mut leadership = self.cluster.leadership();
+        let _ = leadership.wait_for(|now| !now.leading || now.term != self.term).await;
+    }
+
+    /// Reads what the agent says. While reports wait for the state it waits as well.
+    async fn listen(
+        &self,
+        mut reader: Reader,
+        reports: mpsc::Sender<Vec<TaskReport>>,
+        logs: &LogDesk,
+    ) -> Result<(), SessionError> {
+        let silence = Duration::from_millis(SILENCE_MILLIS_MAX);
+        loop {
+            let message = timeout(silence, reader.read()).await.map_err(|_| SessionError::Silent)??;
+            self.pulse.beat();
+            match message {
+                None => return Ok(()),
+                Some(AgentMessage::Hello(_)) => return Err(SessionError::OutOfTurn),
+                Some(AgentMessage::Status(list)) => drop(reports.send(list).await),
+                Some(AgentMessage::Usage(usage)) => self.cluster.set_usage(self.agent, Some(usage)),
+                Some(AgentMessage::Beat) => {}
+                Some(AgentMessage::LogData { stream, data }) => logs.part(stream, data),
+                Some(AgentMessage::LogEnd { stream, error }) => logs.end(stream, error),
             }
-            Some(AgentMessage::Beat) => {
-                let _ = outgoing.try_send(ToAgent::Message(MasterMessage::Beat));
+        }
+    }
+
+    /// Takes reports into the state, in order, those that wait together at once: first what the agent opened
+    /// with, which says what should run.
+    async fn take_reports(
+        &self,
+        tasks: Vec<TaskReport>,
+        complete: oneshot::Sender<Wanted>,
+        mut queue: mpsc::Receiver<Vec<TaskReport>>,
+    ) -> Result<(), SessionError> {
+        let last = tasks.iter().map(|report| report.seq).max();
+        reports::take_in(self.cluster, reports::complete(self.agent, tasks)).await?;
+        // Taken after the line is connected: later entries come through the dispatcher, earlier ones are in it.
+        let state = self.cluster.state();
+        let agent = state.agents.get(self.agent).filter(|agent| agent.presence == Presence::Connected);
+        let agent = agent.ok_or(SessionError::GivenUp)?;
+        let _ = complete.send(wanted::complete(&state, &agent.id, self.term));
+        self.acknowledge(last).await;
+        while let Some(mut reports) = queue.recv().await {
+            while let Ok(more) = queue.try_recv() {
+                reports.extend(more);
             }
-            Some(AgentMessage::LogData { stream, data }) => logs.part(stream, data),
-            Some(AgentMessage::LogEnd { stream, error }) => logs.end(stream, error),
+            let last = reports.iter().map(|report| report.seq).max();
+            reports::take_in(self.cluster, reports::news(self.agent, reports)).await?;
+            self.acknowledge(last).await;
+        }
+        Ok(())
+    }
+
+    async fn acknowledge(&self, last: Option<u64>) {
+        if let Some(seq) = last {
+            let _ = self.outgoing.send(ToAgent::Message(MasterMessage::Acknowledged { seq })).await;
         }
     }
 }
 
-/// Takes reports into the state, in order, those that wait together as one command.
-async fn take_reports(
-    cluster: &Cluster,
-    agent: &AgentId,
-    mut queue: mpsc::Receiver<Vec<TaskReport>>,
-    outgoing: &mpsc::Sender<ToAgent>,
-) -> Result<(), SessionError> {
-    while let Some(mut reports) = queue.recv().await {
-        while let Ok(more) = queue.try_recv() {
-            reports.extend(more);
-        }
-        report(cluster, agent, false, reports, outgoing).await?;
-    }
-    Ok(())
-}
-
-/// Reports that share a command: their entry stays far below the log's limit.
-const REPORTS_PER_COMMAND: usize = 500;
-
-/// Gets reports into the state and acknowledges them.
-async fn report(
-    cluster: &Cluster,
-    agent: &AgentId,
-    complete: bool,
-    reports: Vec<TaskReport>,
-    outgoing: &mpsc::Sender<ToAgent>,
-) -> Result<(), SessionError> {
-    // The complete list must stay in one command: what it does not name is gone.
-    let size = if complete { usize::MAX } else { REPORTS_PER_COMMAND };
-    let last = reports.iter().map(|report| report.seq).max();
-    let mut chunks: Vec<Vec<TaskReport>> = reports.chunks(size).map(<[_]>::to_vec).collect();
-    if chunks.is_empty() && complete {
-        chunks.push(Vec::new());
-    }
-    for chunk in chunks {
-        let command = Command::Report { agent: agent.clone(), complete, reports: chunk };
-        while let Err(error) = cluster.ask(command.clone()).await {
-            match error {
-                // Saying a report twice is harmless: the state remembers the last sequence number.
-                AskError::Busy | AskError::TimedOut => tokio::time::sleep(RETRY_PAUSE).await,
-                AskError::NotLeader | AskError::Closed => return Err(error.into()),
-            }
-        }
-    }
-    if let Some(seq) = last {
-        let _ = outgoing.send(ToAgent::Message(MasterMessage::Acknowledged { seq })).await;
-    }
-    Ok(())
-}
-
-/// Writes what the agent should hear.
+/// Writes what the agent should hear, the complete set first; a beat when there is nothing.
 async fn speak(
     mut writer: Writer,
+    mut complete: oneshot::Receiver<Wanted>,
     mut queue: mpsc::Receiver<ToAgent>,
     logs: &LogDesk,
-    complete: Wanted,
 ) -> Result<(), SessionError> {
+    let beat = Duration::from_millis(HEARTBEAT_MILLIS);
+    let complete = loop {
+        match timeout(beat, &mut complete).await {
+            Ok(Ok(complete)) => break complete,
+            Ok(Err(_)) => return Ok(()),
+            Err(_) => writer.write(&MasterMessage::Beat).await?,
+        }
+    };
     let from = complete.fence.index;
-    writer.write(&MasterMessage::Wanted(complete)).await?;
-    while let Some(next) = queue.recv().await {
-        let message = match next {
-            ToAgent::Wanted(wanted) if wanted.fence.index <= from => continue,
-            ToAgent::Wanted(wanted) => MasterMessage::Wanted(wanted),
-            ToAgent::Message(message) => message,
-            ToAgent::Log(request) => match logs.open(request) {
-                Some(open) => MasterMessage::OpenLog(open),
-                None => continue,
-            },
-        };
-        writer.write(&message).await?;
+    writer.write_wanted(complete).await?;
+    loop {
+        match timeout(beat, queue.recv()).await {
+            Err(_) => writer.write(&MasterMessage::Beat).await?,
+            Ok(None) => return Ok(()),
+            Ok(Some(ToAgent::Wanted(wanted))) if wanted.fence.index <= from => {}
+            Ok(Some(ToAgent::Wanted(wanted))) => writer.write_wanted(wanted).await?,
+            Ok(Some(ToAgent::Message(message))) => writer.write(&message).await?,
+            Ok(Some(ToAgent::Log(request))) => {
+                if let Some(open) = logs.open(request) {
+                    writer.write(&MasterMessage::OpenLog(open)).await?;
+                }
+            }
+        }
     }
-    Ok(())
 }

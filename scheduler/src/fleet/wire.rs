@@ -7,11 +7,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
-use spec::protocol::{AgentMessage, FRAME_BYTES_MAX, MAGIC, MasterMessage};
+use spec::protocol::{AgentMessage, FRAME_BYTES_MAX, MAGIC, MasterMessage, SILENCE_MILLIS_MAX, Wanted};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio_util::codec::{Framed, LengthDelimitedCodec};
 
+use super::wanted;
+
+/// Time for one frame to be taken.
+const WRITE_TIMEOUT: Duration = Duration::from_millis(SILENCE_MILLIS_MAX);
 /// Time for the peer to show who it is.
 pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -48,8 +52,39 @@ impl Reader {
 impl Writer {
     /// Sends one message.
     pub(super) async fn write(&mut self, message: &MasterMessage) -> io::Result<()> {
-        let frame = postcard::to_allocvec(message)
-            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))?;
-        self.0.send(Bytes::from(frame)).await
+        let frame = encode(message)?;
+        self.send(frame).await
     }
+
+    /// Sends what should run, in several messages where one does not hold it.
+    pub(super) async fn write_wanted(&mut self, wanted: Wanted) -> io::Result<()> {
+        let mut waiting = vec![wanted];
+        while let Some(next) = waiting.pop() {
+            let message = MasterMessage::Wanted(next);
+            let frame = encode(&message)?;
+            match message {
+                MasterMessage::Wanted(large) if frame.len() > FRAME_BYTES_MAX && is_divisible(&large) => {
+                    waiting.extend(wanted::split(large).into_iter().rev());
+                }
+                _ => self.send(frame).await?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Whoever does not take a frame for as long is gone, even if it goes on talking.
+    async fn send(&mut self, frame: Vec<u8>) -> io::Result<()> {
+        let sending = tokio::time::timeout(WRITE_TIMEOUT, self.0.send(Bytes::from(frame))).await;
+        sending.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "the agent does not read"))?
+    }
+}
+
+/// Changes can be halved until one task is left; the complete set is divided once, into changes and names.
+fn is_divisible(wanted: &Wanted) -> bool {
+    if wanted.complete { !wanted.apps.is_empty() } else { wanted.run.len().max(wanted.kill.len()) > 1 }
+}
+
+fn encode(message: &MasterMessage) -> io::Result<Vec<u8>> {
+    postcard::to_allocvec(message)
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))
 }

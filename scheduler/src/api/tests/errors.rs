@@ -232,6 +232,7 @@ async fn a_large_body_is_413_and_never_held() {
 async fn a_master_that_cannot_answer_is_503_with_retry_after() {
     // Nobody takes the commands.
     let (cluster, inlets) = Cluster::new(options());
+    cluster.set_leadership(crate::cluster::Leadership { leading: true, ..Default::default() });
     let mut bench = Bench::new(0).await;
     bench.routes = super::super::router(cluster.clone());
     let began = tokio::time::Instant::now();
