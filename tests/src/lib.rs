@@ -1,6 +1,7 @@
 //! What the tests of whole clusters share: the built programs, an image of the probe, and waiting for a
 //! level (never for an edge). The tests themselves are in `tests/`.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -41,9 +42,27 @@ impl ProbeImage {
 }
 
 impl Drop for ProbeImage {
+    /// A test that failed half way leaves containers behind: they go with the image.
     fn drop(&mut self) {
+        for container in containers(&self.0).unwrap_or_default().into_values() {
+            let path = format!("/containers/{container}?force=true&v=true");
+            let _ = http::unix(&docker::socket(), "DELETE", &path, "text/plain", &[]);
+        }
         docker::remove_image(&self.0);
     }
+}
+
+/// Ids of the running containers of an image, by task.
+pub fn containers(image: &str) -> anyhow::Result<BTreeMap<String, String>> {
+    let answer = http::unix(&docker::socket(), "GET", "/containers/json", "text/plain", &[])?;
+    let all: Value = serde_json::from_str(&answer.body)?;
+    let ours = all.as_array().into_iter().flatten().filter(|one| one["Image"] == image);
+    Ok(ours
+        .filter_map(|one| {
+            let task = one["Labels"]["MESOS_TASK_ID"].as_str()?.to_owned();
+            Some((task, one["Id"].as_str()?.to_owned()))
+        })
+        .collect())
 }
 
 /// A scratch directory and a cluster in it that can be killed and started again.

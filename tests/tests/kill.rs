@@ -1,15 +1,15 @@
 //! `kill -9` of the whole cluster, again and again, while apps are being created: what was acknowledged is
 //! there afterwards, and the containers are the same ones.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use gantry_tests::{Bed, ProbeImage, get, remove_all, wait_for, wait_until_running};
+use gantry_tests::{Bed, ProbeImage, containers, get, remove_all, wait_for, wait_until_running};
 use serde_json::{Value, json};
-use xtask::{docker, http};
+use xtask::http;
 
 /// How often the cluster is killed.
 const KILLS: u32 = 50;
@@ -48,19 +48,6 @@ fn load(address: String, prefix: String, stop: Arc<AtomicBool>) -> JoinHandle<Ve
         }
         acknowledged
     })
-}
-
-/// Ids of this cluster's containers by task.
-fn containers(image: &str) -> anyhow::Result<BTreeMap<String, String>> {
-    let answer = http::unix(&docker::socket(), "GET", "/containers/json", "text/plain", &[])?;
-    let all: Value = serde_json::from_str(&answer.body)?;
-    let ours = all.as_array().into_iter().flatten().filter(|one| one["Image"] == image);
-    Ok(ours
-        .filter_map(|one| {
-            let task = one["Labels"]["MESOS_TASK_ID"].as_str()?.to_owned();
-            Some((task, one["Id"].as_str()?.to_owned()))
-        })
-        .collect())
 }
 
 #[test]

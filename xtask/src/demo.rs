@@ -21,7 +21,7 @@ pub struct Demo {
     #[arg(long, value_enum)]
     runtime: Option<Runtime>,
     /// Which build to run.
-    #[arg(long, value_enum, default_value_t = Profile::Release)]
+    #[arg(long, value_enum, default_value_t = Profile::Dev)]
     profile: Profile,
 }
 
