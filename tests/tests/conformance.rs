@@ -111,6 +111,7 @@ async fn marathon_documents_get_marathon_answers() -> anyhow::Result<()> {
     for (needs, cases) in cases()? {
         let dir = tempfile::tempdir()?;
         let master = Master::start(setup(dir.path(), &serde_json::from_str(&needs)?)).await?;
+        master.cluster().leadership().wait_for(|now| now.leading).await?;
         let address = master.cluster().options.http.to_string();
         let judged = tokio::task::spawn_blocking(move || -> anyhow::Result<_> {
             let mut wrong = Vec::new();

@@ -27,6 +27,20 @@ pub fn answers() -> Result<(), String> {
     }
 }
 
+/// Where `dockerd` and its `containerd` write down that they run.
+const PID_FILES: [(&str, &str); 2] =
+    [("/var/run/docker.pid", "dockerd"), ("/var/run/docker/containerd/containerd.pid", "containerd")];
+
+/// An engine that was killed leaves its pid files behind, and the next one takes whatever process has got
+/// that number since for its own. Removes a file that does not name `program`.
+fn remove_if_stale(file: &Path, program: &str) {
+    let Ok(pid) = std::fs::read_to_string(file) else { return };
+    let name = std::fs::read_to_string(format!("/proc/{}/comm", pid.trim())).unwrap_or_default();
+    if name.trim() != program {
+        let _ = std::fs::remove_file(file);
+    }
+}
+
 /// An engine that we started; ended when dropped.
 pub struct Engine(Option<Child>);
 
@@ -48,6 +62,9 @@ impl Engine {
     }
 
     fn start() -> anyhow::Result<Self> {
+        for (file, program) in PID_FILES {
+            remove_if_stale(Path::new(file), program);
+        }
         let log = scratch("dockerd")?.join("dockerd.log");
         eprintln!("starting dockerd (log: {})", log.display());
         let file = std::fs::File::create(&log)?;

@@ -43,7 +43,9 @@ impl Private {
         std::fs::create_dir_all(&self.dir)?;
         let path = |name: &str| self.dir.join(name).display().to_string();
         let log = std::fs::File::options().create(true).append(true).open(self.dir.join("log"))?;
-        let _of_the_last = std::fs::remove_file(self.dir.join("pid"));
+        // As after a boot, when /run is empty: pid files of the last one would name processes of this one.
+        let _pid = std::fs::remove_file(self.dir.join("pid"));
+        let _exec = std::fs::remove_dir_all(self.dir.join("exec"));
         let mut command = Command::new("unshare");
         command.args(["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "dockerd"]);
         command.args(["--data-root", &path("data"), "--exec-root", &path("exec"), "--pidfile", &path("pid")]);
