@@ -1,5 +1,7 @@
 //! Commands inside a running container (COMMAND health checks).
 
+use std::time::Duration;
+
 use bollard::exec::{StartExecOptions, StartExecResults};
 use bollard::models::ExecConfig;
 use futures_util::StreamExt;
@@ -42,28 +44,44 @@ impl Drop for KillOnDrop {
             return;
         };
         let api = self.api.clone();
-        runtime.spawn(async move {
-            if let Ok(state) = api.inspect_exec(&exec).await
-                && state.running == Some(true)
-            {
-                kill(state.pid.unwrap_or_default(), state.container_id.as_deref().unwrap_or_default());
-            }
-        });
+        runtime.spawn(async move { end(&api, &exec).await });
+    }
+}
+
+/// How often an abandoned command is looked at: it may have been abandoned while the Engine was starting it,
+/// and then it runs only later.
+const LOOKS: u32 = 50;
+/// Pause between two looks.
+const LOOK_PAUSE: Duration = Duration::from_millis(200);
+
+/// Kills a command that nobody waits for, as soon as it runs.
+async fn end(api: &bollard::Docker, exec: &str) {
+    for _ in 0..LOOKS {
+        let Ok(state) = api.inspect_exec(exec).await else { return };
+        let pid = state.pid.unwrap_or_default();
+        let over = match state.running {
+            Some(true) => kill(pid, state.container_id.as_deref().unwrap_or_default()),
+            _ => pid != 0,
+        };
+        if over {
+            return;
+        }
+        tokio::time::sleep(LOOK_PAUSE).await;
     }
 }
 
 /// The pid is one of the Engine's pid namespace. Where that is not ours (an agent that is a container),
-/// it is another process, or none: so only one whose cgroup is the container's is killed.
-fn kill(pid: i64, container_id: &str) {
+/// it is another process, or none: so only one whose cgroup is the container's is killed. True when it was.
+fn kill(pid: i64, container_id: &str) -> bool {
     let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else {
-        return;
+        return false;
     };
     let Ok(handle) = pidfd_open(pid, PidfdFlags::empty()) else {
-        return;
+        return false;
     };
     let cgroups =
         std::fs::read_to_string(format!("/proc/{}/cgroup", pid.as_raw_nonzero())).unwrap_or_default();
-    if !container_id.is_empty() && cgroups.contains(container_id) {
-        let _ended_already = pidfd_send_signal(handle, Signal::KILL);
-    }
+    !container_id.is_empty()
+        && cgroups.contains(container_id)
+        && pidfd_send_signal(handle, Signal::KILL).is_ok()
 }
