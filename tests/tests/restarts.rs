@@ -1,12 +1,12 @@
 //! A master and an agent as processes of their own: each is killed and comes back, and no task notices.
 
 use std::collections::BTreeSet;
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use gantry_tests::{programs, wait_for};
 use serde_json::{Value, json};
+use xtask::cluster::free_port;
 use xtask::http;
 
 /// A child that is killed when dropped.
@@ -17,10 +17,6 @@ impl Drop for Daemon {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
-}
-
-fn free_port() -> anyhow::Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
 /// Addresses and directories that stay the same over restarts.

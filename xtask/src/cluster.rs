@@ -1,6 +1,7 @@
 //! A one-process cluster (`clusterctl dev`) as a child, ended in order.
 
-use std::net::{SocketAddr, TcpListener};
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -154,8 +155,20 @@ pub fn remove(programs: &Path, dir: &Path) -> anyhow::Result<()> {
     must(command.stdout(Stdio::null()).process_group(0))
 }
 
-/// The port if it is free, else one that the system chooses.
+/// The port if it is free, else another.
 fn free(port: u16) -> anyhow::Result<SocketAddr> {
-    let listener = TcpListener::bind(("127.0.0.1", port)).or_else(|_| TcpListener::bind("127.0.0.1:0"))?;
-    Ok(listener.local_addr()?)
+    let port = if port != 0 && is_free(port) { port } else { free_port()? };
+    Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+}
+
+/// A loopback port that is free for TCP and UDP. Below those that the system gives to whoever asks for any,
+/// and below those of tasks: nobody takes it before it is used.
+pub fn free_port() -> anyhow::Result<u16> {
+    let tries = (0..1000).map(|_| 20_000 + (RandomState::new().build_hasher().finish() % 10_000) as u16);
+    tries.into_iter().find(|port| is_free(*port)).context("no free port between 20000 and 30000")
+}
+
+fn is_free(port: u16) -> bool {
+    let address = (Ipv4Addr::LOCALHOST, port);
+    TcpListener::bind(address).is_ok() && UdpSocket::bind(address).is_ok()
 }

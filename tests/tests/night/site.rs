@@ -1,7 +1,6 @@
 //! A master and agents as processes of their own, whose data outlives them. What they leave is removed.
 
 use std::collections::BTreeSet;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -9,6 +8,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use agent::options::Options;
 use gantry_tests::{programs, wait_for};
 use serde_json::Value;
+use xtask::cluster::free_port;
 use xtask::{docker, http};
 
 /// A child that is killed when dropped.
@@ -51,10 +51,6 @@ pub struct Site {
 
 /// Ports of an agent; each test has its own, outside of what systems choose from.
 pub const PORTS: u16 = 20;
-
-fn free_port() -> anyhow::Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
-}
 
 /// A range of ports that nobody else is likely to use.
 fn range() -> u16 {
