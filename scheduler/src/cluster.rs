@@ -8,12 +8,12 @@ use std::sync::{Arc, RwLock};
 use arc_swap::ArcSwap;
 use imbl::OrdMap;
 use spec::features::Features;
-use spec::ids::{AgentId, AppId, TaskId};
+use spec::ids::{AgentId, AppId, MasterId, TaskId};
 use spec::protocol::{LogFile, Usage};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::placement::Waiting;
-use crate::state::{Applied, Command, Outcome, State};
+use crate::state::{Applied, Command, MasterInfo, Outcome, State};
 
 /// Entries that a slow reader of [`Cluster::subscribe`] may be behind before it is told that it missed some.
 const APPLIED_BACKLOG: usize = 8192;
@@ -106,6 +106,71 @@ pub struct LogRequest {
     pub parts: mpsc::Sender<Result<Vec<u8>, String>>,
 }
 
+/// One master, for `GET /v2/masters` and for whoever decides about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MasterStatus {
+    /// Its number.
+    pub id: MasterId,
+    /// Absent in the moment between joining the group and being named in the state.
+    pub info: Option<MasterInfo>,
+    /// What it is in the group.
+    pub role: MasterRole,
+    /// Does it lead?
+    pub leader: bool,
+    /// Was it heard of lately? `None` when the master that was asked does not lead and cannot know.
+    pub reachable: Option<bool>,
+    /// Entries of the log that it lacks; `None` as above.
+    pub behind: Option<u64>,
+}
+
+/// What a master is in the replicated group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MasterRole {
+    /// It votes.
+    Voter,
+    /// It receives the log, and votes once it has caught up.
+    Learner,
+    /// It is being removed, or has not begun to take part.
+    Outside,
+}
+
+/// Something about the masters themselves, on its way to `masters` (the shell round membership).
+#[derive(Debug)]
+pub enum MastersRequest {
+    /// Answer when what this master has applied is all that was acknowledged before.
+    Current(oneshot::Sender<Result<(), AskError>>),
+    /// Who there is. Any master can say.
+    List(oneshot::Sender<Result<Vec<MasterStatus>, AskError>>),
+    /// Take a master out of the group, then forget it. The leader first hands over when it is meant itself.
+    Remove {
+        /// Which.
+        id: MasterId,
+        /// When it is out, or why not: a sentence for people.
+        answer: oneshot::Sender<Result<(), MastersError>>,
+    },
+    /// Let another master lead.
+    Transfer {
+        /// Whom; the one that is furthest when not given.
+        to: Option<MasterId>,
+        /// When another one leads, or why not.
+        answer: oneshot::Sender<Result<(), MastersError>>,
+    },
+}
+
+/// Why a change of the masters was not made.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MastersError {
+    /// As for every command.
+    #[error(transparent)]
+    Ask(#[from] AskError),
+    /// There is no such master.
+    #[error("Master {0} does not exist")]
+    Unknown(MasterId),
+    /// It would do harm, for this reason.
+    #[error("{0}")]
+    Refused(String),
+}
+
 /// Shared by all shells of one master.
 #[derive(Debug)]
 pub struct Cluster {
@@ -115,6 +180,7 @@ pub struct Cluster {
     applied: broadcast::Sender<Arc<Applied>>,
     commands: mpsc::Sender<Asked>,
     logs: mpsc::Sender<LogRequest>,
+    masters: mpsc::Sender<MastersRequest>,
     leadership: watch::Sender<Leadership>,
     /// Why tasks wait, by app; replaced as a whole by the control loop.
     pub waiting: ArcSwap<OrdMap<AppId, Arc<Waiting>>>,
@@ -128,6 +194,8 @@ pub struct Inlets {
     pub commands: mpsc::Receiver<Asked>,
     /// Log requests, for the fleet.
     pub logs: mpsc::Receiver<LogRequest>,
+    /// Questions about the masters, for `masters`.
+    pub masters: mpsc::Receiver<MastersRequest>,
 }
 
 impl Cluster {
@@ -135,17 +203,19 @@ impl Cluster {
     pub fn new(options: Options) -> (Arc<Self>, Inlets) {
         let (commands, command_inlet) = mpsc::channel(4096);
         let (logs, log_inlet) = mpsc::channel(64);
+        let (masters, masters_inlet) = mpsc::channel(4096);
         let cluster = Self {
             options,
             state: ArcSwap::default(),
             applied: broadcast::channel(APPLIED_BACKLOG).0,
             commands,
             logs,
+            masters,
             leadership: watch::Sender::default(),
             waiting: ArcSwap::default(),
             usage: RwLock::default(),
         };
-        (Arc::new(cluster), Inlets { commands: command_inlet, logs: log_inlet })
+        (Arc::new(cluster), Inlets { commands: command_inlet, logs: log_inlet, masters: masters_inlet })
     }
 
     /// Proposes a command and waits until it is replicated and applied.
@@ -156,6 +226,39 @@ impl Cluster {
             mpsc::error::TrySendError::Closed(_) => AskError::Closed,
         })?;
         outcome.await.map_err(|_| AskError::Closed)?
+    }
+
+    /// Waits until this master, which must lead, has applied all that was acknowledged before the call: what
+    /// is read then is linearizable.
+    pub async fn current(&self) -> Result<(), AskError> {
+        self.about_masters(MastersRequest::Current).await?
+    }
+
+    /// The masters of the cluster.
+    pub async fn masters(&self) -> Result<Vec<MasterStatus>, AskError> {
+        self.about_masters(MastersRequest::List).await?
+    }
+
+    /// Takes a master out of the cluster.
+    pub async fn remove_master(&self, id: MasterId) -> Result<(), MastersError> {
+        self.about_masters(|answer| MastersRequest::Remove { id, answer }).await?
+    }
+
+    /// Lets another master lead.
+    pub async fn transfer_leadership(&self, to: Option<MasterId>) -> Result<(), MastersError> {
+        self.about_masters(|answer| MastersRequest::Transfer { to, answer }).await?
+    }
+
+    async fn about_masters<T>(
+        &self,
+        request: impl FnOnce(oneshot::Sender<T>) -> MastersRequest,
+    ) -> Result<T, AskError> {
+        let (answer, answered) = oneshot::channel();
+        self.masters.try_send(request(answer)).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => AskError::Busy,
+            mpsc::error::TrySendError::Closed(_) => AskError::Closed,
+        })?;
+        answered.await.map_err(|_| AskError::Closed)
     }
 
     /// The latest applied state; cheap.

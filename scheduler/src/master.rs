@@ -20,9 +20,6 @@ use crate::machine::StateMachine;
 use crate::state::Command;
 use crate::{api, fleet, leader, names, proposer};
 
-/// Raft id of the master that founds a cluster.
-const FIRST_MASTER: u64 = 1;
-
 /// Pause before a cluster is named again.
 const FOUND_PAUSE: Duration = Duration::from_millis(200);
 /// How often a free pair of ports is looked for.
@@ -187,8 +184,8 @@ async fn open_log(
     bootstrap: bool,
     machine: StateMachine,
 ) -> Result<Handle<StateMachine>, MasterError> {
-    let mut options = consensus::Options::new(data_dir, name, FIRST_MASTER, fastrand::u64(..));
-    options.bootstrap = bootstrap;
+    let start = if bootstrap { consensus::Start::Found } else { consensus::Start::Existing };
+    let options = consensus::Options::new(data_dir, name, start, fastrand::u64(..));
     let opened = tokio::task::spawn_blocking(move || consensus::open(options, machine)).await;
     Ok(opened.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?)
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use gantry_scheduler::consensus::{Frozen, Handle, Machine, Options, SnapshotPolicy, open};
+use gantry_scheduler::consensus::{Frozen, Handle, Machine, Options, SnapshotPolicy, Start, open};
 
 const KILLS: u32 = 20;
 /// Proposers at work in the child, so that commits are shared.
@@ -73,7 +73,7 @@ impl Frozen for Pairs {
 /// Opens the log and waits until it leads.
 async fn start(dir: &Path) -> Handle<Numbers> {
     let snapshots = SnapshotPolicy { entries: 200, keep_entries: 50, ..SnapshotPolicy::default() };
-    let options = Options { bootstrap: true, snapshots, ..Options::new(dir, "m1", 1, 1) };
+    let options = Options { snapshots, ..Options::new(dir, "m1", Start::Found, 1) };
     let handle = open(options, Numbers::default()).unwrap_or_else(|error| panic!("{error}"));
     let mut status = handle.status();
     let leading = status.wait_for(|status| status.leading);

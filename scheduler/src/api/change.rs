@@ -59,7 +59,9 @@ pub(super) async fn deploy<T>(
                 last = refusal.into();
             }
             Outcome::Refused(refusal) => return Err(refusal.into()),
-            Outcome::Done | Outcome::Registered { .. } => return Err(Failure::internal()),
+            Outcome::Done | Outcome::Registered { .. } | Outcome::MasterAdded { .. } => {
+                return Err(Failure::internal());
+            }
         }
     }
     Err(last)
@@ -75,6 +77,9 @@ pub(super) async fn ask(api: &Api, command: Command) -> Result<Outcome, Failure>
 pub(super) async fn ask_done(api: &Api, command: Command) -> Result<(), Failure> {
     match ask(api, command).await? {
         Outcome::Refused(refusal) => Err(refusal.into()),
-        Outcome::Done | Outcome::Deployed { .. } | Outcome::Registered { .. } => Ok(()),
+        Outcome::Done
+        | Outcome::Deployed { .. }
+        | Outcome::Registered { .. }
+        | Outcome::MasterAdded { .. } => Ok(()),
     }
 }

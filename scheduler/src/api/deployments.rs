@@ -33,6 +33,6 @@ pub(super) async fn cancel(api: &Api, call: &Call, id: &str) -> Result<Response,
     match change::ask(api, Command::RevertDeployment { id, deployment }).await? {
         Outcome::Deployed { id, version } => Ok(answer::deployment(StatusCode::OK, Accepted { id, version })),
         Outcome::Refused(refusal) => Err(refusal.into()),
-        Outcome::Done | Outcome::Registered { .. } => Err(Failure::internal()),
+        Outcome::Done | Outcome::Registered { .. } | Outcome::MasterAdded { .. } => Err(Failure::internal()),
     }
 }

@@ -94,6 +94,7 @@ impl Maker<'_> {
             | Event::AgentJoined { .. }
             | Event::AgentLost { .. }
             | Event::AgentForgotten { .. }
+            | Event::MastersChanged
             | Event::DeploymentStarted { .. } => Vec::new(),
         }
     }

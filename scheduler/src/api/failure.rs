@@ -154,7 +154,10 @@ impl From<Refusal> for Failure {
         match refusal {
             Refusal::AppExists(_) | Refusal::AgentBusy(_) => Self::message(StatusCode::CONFLICT, message),
             Refusal::NoApp(_) => Self::missing(message),
-            Refusal::NoDeployment(_) | Refusal::NoTask(_) | Refusal::NoAgent(_) => Self::not_found(message),
+            Refusal::NoDeployment(_) | Refusal::NoTask(_) | Refusal::NoAgent(_) | Refusal::NoMaster(_) => {
+                Self::not_found(message)
+            }
+            Refusal::TooManyMasters(_) => Self::message(StatusCode::CONFLICT, message),
             Refusal::Changed(_) => Self::unavailable(message),
             Refusal::Locked(ids) => {
                 let ids: Vec<Value> = ids.iter().map(|id| json!({"id": id.to_string()})).collect();

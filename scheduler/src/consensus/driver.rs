@@ -114,8 +114,17 @@ impl<M: Machine, S: LogStore> Driver<M, S> {
             }
             Input::Step(message) => self.node.step(*message),
             Input::Report(to, sent) => self.node.report(to, sent),
-            Input::Wake => {}
+            Input::ReadIndex(reply) => drop(reply.send(self.if_leading(Ok(())))),
+            Input::Change(_, reply) | Input::Transfer(_, reply) => {
+                let _ = reply.send(self.if_leading(Err(ProposeError::Busy)));
+            }
+            Input::Snapshot(..) | Input::Wake => {}
         }
+    }
+
+    fn if_leading(&self, outcome: Result<(), ProposeError>) -> Result<(), ProposeError> {
+        let Status { leading, leader, .. } = self.node.status();
+        if leading { outcome } else { Err(ProposeError::NotLeader { leader }) }
     }
 
     /// Persists, sends, applies; answers; begins a snapshot if it is time; publishes where the log stands.

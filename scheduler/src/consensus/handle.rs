@@ -8,7 +8,8 @@ use std::thread::JoinHandle;
 use raft::eraftpb::Message;
 use tokio::sync::{oneshot, watch};
 
-use super::store::Identity;
+use super::members::{MemberChange, Members, Standing};
+use super::store::{ChunkSink, Identity, Stager, StoreError};
 use super::transport::Sent;
 use super::waiting::Proposal;
 
@@ -59,6 +60,10 @@ pub struct Status {
     pub log_bytes: u64,
     /// Last entry covered by the snapshot on disk.
     pub snapshot_index: u64,
+    /// Who takes part.
+    pub members: Members,
+    /// How far each of them is; only the leader knows. Brought up to date every few ticks.
+    pub standings: Vec<Standing>,
     /// Why the log stopped by itself; it never does so silently.
     pub failure: Option<Arc<str>>,
 }
@@ -79,7 +84,12 @@ pub(super) enum Input<O> {
         room: Room,
     },
     Step(Box<Message>),
+    /// A snapshot whose pieces have been staged, so many.
+    Snapshot(Box<Message>, u32),
     Report(u64, Sent),
+    ReadIndex(oneshot::Sender<Result<(), ProposeError>>),
+    Change(MemberChange, oneshot::Sender<Result<(), ProposeError>>),
+    Transfer(u64, oneshot::Sender<Result<(), ProposeError>>),
     /// Something else is to be looked at.
     Wake,
 }
@@ -104,6 +114,28 @@ impl Drop for Room {
     }
 }
 
+/// A snapshot on its way in: goes to disk piece by piece, and takes effect when it is complete.
+pub struct SnapshotInlet<M: super::Machine> {
+    handle: Handle<M>,
+    sink: Box<dyn ChunkSink>,
+    message: Message,
+    pieces: u32,
+}
+
+impl<M: super::Machine> SnapshotInlet<M> {
+    /// Makes the next piece durable. Blocks: not on a runtime thread.
+    pub fn put(&mut self, piece: &[u8]) -> Result<(), StoreError> {
+        self.pieces += 1;
+        self.sink.put(piece)
+    }
+
+    /// All pieces are here. `false`: too much is waiting, the snapshot is dropped.
+    pub fn finish(self) -> bool {
+        let input = Input::Snapshot(Box::new(self.message), self.pieces);
+        self.handle.shared.inputs.try_send(input).is_ok()
+    }
+}
+
 /// A running log. When the last clone is dropped the log stops.
 pub struct Handle<M: super::Machine> {
     shared: Arc<Shared<M::Output>>,
@@ -116,6 +148,8 @@ pub(super) struct Shared<O> {
     pub(super) stopping: Arc<AtomicBool>,
     pub(super) thread: Mutex<Option<JoinHandle<()>>>,
     pub(super) identity: Identity,
+    /// Where the pieces of a snapshot at an index go (see `LogStore::stage`).
+    pub(super) stage: Stager,
 }
 
 impl<M: super::Machine> Clone for Handle<M> {
@@ -151,6 +185,47 @@ impl<M: super::Machine> Handle<M> {
             },
         )?;
         outcome.await.unwrap_or(Err(ProposeError::Dropped))
+    }
+
+    /// Waits until this member has applied all that was acknowledged before the call, if it leads: what is
+    /// read then is linearizable. A majority confirms it; no write to disk.
+    pub async fn read_index(&self) -> Result<(), ProposeError> {
+        self.call(Input::ReadIndex).await
+    }
+
+    /// Changes the group; returns when the change is in force. Only the leader can, and [`ProposeError::Busy`]
+    /// says that another change is under way.
+    pub async fn change_members(&self, change: MemberChange) -> Result<(), ProposeError> {
+        self.call(|reply| Input::Change(change, reply)).await
+    }
+
+    /// Hands leadership to the voter `to`; returns when somebody else leads, or with
+    /// [`ProposeError::Busy`] when nothing came of it within an election timeout.
+    pub async fn transfer(&self, to: u64) -> Result<(), ProposeError> {
+        self.call(|reply| Input::Transfer(to, reply)).await
+    }
+
+    async fn call(
+        &self,
+        input: impl FnOnce(oneshot::Sender<Result<(), ProposeError>>) -> Input<M::Output>,
+    ) -> Result<(), ProposeError> {
+        let (reply, outcome) = oneshot::channel();
+        self.shared.inputs.try_send(input(reply)).map_err(|error| match error {
+            TrySendError::Full(_) => ProposeError::Busy,
+            TrySendError::Disconnected(_) => ProposeError::Stopped,
+        })?;
+        outcome.await.unwrap_or(Err(ProposeError::Dropped))
+    }
+
+    /// Takes a snapshot that the leader streams: `message` is its `MsgSnapshot` without contents. At most one
+    /// at a time; a newer one takes the place of one that is still arriving.
+    pub fn receive_snapshot(&self, message: Message) -> SnapshotInlet<M> {
+        SnapshotInlet {
+            handle: self.clone(),
+            sink: (self.shared.stage)(message.get_snapshot().get_metadata().index),
+            message,
+            pieces: 0,
+        }
     }
 
     /// A message from another member. Dropped when too much is waiting: raft sends again.

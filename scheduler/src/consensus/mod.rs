@@ -18,6 +18,7 @@ mod driver;
 mod election;
 mod handle;
 mod logger;
+mod members;
 mod node;
 mod open;
 mod snapshots;
@@ -29,12 +30,13 @@ mod waiting;
 #[cfg(test)]
 mod testing;
 
-pub use handle::{Handle, ProposeError, Status, Stopped};
+pub use handle::{Handle, ProposeError, SnapshotInlet, Status, Stopped};
+pub use members::{MemberChange, Members, Standing};
 pub use node::{Node, NodeConfig, NodeError};
-pub use open::{OpenError, Options, open, open_with};
+pub use open::{OpenError, Options, Start, open, open_with};
 pub use raft::eraftpb::Message;
 pub use snapshots::{SnapshotJob, SnapshotPolicy, Written};
-pub use transport::{NoPeers, Sent, Transport};
+pub use transport::{NoPeers, Pieces, Sent, Transport};
 pub use waiting::{Answer, Proposal};
 
 /// Longest entry that is accepted; a raft message carries about as much.

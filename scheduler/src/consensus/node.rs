@@ -12,6 +12,7 @@ use raft::{Config, RawNode, ReadOnlyOption, Ready, SnapshotStatus, StateRole};
 
 use super::election::{ELECTION_TICKS, Election, HEARTBEAT_TICKS};
 use super::handle::{ProposeError, Status};
+use super::members::Members;
 use super::snapshots::{Progress, SnapshotJob, SnapshotPolicy, Written};
 use super::storage::{Storage, split_chunks};
 use super::store::{LogStore, SnapshotWrite, StoreError, Write};
@@ -363,6 +364,12 @@ impl<M: Machine, S: LogStore> Node<M, S> {
             last_index: outline.last_index(),
             log_bytes: outline.bytes(),
             snapshot_index: outline.snapshot().index,
+            members: Members {
+                voters: self.members.voters.clone(),
+                outgoing: self.members.voters_outgoing.clone(),
+                learners: self.members.learners.clone(),
+            },
+            standings: Vec::new(),
             failure: None,
         }
     }

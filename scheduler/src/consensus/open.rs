@@ -20,6 +20,24 @@ use super::{Machine, NoPeers, Transport};
 
 /// Where a new cluster's log begins: raft wants its first members in a snapshot at index 1 or later.
 const FIRST: u64 = 1;
+/// Id of the master that founds a cluster.
+const FOUNDER: u64 = 1;
+
+/// How a log begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// It must be there already.
+    Existing,
+    /// Found a new cluster with this master as its only voter, number 1.
+    Found,
+    /// Begin without entries, as the member that a leader has given this number; it sends the rest.
+    Join {
+        /// Number in the group.
+        id: u64,
+        /// The cluster.
+        group: Uuid,
+    },
+}
 
 /// Settings of a log.
 #[derive(Clone, Debug)]
@@ -28,10 +46,8 @@ pub struct Options {
     pub data_dir: PathBuf,
     /// Name of this master. A directory is used under one name only.
     pub name: String,
-    /// Id of this master in the group; never 0.
-    pub id: u64,
-    /// Found a new cluster with this master as its only voter, unless the directory holds a log already.
-    pub bootstrap: bool,
+    /// What to do in a directory without a log. One that has a log is used as it is.
+    pub start: Start,
     /// The clock's grain: a follower waits 10 to 20 ticks for its leader before it holds an election.
     pub tick: Duration,
     /// Source of election timeouts; should differ between masters.
@@ -42,12 +58,11 @@ pub struct Options {
 
 impl Options {
     /// The usual settings: elections after 0.5 to 1 s, a snapshot every 10,000 entries or 64 MiB.
-    pub fn new(data_dir: impl Into<PathBuf>, name: impl Into<String>, id: u64, seed: u64) -> Self {
+    pub fn new(data_dir: impl Into<PathBuf>, name: impl Into<String>, start: Start, seed: u64) -> Self {
         Self {
             data_dir: data_dir.into(),
             name: name.into(),
-            id,
-            bootstrap: false,
+            start,
             tick: Duration::from_millis(50),
             seed,
             snapshots: SnapshotPolicy::default(),
@@ -92,7 +107,7 @@ pub fn open_with<M: Machine>(
 ) -> Result<Handle<M>, OpenError> {
     let store = open_store(&options, &machine)?;
     let identity = store.identity().clone();
-    let config = NodeConfig { id: options.id, seed: options.seed, snapshots: options.snapshots };
+    let config = NodeConfig { id: identity.id, seed: options.seed, snapshots: options.snapshots };
     let node = Node::open(config, store, machine)?;
     drive(node, identity, options.tick, transport)
 }
@@ -104,6 +119,7 @@ pub(super) fn drive<M: Machine, S: LogStore>(
     tick: Duration,
     transport: impl Transport,
 ) -> Result<Handle<M>, OpenError> {
+    let stage = node.store().stager();
     let (sender, inputs) = mpsc::sync_channel(QUEUE_INPUTS_MAX);
     let (status_sender, status) = watch::channel(node.status());
     let stopping = Arc::new(AtomicBool::new(false));
@@ -121,23 +137,23 @@ pub(super) fn drive<M: Machine, S: LogStore>(
     let thread = thread::Builder::new().name("log".into()).spawn(move || driver.run());
     let thread = Mutex::new(Some(thread.map_err(OpenError::Thread)?));
     let queued_bytes = Arc::new(AtomicUsize::new(0));
-    Ok(Handle::new(Shared { inputs: sender, queued_bytes, status, stopping, thread, identity }))
+    Ok(Handle::new(Shared { inputs: sender, queued_bytes, status, stopping, thread, identity, stage }))
 }
 
 fn open_store<M: Machine>(options: &Options, machine: &M) -> Result<DiskStore, OpenError> {
-    let Options { data_dir, name, id, .. } = options;
-    if *id == raft::INVALID_ID {
-        return Err(OpenError::NoId);
-    }
+    let Options { data_dir, name, start, .. } = options;
     if DiskStore::exists(data_dir) {
-        return Ok(DiskStore::open(data_dir, name, *id)?);
+        return Ok(DiskStore::open(data_dir, name, FOUNDER)?);
     }
-    if !options.bootstrap {
-        return Err(OpenError::Empty(data_dir.clone()));
-    }
-    let identity = Identity { name: name.clone(), id: *id, group: Uuid::new_v4() };
+    let (id, group) = match *start {
+        Start::Existing => return Err(OpenError::Empty(data_dir.clone())),
+        Start::Found => (FOUNDER, Uuid::new_v4()),
+        Start::Join { id: raft::INVALID_ID, .. } => return Err(OpenError::NoId),
+        Start::Join { id, group } => (id, group),
+    };
+    let identity = Identity { name: name.clone(), id, group };
     tracing::info!(dir = %data_dir.display(), group = %identity.group, "founding a new cluster");
-    Ok(DiskStore::create(data_dir, &identity, first_snapshot(machine, &[*id]))?)
+    Ok(DiskStore::create(data_dir, &identity, first_snapshot(machine, &[id]))?)
 }
 
 /// The machine as it is, with its first voters.

@@ -2,10 +2,21 @@
 
 use raft::eraftpb::Message;
 
+use super::store::StoreError;
+
+/// The pieces of a snapshot, read from the store as they are asked for. Reading blocks: not on a runtime
+/// thread. What is being read stays as it is, also when a newer snapshot replaces it meanwhile.
+pub type Pieces = Box<dyn Iterator<Item = Result<Vec<u8>, StoreError>> + Send>;
+
 /// Sends raft's messages. Must not block; what cannot be sent is dropped, raft sends it again.
 pub trait Transport: Send + 'static {
     /// Sends `message` to the member `to`. Messages to one member should arrive in order.
     fn send(&self, to: u64, message: Message);
+
+    /// Streams a snapshot: `message` says which, without its contents; they are `pieces`. Beside the other
+    /// messages, which must not wait for it. How it went is to be reported ([`Sent`]): until then raft sends
+    /// that member nothing more.
+    fn send_snapshot(&self, to: u64, message: Message, pieces: Pieces);
 }
 
 /// What became of messages to a member.
@@ -26,5 +37,9 @@ pub struct NoPeers;
 impl Transport for NoPeers {
     fn send(&self, to: u64, _: Message) {
         tracing::debug!(to, "no transport: message dropped");
+    }
+
+    fn send_snapshot(&self, to: u64, _: Message, _: Pieces) {
+        tracing::debug!(to, "no transport: snapshot dropped");
     }
 }

@@ -101,6 +101,7 @@ impl Memory {
             | Event::TaskUnknownEnded { .. }
             | Event::AgentLost { .. }
             | Event::AgentForgotten { .. }
+            | Event::MastersChanged
             | Event::DeploymentStarted { .. }
             | Event::StepDone { .. } => {}
         }

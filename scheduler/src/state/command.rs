@@ -5,10 +5,12 @@
 
 use serde::{Deserialize, Serialize};
 use spec::app::AppDocument;
-use spec::ids::{AgentId, AppId, DeploymentId, TaskId};
+use spec::ids::{AgentId, AppId, DeploymentId, MasterId, TaskId};
 use spec::protocol::{AgentInfo, TaskReport};
 use spec::time::Timestamp;
 use uuid::Uuid;
+
+use super::MasterInfo;
 
 /// Commands that share a log entry, applied in order.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -57,6 +59,21 @@ pub enum Command {
     /// News of tasks from one agent. With `complete` (after a reconnect) tasks that the agent was told of
     /// and does not name are gone.
     Report { agent: AgentId, complete: bool, reports: Vec<TaskReport> },
+
+    /// A master asks to join: gives it an id, the same one for the same `ticket`. It becomes a member of the
+    /// replicated group by other means (`consensus`).
+    AddMaster { info: MasterInfo, ticket: Uuid },
+    /// How a master is reached, now.
+    SetMaster { id: MasterId, info: MasterInfo },
+    /// A master is no member any more: forget it.
+    RemoveMaster { id: MasterId },
+}
+
+impl Command {
+    /// Can logs of format 1, which knew one master, say this?
+    pub(super) fn is_of_masters(&self) -> bool {
+        matches!(self, Self::AddMaster { .. } | Self::SetMaster { .. } | Self::RemoveMaster { .. })
+    }
 }
 
 /// A change of apps.
@@ -155,6 +172,8 @@ pub enum Outcome {
     Deployed { id: DeploymentId, version: Timestamp },
     /// An agent has its id.
     Registered { id: AgentId },
+    /// A master has its id.
+    MasterAdded { id: MasterId },
     /// Nothing changed.
     Refused(Refusal),
 }
@@ -184,4 +203,8 @@ pub enum Refusal {
     Invalid(spec::Violations),
     #[error("All ports in the range [{0}-{1}) are already in use")]
     NoServicePort(u16, u32),
+    #[error("Master {0} does not exist")]
+    NoMaster(MasterId),
+    #[error("There are {0} masters already; remove those that are gone")]
+    TooManyMasters(usize),
 }

@@ -61,6 +61,9 @@ pub enum Event {
     /// An agent was forgotten.
     AgentForgotten { id: AgentId },
 
+    /// A master was added or removed, or is reached elsewhere.
+    MastersChanged,
+
     /// A deployment was accepted.
     DeploymentStarted { deployment: Arc<Deployment> },
     /// Its next step begins.

@@ -13,6 +13,7 @@ mod command;
 mod deployment;
 mod event;
 mod invariants;
+mod master;
 mod queries;
 mod snapshot;
 mod task;
@@ -22,7 +23,7 @@ mod tests;
 use std::sync::Arc;
 
 use imbl::OrdMap;
-use spec::ids::{AgentId, AppId, DeploymentId, TaskId};
+use spec::ids::{AgentId, AppId, DeploymentId, MasterId, TaskId};
 use spec::time::Timestamp;
 use uuid::Uuid;
 
@@ -33,6 +34,7 @@ pub use command::*;
 pub use deployment::*;
 pub use event::*;
 pub use invariants::{violations, violations_after};
+pub use master::*;
 pub use queries::{Tally, max_capacity, min_healthy};
 pub use snapshot::{CHUNK_BYTES_MAX, Chunks, SnapshotError};
 pub use task::*;
@@ -50,6 +52,10 @@ pub struct State {
     pub root_version: Timestamp,
     /// Number of the next agent to register.
     pub next_agent: u64,
+    /// Number of the last master that was added; numbers are never used again.
+    pub last_master: u64,
+    /// Every master that was added and not removed.
+    pub masters: OrdMap<MasterId, Arc<MasterEntry>>,
     /// Every app with a definition or with tasks still ending.
     pub apps: OrdMap<AppId, Arc<AppEntry>>,
     /// Every task that may exist on an agent. A terminal task is removed in the step that learns of it.

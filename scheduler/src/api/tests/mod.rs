@@ -95,7 +95,7 @@ async fn drive(cluster: Arc<Cluster>, mut commands: tokio::sync::mpsc::Receiver<
 impl Bench {
     /// With a leader and as many agents of 10 cores each.
     pub(super) async fn new(agents: usize) -> Self {
-        let (cluster, Inlets { commands, logs }) = Cluster::new(options());
+        let (cluster, Inlets { commands, logs, .. }) = Cluster::new(options());
         tokio::spawn(drive(cluster.clone(), commands));
         let leader_http = Some("127.0.0.1:8080".to_owned());
         cluster.set_leadership(Leadership { term: 1, leading: true, leader_http });

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::outline::Outline;
 use super::tables::{self, Failure};
-use super::{ChunkSink, Identity, LogStore, SnapshotWrite, StoreError, Write};
+use super::{ChunkSink, Identity, LogStore, SnapshotWrite, Stager, StoreError, Write};
 
 const FILE: &str = "raft.redb";
 /// A log being founded; renamed to `FILE` when complete, so that a crash leaves either all or nothing.
@@ -179,6 +179,11 @@ impl LogStore for DiskStore {
 
     fn stage(&self, index: u64) -> Box<dyn ChunkSink> {
         Box::new(Stage { shared: Arc::clone(&self.shared), index, next: 0 })
+    }
+
+    fn stager(&self) -> Stager {
+        let shared = Arc::clone(&self.shared);
+        Box::new(move |index| Box::new(Stage { shared: Arc::clone(&shared), index, next: 0 }))
     }
 
     fn commit(&mut self, write: Write) -> Result<(), StoreError> {

@@ -10,7 +10,7 @@ use protobuf::Message as _;
 use raft::eraftpb::{Entry, HardState};
 
 use super::outline::Outline;
-use super::{ChunkSink, LogStore, SnapshotWrite, StoreError, Write};
+use super::{ChunkSink, LogStore, SnapshotWrite, Stager, StoreError, Write};
 
 /// What goes wrong with the next commit. After any of them the store only fails until it is opened again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,6 +145,11 @@ impl LogStore for MemoryStore {
 
     fn stage(&self, index: u64) -> Box<dyn ChunkSink> {
         Box::new(MemoryStage { disk: self.disk.clone(), index, next: 0 })
+    }
+
+    fn stager(&self) -> Stager {
+        let disk = self.disk.clone();
+        Box::new(move |index| Box::new(MemoryStage { disk: disk.clone(), index, next: 0 }))
     }
 
     fn commit(&mut self, write: Write) -> Result<(), StoreError> {

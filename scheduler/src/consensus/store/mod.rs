@@ -50,9 +50,15 @@ pub trait LogStore: Send + 'static {
     /// Where the pieces of a snapshot at `index` go before [`SnapshotWrite::Own`] makes it the current one.
     fn stage(&self, index: u64) -> Box<dyn ChunkSink>;
 
+    /// The same for whoever does not hold the store.
+    fn stager(&self) -> Stager;
+
     /// Makes all of `write` durable, or nothing of it. After an error the store must not be used again.
     fn commit(&mut self, write: Write) -> Result<(), StoreError>;
 }
+
+/// See [`LogStore::stage`].
+pub type Stager = Box<dyn Fn(u64) -> Box<dyn ChunkSink> + Send + Sync>;
 
 /// Takes the pieces of a snapshot, on any thread.
 pub trait ChunkSink: Send {

@@ -10,7 +10,8 @@ use super::Recorder;
 use crate::consensus::open::first_snapshot;
 use crate::consensus::store::{Fault, LogStore, MemoryDisk, MemoryStore};
 use crate::consensus::{
-    Answer, Message, Node, NodeConfig, NodeError, Proposal, ProposeError, Sent, SnapshotPolicy, Transport,
+    Answer, Message, Node, NodeConfig, NodeError, Pieces, Proposal, ProposeError, Sent, SnapshotPolicy,
+    Transport,
 };
 
 /// Messages that were sent and not yet delivered.
@@ -36,6 +37,8 @@ impl Transport for Mailbag {
         assert_eq!(to, message.to);
         self.0.lock().unwrap().push(message);
     }
+
+    fn send_snapshot(&self, _: u64, _: Message, _: Pieces) {}
 }
 
 struct Member {

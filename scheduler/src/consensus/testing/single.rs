@@ -9,13 +9,13 @@ use crate::consensus::open::{drive, first_snapshot};
 use crate::consensus::store::{Fault, Identity, MemoryDisk};
 use crate::consensus::{
     Handle, MAX_ENTRY_BYTES, NoPeers, Node, NodeConfig, OpenError, Options, ProposeError, SnapshotPolicy,
-    Stopped, open,
+    Start, Stopped, open,
 };
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn options(dir: &Path) -> Options {
-    Options { bootstrap: true, ..Options::new(dir, "m1", 1, 7) }
+    Options::new(dir, "m1", Start::Found, 7)
 }
 
 async fn start(options: Options) -> (Handle<Recorder>, Recorder) {
@@ -38,7 +38,7 @@ async fn proposals_are_applied_and_found_again_after_a_restart() {
     let group = handle.identity().group;
     handle.shutdown().await.unwrap();
 
-    let (handle, machine) = start(Options { bootstrap: false, ..options(dir.path()) }).await;
+    let (handle, machine) = start(Options { start: Start::Existing, ..options(dir.path()) }).await;
     assert_eq!(machine.texts(), ["a", "b", "c"]);
     assert_eq!(handle.identity().group, group);
     handle.propose(b"d".to_vec()).await.unwrap();
@@ -183,7 +183,7 @@ async fn an_entry_that_cannot_be_read_is_never_skipped() {
 #[tokio::test]
 async fn nothing_begins_anew_by_itself() {
     let dir = tempfile::tempdir().unwrap();
-    let unfounded = Options { bootstrap: false, ..options(dir.path()) };
+    let unfounded = Options { start: Start::Existing, ..options(dir.path()) };
     let refused = open(unfounded.clone(), Recorder::default()).err().unwrap();
     assert!(matches!(&refused, OpenError::Empty(_)), "{refused}");
 

@@ -12,6 +12,7 @@ mod expect;
 mod graph;
 mod instance_ids;
 mod kills;
+mod masters;
 mod placements;
 mod plan;
 mod reports;
@@ -74,6 +75,9 @@ impl Change<'_> {
             Command::LoseAgent { id } => self.lose_agent(id),
             Command::ForgetAgent { id } => self.forget_agent(id),
             Command::Report { agent, complete, reports } => self.report(agent, *complete, reports),
+            Command::AddMaster { info, ticket } => self.add_master(info, *ticket),
+            Command::SetMaster { id, info } => Ok(self.set_master(*id, info)),
+            Command::RemoveMaster { id } => self.remove_master(*id),
         };
         result.unwrap_or_else(Outcome::Refused)
     }

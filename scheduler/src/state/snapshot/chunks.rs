@@ -10,7 +10,8 @@ use super::SnapshotError;
 pub const CHUNK_BYTES_MAX: usize = 1024 * 1024;
 
 const MAGIC: [u8; 4] = *b"GSNP";
-const FORMAT: u16 = 1;
+/// The newest format; all before it are read. Format 2 added masters.
+const FORMAT: u16 = 2;
 const HEAD_BYTES: usize = 10;
 const CRC_BYTES: usize = 4;
 const SHARE_BYTES_MAX: usize = CHUNK_BYTES_MAX - HEAD_BYTES - CRC_BYTES;
@@ -80,7 +81,7 @@ fn share(number: usize, chunk: &[u8]) -> Result<&[u8], SnapshotError> {
     let rest = chunk.strip_prefix(&MAGIC).ok_or(SnapshotError::Foreign)?;
     let (format, _) = rest.split_first_chunk().ok_or(SnapshotError::Damaged(number))?;
     let format = u16::from_le_bytes(*format);
-    if format != FORMAT {
+    if !(1..=FORMAT).contains(&format) {
         return Err(SnapshotError::Format(format));
     }
     let (sealed, crc) = chunk.split_last_chunk().ok_or(SnapshotError::Damaged(number))?;

@@ -9,9 +9,10 @@ use spec::time::Timestamp;
 use super::SnapshotError;
 use super::chunks::Frames;
 use super::records::{
-    AgentRecord, AppRecord, DeploymentRecord, FailureRecord, Header, Original, Record, TaskRecord,
+    AgentRecord, AppRecord, DeploymentRecord, FailureRecord, Header, MastersRecord, Original, Record,
+    TaskRecord,
 };
-use crate::state::{Agent, AppEntry, Deployment, LaunchDelay, State, Task, TaskFailure, Vacant};
+use crate::state::{Agent, AppEntry, Deployment, LaunchDelay, MasterEntry, State, Task, TaskFailure, Vacant};
 
 pub(super) fn state(mut frames: Frames<'_>) -> Result<State, SnapshotError> {
     let Some(Record::Header(header)) = next(&mut frames)? else {
@@ -56,6 +57,11 @@ fn check_counts(state: &State, header: &Header) -> Result<(), SnapshotError> {
 fn take_in(state: &mut State, record: Record) -> Result<(), SnapshotError> {
     match record {
         Record::Header(_) => return Err(inconsistent("it has two headers")),
+        Record::Masters(MastersRecord { last_master, masters }) => {
+            state.last_master = last_master;
+            let entry = |(id, ticket, info)| (id, Arc::new(MasterEntry { id, ticket, info }));
+            state.masters = masters.into_iter().map(entry).collect();
+        }
         Record::Agent(record) => {
             let agent = agent(record);
             state.agents.insert(agent.id.clone(), Arc::new(agent));

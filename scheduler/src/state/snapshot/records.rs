@@ -1,4 +1,4 @@
-//! What a snapshot says, format 1: types of its own, so that those of the state can change without
+//! What a snapshot says, formats 1 and 2: types of its own, so that those of the state can change without
 //! changing what was written. A definition is written once, with its app, and named by its version.
 
 use std::net::IpAddr;
@@ -7,12 +7,14 @@ use std::sync::Arc;
 use imbl::OrdMap;
 use serde::{Deserialize, Serialize};
 use spec::app::{App, AppDocument};
-use spec::ids::{AgentId, AppId, DeploymentId, TaskId};
+use spec::ids::{AgentId, AppId, DeploymentId, MasterId, TaskId};
 use spec::protocol::{AgentInfo, HealthReport, ReadinessReport, TaskState};
 use spec::time::Timestamp;
 use uuid::Uuid;
 
-use crate::state::{Agent, AppEntry, Condition, Deployment, Goal, Presence, State, Step, Task, TaskFailure};
+use crate::state::{
+    Agent, AppEntry, Condition, Deployment, Goal, MasterInfo, Presence, State, Step, Task, TaskFailure,
+};
 
 /// One record; in this order, and of each kind as many as the header says.
 #[derive(Serialize, Deserialize)]
@@ -22,6 +24,14 @@ pub(super) enum Record {
     App(AppRecord),
     Task(TaskRecord),
     Deployment(DeploymentRecord),
+    /// Follows the header. Format 1 has none.
+    Masters(MastersRecord),
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct MastersRecord {
+    pub(super) last_master: u64,
+    pub(super) masters: Vec<(MasterId, Uuid, MasterInfo)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -114,7 +124,8 @@ pub(super) fn of(state: &State) -> impl Iterator<Item = Record> + Send + use<> {
     let tasks = tasks.into_iter().map(|(_, task)| Record::Task(TaskRecord::of(&task)));
     let deployments = deployments.into_iter();
     let deployments = deployments.map(move |(_, one)| Record::Deployment(DeploymentRecord::of(&one, &kept)));
-    header.chain(agents).chain(apps).chain(tasks).chain(deployments)
+    let masters = std::iter::once(Record::Masters(MastersRecord::of(state)));
+    header.chain(masters).chain(agents).chain(apps).chain(tasks).chain(deployments)
 }
 
 impl Header {
@@ -129,6 +140,16 @@ impl Header {
             apps: state.apps.len() as u64,
             tasks: state.tasks.len() as u64,
             deployments: state.deployments.len() as u64,
+        }
+    }
+}
+
+impl MastersRecord {
+    fn of(state: &State) -> Self {
+        let masters = state.masters.values();
+        Self {
+            last_master: state.last_master,
+            masters: masters.map(|master| (master.id, master.ticket, master.info.clone())).collect(),
         }
     }
 }
