@@ -9,6 +9,7 @@
 //! `state`, `placement` and `control` are pure: no I/O, no clock, no randomness, no tasks, no locks.
 
 pub mod api;
+pub mod backup;
 pub mod batching;
 pub mod clock;
 pub mod cluster;
