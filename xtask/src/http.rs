@@ -2,7 +2,7 @@
 //! bounded answers.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -27,6 +27,38 @@ pub fn tcp(address: &str, method: &str, path: &str, body: &[u8]) -> anyhow::Resu
     let stream = TcpStream::connect(address).with_context(|| format!("cannot connect to {address}"))?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     exchange(stream, method, path, "application/json", body)
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub enum NoAnswer {
+    /// Nothing was sent.
+    NotConnected(std::io::Error),
+    /// Part of the request may have been sent, or all of it.
+    Broken(anyhow::Error),
+}
+
+impl From<NoAnswer> for anyhow::Error {
+    fn from(why: NoAnswer) -> Self {
+        match why {
+            NoAnswer::NotConnected(error) => anyhow::Error::new(error).context("cannot connect"),
+            NoAnswer::Broken(error) => error,
+        }
+    }
+}
+
+/// One request to a server that may hang: connecting, writing and each read take no longer than `timeout`.
+pub fn patient(
+    address: SocketAddr,
+    timeout: Duration,
+    method: &str,
+    path: &str,
+    body: &[u8],
+) -> Result<Answer, NoAnswer> {
+    let stream = TcpStream::connect_timeout(&address, timeout).map_err(NoAnswer::NotConnected)?;
+    stream.set_read_timeout(Some(timeout)).map_err(NoAnswer::NotConnected)?;
+    stream.set_write_timeout(Some(timeout)).map_err(NoAnswer::NotConnected)?;
+    exchange(stream, method, path, "application/json", body).map_err(NoAnswer::Broken)
 }
 
 /// One request over a Unix socket.
