@@ -45,6 +45,9 @@ pub struct Writes {
     /// Leave etcd out.
     #[arg(long)]
     no_etcd: bool,
+    /// Leave ours out.
+    #[arg(long, conflicts_with = "no_etcd")]
+    no_gantry: bool,
 }
 
 /// Runs the benchmark.
@@ -62,7 +65,10 @@ async fn measure(options: &Writes) -> anyhow::Result<()> {
     }
     let programs = cargo::programs(Profile::Release);
     let masters = Masters::new(&programs, &dir, options.members)?;
-    let ours = Group::start(masters, &dir, options.members).await?;
+    let ours = match options.no_gantry {
+        true => None,
+        false => Some(Group::start(masters, &dir, options.members).await?),
+    };
     let theirs = match with_etcd {
         true => Some(Group::start(Etcd::new(&dir, options.members)?, &dir, options.members).await?),
         false => None,
@@ -77,7 +83,9 @@ async fn measure(options: &Writes) -> anyhow::Result<()> {
     for clients in &options.clients {
         let (mut gantry, mut etcd) = (Vec::new(), Vec::new());
         for _ in 0..options.rounds {
-            gantry.push(one(&ours, *clients, options).await?);
+            if let Some(ours) = &ours {
+                gantry.push(one(ours, *clients, options).await?);
+            }
             if let Some(theirs) = &theirs {
                 etcd.push(one(theirs, *clients, options).await?);
             }
