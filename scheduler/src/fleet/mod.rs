@@ -3,17 +3,18 @@
 //!
 //! [`serve`] accepts connections; `session` is one of them, `hello` (pure) judges its opening, and `reports`
 //! brings what it says into the state; `board` knows the live ones; `dispatch` routes applied events to
-//! them as `wanted` (pure) words them; `absence` proposes to give up agents that stay away; `logs` carries
-//! task logs; `wire` is the framing.
+//! them as `wanted` (pure) words them; `watch` proposes to give up agents that stay away, by `absence` (pure);
+//! `logs` carries task logs; `wire` is the framing.
 
-mod absence;
+pub mod absence;
 mod board;
 mod dispatch;
-mod hello;
+pub mod hello;
 mod logs;
-mod reports;
+pub mod reports;
 mod session;
-mod wanted;
+pub mod wanted;
+mod watch;
 mod wire;
 
 use std::sync::Arc;
@@ -27,6 +28,7 @@ use tracing::warn;
 
 use crate::cluster::{Cluster, LogRequest};
 use board::Switchboard;
+pub use board::{MAKE_WAY, Newcomer, newcomer};
 
 /// Connections at once; the next one waits. Far above the 5,000 agents that one leader is built for.
 const CONNECTIONS_MAX: usize = 16_384;
@@ -46,7 +48,7 @@ pub async fn serve(
     let board = Arc::new(Switchboard::default());
     let tracker = TaskTracker::new();
     tracker.spawn(dispatch::run(cluster.clone(), board.clone(), shutdown.clone()));
-    tracker.spawn(absence::run(cluster.clone(), board.clone(), shutdown.clone()));
+    tracker.spawn(watch::run(cluster.clone(), board.clone(), shutdown.clone()));
     tracker.spawn(logs::run(logs, board.clone(), shutdown.clone()));
     let (places, doors) =
         (Arc::new(Semaphore::new(CONNECTIONS_MAX)), Arc::new(Semaphore::new(STRANGERS_MAX)));
