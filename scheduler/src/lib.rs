@@ -9,6 +9,8 @@
 //! `state`, `placement` and `control` are pure: no I/O, no clock, no randomness, no tasks, no locks.
 
 pub mod api;
+pub mod backup;
+pub mod batching;
 pub mod clock;
 pub mod cluster;
 pub mod consensus;
@@ -17,7 +19,7 @@ pub mod fleet;
 mod leader;
 mod machine;
 pub mod master;
-mod names;
+pub mod names;
 pub mod placement;
 mod proposer;
 pub mod state;

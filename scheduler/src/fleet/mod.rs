@@ -12,7 +12,7 @@ mod dispatch;
 pub mod hello;
 mod logs;
 pub mod masters;
-mod reports;
+pub mod reports;
 mod session;
 pub mod wanted;
 mod watch;
@@ -29,6 +29,7 @@ use tracing::warn;
 
 use crate::cluster::{Cluster, LogRequest};
 use board::Switchboard;
+pub use board::{MAKE_WAY, Newcomer, newcomer};
 
 /// Connections at once; the next one waits. Far above the 5,000 agents that one leader is built for.
 const CONNECTIONS_MAX: usize = 16_384;
