@@ -191,7 +191,7 @@ impl Site {
                     command.args([option, &format!("{}:{port}", node.ip())]);
                 }
                 command.args(["--agent-timeout", &format!("{}s", AGENT_TIMEOUT.as_secs())]);
-                if found {
+                if found || masters.len() == 1 {
                     command.arg("--bootstrap")
                 } else {
                     command.args(["--join", &rpcs(node)])
