@@ -34,16 +34,18 @@ pub struct Cli {
 /// Options of every verb that talks to a master.
 #[derive(Clone, Debug, Args)]
 pub struct ClientArgs {
-    /// REST address of a master.
+    /// REST addresses of the masters. Any of them will do; when one does not answer, or knows no leader, the
+    /// next is asked.
     #[arg(
         long,
         global = true,
         env = "CLUSTERCTL_MASTER",
         default_value = "http://127.0.0.1:8080",
-        value_name = "URL",
+        value_delimiter = ',',
+        value_name = "URL[,URL...]",
         help_heading = "Options of every verb that asks a master"
     )]
-    pub master: String,
+    pub master: Vec<String>,
     /// Tables for people or JSON for programs.
     #[arg(
         long,

@@ -10,6 +10,7 @@ mod http;
 mod logs;
 mod outcome;
 mod progress;
+mod retry;
 mod table;
 mod tasks;
 mod wait;
