@@ -11,7 +11,7 @@ use anyhow::{Context, bail};
 use futures_util::StreamExt;
 use indicatif::{ProgressBar, ProgressStyle};
 use reqwest::Response;
-use scheduler::backup::{Head, Reader};
+use scheduler::backup::{BackupError, Head, Reader};
 use serde_json::json as value;
 use tokio::sync::mpsc;
 
@@ -85,7 +85,8 @@ fn save(place: Option<&Path>, received: mpsc::Receiver<io::Result<bytes::Bytes>>
     let Some(place) = place else {
         return check(Received::new(received), &mut io::stdout().lock()).context("standard output");
     };
-    let mut name = place.file_name().map(OsString::from).with_context(|| format!("{} is no file", place.display()))?;
+    let mut name =
+        place.file_name().map(OsString::from).with_context(|| format!("{} is no file", place.display()))?;
     name.push(".part");
     let part = place.with_file_name(name);
     let saved = write(&part, received).and_then(|saved| {
@@ -117,15 +118,23 @@ fn sync_directory(file: &Path) -> io::Result<()> {
 fn check(received: Received, to: &mut impl Write) -> anyhow::Result<Saved> {
     let progress = progress();
     let mut copy = Copy { from: received, to, bytes: 0, progress: progress.clone() };
-    let mut reader = Reader::open(&mut copy).context("the master sent no good backup")?;
+    let mut reader = Reader::open(&mut copy).map_err(explain)?;
     let mut pieces = 0;
-    while reader.piece().context("the master sent no good backup")?.is_some() {
+    while reader.piece().map_err(explain)?.is_some() {
         pieces += 1;
     }
     let head = reader.head().clone();
     copy.to.flush()?;
     progress.finish_and_clear();
     Ok(Saved { head, pieces, bytes: copy.bytes })
+}
+
+/// The disk's troubles are not the master's.
+fn explain(error: BackupError) -> anyhow::Error {
+    match error {
+        BackupError::Io(error) => error.into(),
+        error => anyhow::Error::from(error).context("the master sent no good backup"),
+    }
 }
 
 fn progress() -> ProgressBar {
@@ -144,7 +153,9 @@ struct Copy<'a, W> {
 impl<W: Write> Read for Copy<'_, W> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.from.read(buffer)?;
-        self.to.write_all(&buffer[..count])?;
+        self.to
+            .write_all(&buffer[..count])
+            .map_err(|error| io::Error::new(error.kind(), format!("cannot write the backup: {error}")))?;
         self.bytes += count as u64;
         self.progress.set_position(self.bytes);
         Ok(count)

@@ -72,7 +72,10 @@ impl Lines {
                 Ok(Some(Err(_))) => return Ok("the connection broke".to_owned()),
                 Ok(Some(Ok(chunk))) => chunk,
             };
-            self.take(&chunk).context("this is no event stream")?.iter().for_each(|line| print(self.output, line));
+            self.take(&chunk)
+                .context("this is no event stream")?
+                .iter()
+                .for_each(|line| print(self.output, line));
         }
     }
 
