@@ -20,6 +20,7 @@ mod leader;
 mod machine;
 pub mod master;
 pub mod names;
+pub mod offline;
 pub mod placement;
 mod proposer;
 pub mod state;
