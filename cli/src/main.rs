@@ -3,7 +3,6 @@
 //! [`args`] is the command line, `daemon` the verbs that stay up or work on their directories, `client` the
 //! verbs that talk to a master. Errors end here, as one line a person can act on and an exit code: 0 what was
 //! asked for happened, 1 it did not, 2 the command line was wrong.
-//! happened, 1 it did not, 2 the command line was wrong.
 
 mod args;
 mod client;

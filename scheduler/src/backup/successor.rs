@@ -25,6 +25,6 @@ pub fn successor(mut state: State) -> State {
 /// The state of a cluster that goes on with one of its masters, this one. Its log goes on where it was.
 pub fn survivor(mut state: State, name: &str) -> State {
     state.next_agent = state.next_agent.saturating_add(AGENTS_SKIPPED);
-    state.masters.retain(|_, master| master.info.name == name);
+    state.masters = state.masters.into_iter().filter(|(_, master)| master.info.name == name).collect();
     state
 }
