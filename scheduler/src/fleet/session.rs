@@ -104,7 +104,7 @@ async fn converse(
 
 /// Reads the agent's first message.
 async fn open(stream: TcpStream) -> Result<(Reader, Writer, Hello), SessionError> {
-    let (mut reader, writer) = wire::open(stream).await?;
+    let (mut reader, writer) = wire::open(stream)?;
     match reader.read().await? {
         Some(AgentMessage::Hello(hello)) => Ok((reader, writer, *hello)),
         _ => Err(SessionError::OutOfTurn),
