@@ -9,9 +9,9 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use spec::time::Timestamp;
 
-/// A moment by both clocks.
+/// A moment by both clocks, and the time from then on.
 #[derive(Clone, Copy, Debug)]
-struct Clock {
+pub struct Clock {
     seen: Instant,
     at: Timestamp,
 }
@@ -19,8 +19,14 @@ struct Clock {
 static CLOCK: Mutex<Option<Clock>> = Mutex::new(None);
 
 impl Clock {
-    /// The time at `instant`, when the machine's clock says `wall`.
-    fn read(&mut self, instant: Instant, wall: Timestamp) -> Timestamp {
+    /// A clock that begins at `instant`, when the machine's clock says `wall`.
+    pub fn new(instant: Instant, wall: Timestamp) -> Self {
+        Self { seen: instant, at: wall }
+    }
+
+    /// The time at `instant`, when the machine's clock says `wall`; never earlier than what was answered
+    /// before.
+    pub fn read(&mut self, instant: Instant, wall: Timestamp) -> Timestamp {
         let passed = instant.saturating_duration_since(self.seen).as_millis();
         let now = self.at.plus_millis(u64::try_from(passed).unwrap_or(u64::MAX));
         if wall > now {
@@ -40,7 +46,7 @@ pub fn now() -> Timestamp {
 pub fn not_before(least: Timestamp) -> Timestamp {
     let (seen, wall) = (Instant::now(), wall().max(least));
     let mut clock = CLOCK.lock().unwrap_or_else(PoisonError::into_inner);
-    clock.get_or_insert(Clock { seen, at: wall }).read(seen, wall)
+    clock.get_or_insert(Clock::new(seen, wall)).read(seen, wall)
 }
 
 fn wall() -> Timestamp {

@@ -12,15 +12,12 @@ use tracing::{debug, warn};
 use crate::clock;
 use crate::cluster::{AskError, Cluster};
 use crate::control::{self, Memory, Settings};
-use crate::state::{Applied, Command, Placement};
+use crate::state::{Applied, Command};
 
 /// Looks again after this long even when nothing happens: a lost wake-up may cost time, never a task.
 const IDLE_MAX: Duration = Duration::from_secs(5);
 /// Pause after commands that were not taken.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
-
-/// Placements in one command take no more in the log, where an entry is bounded.
-const PLACE_BYTES_MAX: usize = 256 * 1024;
 
 /// Runs until `shutdown`.
 pub async fn run(cluster: Arc<Cluster>, shutdown: CancellationToken) {
@@ -94,7 +91,7 @@ async fn wait_for_news(
 /// Proposes and waits for every outcome; false when one was not taken.
 async fn propose(cluster: &Cluster, commands: Vec<Command>) -> bool {
     debug!(count = commands.len(), "control proposes");
-    let commands = commands.into_iter().flat_map(fitting);
+    let commands = commands.into_iter().flat_map(control::fitting);
     let outcomes = join_all(commands.map(|command| cluster.ask(command))).await;
     outcomes.into_iter().all(|outcome| match outcome {
         Ok(_) => true,
@@ -104,44 +101,4 @@ async fn propose(cluster: &Cluster, commands: Vec<Command>) -> bool {
             false
         }
     })
-}
-
-/// Placements of tasks with very many ports may be too large together.
-fn fitting(command: Command) -> Vec<Command> {
-    match command {
-        Command::Place(mut placements) if placements.len() > 1 && is_large(&placements) => {
-            let rest = placements.split_off(placements.len() / 2);
-            [placements, rest].into_iter().flat_map(|half| fitting(Command::Place(half))).collect()
-        }
-        other => vec![other],
-    }
-}
-
-fn is_large(placements: &[Placement]) -> bool {
-    postcard::experimental::serialized_size(placements).is_ok_and(|bytes| bytes > PLACE_BYTES_MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use spec::ids::{AgentId, AppId};
-    use spec::time::Timestamp;
-
-    use super::*;
-
-    #[test]
-    fn placements_are_split_until_they_fit() {
-        let one = |ports| Placement {
-            app: AppId::parse("/a").unwrap(),
-            version: Timestamp::default(),
-            agent: AgentId::new("c-S1"),
-            host_ports: vec![31_000; ports],
-        };
-        for (count, ports, commands) in [(1_000, 1, 1), (1_000, 400, 8), (1, 500_000, 1)] {
-            let split = fitting(Command::Place(vec![one(ports); count]));
-            assert_eq!(split.len(), commands, "{count} with {ports} ports");
-            let placed: usize =
-                split.iter().map(|part| if let Command::Place(all) = part { all.len() } else { 0 }).sum();
-            assert_eq!(placed, count);
-        }
-    }
 }

@@ -9,6 +9,8 @@
 //! `state`, `placement` and `control` are pure: no I/O, no clock, no randomness, no tasks, no locks.
 
 pub mod api;
+pub mod backup;
+pub mod batching;
 pub mod clock;
 pub mod cluster;
 pub mod consensus;
@@ -18,7 +20,7 @@ mod leader;
 mod machine;
 pub mod master;
 mod masters;
-mod names;
+pub mod names;
 mod peers;
 pub mod placement;
 mod proposer;

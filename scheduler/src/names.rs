@@ -78,8 +78,8 @@ fn rest(master: &MasterInfo) -> SocketAddr {
     })
 }
 
-/// The zone of a whole state.
-fn whole(empty: &Zone, state: &State) -> Zone {
+/// The zone of a whole state: `empty` with everything that runs.
+pub fn whole(empty: &Zone, state: &State) -> Zone {
     let mut zone = empty.clone();
     state.tasks.values().for_each(|task| show(&mut zone, state, task));
     set_agents(&mut zone, state);
@@ -87,9 +87,9 @@ fn whole(empty: &Zone, state: &State) -> Zone {
     zone
 }
 
-/// Carries one entry into the zone; true when it changed. The state may be a later one: what it says of an
+/// Carries one applied entry into the zone; true when it changed. The state may be a later one: what it says of an
 /// agent is at least as new.
-fn follow(zone: &mut Zone, state: &State, applied: &Applied) -> bool {
+pub fn follow(zone: &mut Zone, state: &State, applied: &Applied) -> bool {
     let (mut changed, mut agents_changed) = (false, false);
     for event in &applied.events {
         match event {

@@ -27,6 +27,8 @@ pub const FRAME_BYTES_MAX: usize = 8 * 1024 * 1024;
 pub const HEARTBEAT_MILLIS: u64 = 1_000;
 /// Silence after which either side gives the connection up.
 pub const SILENCE_MILLIS_MAX: u64 = 10_000;
+/// Where the epoch begins in a term.
+const EPOCH_SHIFT: u32 = 32;
 
 /// Orders what leaders say: an agent keeps the highest it has seen on disk and refuses anything lower.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -35,6 +37,19 @@ pub struct Fence {
     pub term: u64,
     /// Log index of the state it speaks from.
     pub index: u64,
+}
+
+impl Fence {
+    /// The epoch in which the leader speaks: the high 32 bits of its term. Restoring a backup and recovering
+    /// from one survivor begin the next one, so that everything said after it is above everything before.
+    pub fn epoch(self) -> u64 {
+        self.term >> EPOCH_SHIFT
+    }
+}
+
+/// The first term of the epoch after that of `term`. Of the last epoch there is none: it stays the last.
+pub fn next_epoch(term: u64) -> u64 {
+    ((term >> EPOCH_SHIFT) + 1).min(u64::MAX >> EPOCH_SHIFT) << EPOCH_SHIFT
 }
 
 /// From an agent to the leader.
@@ -334,3 +349,23 @@ pub enum LogFile {
 pub const LOG_WINDOW: u32 = 32;
 /// Default time between SIGTERM and SIGKILL when the app names none (Mesos' agent default).
 pub const KILL_GRACE_MILLIS: u64 = 3_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_epoch_is_above_all_terms_of_the_one_before() {
+        for (term, epoch, next) in [
+            (0, 0, 1 << 32),
+            (1, 0, 1 << 32),
+            (u64::from(u32::MAX), 0, 1 << 32),
+            (1 << 32, 1, 2 << 32),
+            ((7 << 32) + 5, 7, 8 << 32),
+            (u64::MAX, u64::from(u32::MAX), u64::from(u32::MAX) << 32),
+        ] {
+            assert_eq!(Fence { term, index: 9 }.epoch(), epoch, "{term}");
+            assert_eq!(next_epoch(term), next, "{term}");
+        }
+    }
+}

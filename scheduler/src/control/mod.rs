@@ -16,6 +16,7 @@ mod kills;
 mod launch;
 mod memory;
 mod overdue;
+mod portions;
 mod restart;
 mod scale;
 mod subject;
@@ -29,6 +30,7 @@ use spec::time::Timestamp;
 use crate::state::{ActionKind, Command, State};
 
 pub use memory::Memory;
+pub use portions::fitting;
 use subject::{Duty, Subject};
 use work::{Todo, Work};
 

@@ -16,7 +16,7 @@ use crate::cluster::{Cluster, LogRequest};
 
 /// How long a newcomer waits for its earlier session to end, or to show that somebody else is there: two
 /// beats and a half.
-pub(super) const MAKE_WAY: Duration = Duration::from_millis(2_500);
+pub const MAKE_WAY: Duration = Duration::from_millis(2_500);
 /// Who was heard of no longer ago is there: agents speak every second.
 const ALIVE: Duration = Duration::from_millis(1_500);
 /// Newcomers that are sent away without a word while one session lives. A session with very much to read
@@ -79,7 +79,7 @@ impl Pulse {
 
 /// Whether a connection may take the place of the one before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Newcomer {
+pub enum Newcomer {
     /// Nobody is at the other end of the earlier one.
     Welcome,
     /// Somebody seems to be: try again.
@@ -88,7 +88,9 @@ pub(super) enum Newcomer {
     Twin,
 }
 
-fn newcomer(silence: Duration, strikes: u32) -> Newcomer {
+/// What becomes of a newcomer when its agent's earlier session was last heard of so long ago, and sent so many
+/// away before. Pure.
+pub fn newcomer(silence: Duration, strikes: u32) -> Newcomer {
     match (silence <= ALIVE, strikes) {
         (false, _) => Newcomer::Welcome,
         (true, 0..STRIKES_MAX) => Newcomer::Later,

@@ -1,4 +1,4 @@
-//! What keeps an agent out until a person does something about it. Pure.
+//! Whether an agent may come in, and if not, whether a person has to do something about it. Pure.
 
 use std::collections::BTreeMap;
 
@@ -15,28 +15,54 @@ const REASON_BYTES_MAX: usize = 4096;
 /// Ranges of ports.
 const RANGES_MAX: usize = 1024;
 
-/// The objection to an opening, as a person should read it.
-pub(super) fn objection(hello: &Hello, cluster: Uuid, here: Fence) -> Option<String> {
+/// Why an agent does not come in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Objection {
+    /// It will not until a person does something about it: the agent is told this sentence and stops.
+    Refused(String),
+    /// Another master may well take it; this one has been deposed and does not know yet. The connection is
+    /// closed and the agent goes on looking.
+    Stale,
+}
+
+/// What speaks against an opening, at a leader that speaks from `here` in `cluster`.
+pub fn objection(hello: &Hello, cluster: Uuid, here: Fence) -> Option<Objection> {
     if hello.protocol != VERSION {
-        return Some(format!(
+        return refused(format!(
             "the agent speaks protocol {}, this master {VERSION}: run the same release of clusterctl on both",
             hello.protocol
         ));
     }
     if let Some(theirs) = hello.cluster_id.filter(|theirs| *theirs != cluster) {
-        return Some(format!(
+        return refused(format!(
             "the agent belongs to cluster {theirs}, this is cluster {cluster}: give it another --data-dir, or \
              point it at its own masters"
         ));
     }
-    if hello.fence > here {
-        return Some(format!(
-            "the agent has obeyed a leader of term {} at log index {}, this master is only at term {}, index {}: \
-             its log was set back (restored from an old copy?)",
+    if hello.fence.epoch() > here.epoch() {
+        return refused(format!(
+            "the agent has obeyed epoch {} of the cluster, this master is of epoch {}: the cluster was restored or \
+             recovered meanwhile and goes on without this master; stop it and empty its --data-dir",
+            hello.fence.epoch(),
+            here.epoch()
+        ));
+    }
+    if hello.fence.epoch() == here.epoch() && hello.fence.term > here.term {
+        return Some(Objection::Stale);
+    }
+    if hello.fence.epoch() == here.epoch() && hello.fence.index > here.index {
+        return refused(format!(
+            "the agent has obeyed a leader of term {} at log index {}, this one is of term {} and only at index {}: \
+             the log was set back (an old copy of a data directory?); `clusterctl restore` of a backup is the way \
+             to go back that agents accept",
             hello.fence.term, hello.fence.index, here.term, here.index
         ));
     }
-    flaw(&hello.info).map(|flaw| format!("what the agent says of itself cannot be: {flaw}"))
+    flaw(&hello.info).and_then(|flaw| refused(format!("what the agent says of itself cannot be: {flaw}")))
+}
+
+fn refused(reason: String) -> Option<Objection> {
+    Some(Objection::Refused(reason))
 }
 
 /// It goes into the replicated state, where everything is bounded and makes sense.
@@ -78,9 +104,10 @@ mod tests {
     use crate::placement::fixture;
 
     const CLUSTER: Uuid = Uuid::from_u128(1);
-    const HERE: Fence = Fence { term: 3, index: 100 };
+    const EPOCH: u64 = 1 << 32;
+    const HERE: Fence = Fence { term: EPOCH + 3, index: 100 };
 
-    fn hello(change: impl FnOnce(&mut Hello)) -> Option<String> {
+    fn hello(change: impl FnOnce(&mut Hello)) -> Option<Objection> {
         let info = fixture::info("a", "rack=r1");
         let (agent_id, cluster_id) = (None, Some(CLUSTER));
         let mut hello =
@@ -93,19 +120,43 @@ mod tests {
     fn who_belongs_here_is_let_in() {
         assert_eq!(hello(|_| {}), None);
         assert_eq!(hello(|hello| hello.cluster_id = None), None);
-        for (term, index) in [(0, 0), (3, 99), (2, 5_000)] {
-            assert_eq!(hello(|hello| hello.fence = Fence { term, index }), None, "{term}/{index}");
+    }
+
+    #[test]
+    fn a_fence_tells_who_went_on_without_whom() {
+        // Term and index that the agent has obeyed; what is said of them, `None`: come in.
+        let table = [
+            ((0, 0), None),
+            ((3, 5_000), None),
+            ((EPOCH - 1, 5_000), None),
+            ((EPOCH, 0), None),
+            ((EPOCH + 3, 99), None),
+            ((EPOCH + 3, 100), None),
+            ((EPOCH + 3, 101), Some("set back")),
+            ((EPOCH + 2, 101), Some("set back")),
+            ((EPOCH + 4, 1), Some("")),
+            ((EPOCH + 4, 101), Some("")),
+            ((2 * EPOCH, 0), Some("epoch 2")),
+            ((2 * EPOCH + 9, 500), Some("epoch 2")),
+        ];
+        for ((term, index), said) in table {
+            let judged = hello(|hello| hello.fence = Fence { term, index });
+            match (&judged, said) {
+                (None, None) | (Some(Objection::Stale), Some("")) => {}
+                (Some(Objection::Refused(reason)), Some(word)) if !word.is_empty() => {
+                    assert!(reason.contains(word), "{term}/{index}: {reason}");
+                }
+                _ => panic!("{term}/{index}: {judged:?}"),
+            }
         }
     }
 
     #[test]
     fn who_does_not_is_told_why() {
         type Change = fn(&mut Hello);
-        let cases: [(Change, &str); 13] = [
+        let cases: [(Change, &str); 11] = [
             (|hello| hello.protocol = VERSION + 1, "same release"),
             (|hello| hello.cluster_id = Some(Uuid::from_u128(2)), "--data-dir"),
-            (|hello| hello.fence.index = 101, "set back"),
-            (|hello| hello.fence = Fence { term: 4, index: 1 }, "set back"),
             (|hello| hello.info.hostname.clear(), "host name"),
             (|hello| hello.info.hostname = "x".repeat(256), "host name"),
             (|hello| hello.info.version = "x".repeat(256), "too many words"),
@@ -120,7 +171,7 @@ mod tests {
             (|hello| hello.info.ports = vec![(0, 5)], "port ranges"),
         ];
         for (number, (change, word)) in cases.into_iter().enumerate() {
-            let reason = hello(change).unwrap_or_default();
+            let Some(Objection::Refused(reason)) = hello(change) else { panic!("case {number}") };
             assert!(reason.contains(word), "case {number}: {reason}");
         }
     }

@@ -1,19 +1,20 @@
 //! Agents as the leader's shell sees them: sessions, what is sent to them, and who has been silent for
 //! too long. What should run and what a silence means is decided elsewhere.
 //!
-//! [`Fleet::attend`] takes a connection that `rpc` has accepted; `session` is one of them, `hello` (pure) judges
-//! its opening, and `reports` brings what it says into the state; `board` knows the live ones; `dispatch` routes applied events to
-//! them as `wanted` (pure) words them; `absence` proposes to give up agents that stay away; `logs` carries
-//! task logs; `wire` is the framing.
+//! [`Fleet::attend`] takes a connection that `rpc` has accepted; `session` is one of them, `hello` (pure)
+//! judges its opening, and `reports` brings what it says into the state; `board` knows the live ones;
+//! `dispatch` routes applied events to them as `wanted` (pure) words them; `watch` proposes to give up agents
+//! that stay away, by `absence` (pure); `logs` carries task logs; `wire` is the framing.
 
-mod absence;
+pub mod absence;
 mod board;
 mod dispatch;
-mod hello;
+pub mod hello;
 mod logs;
-mod reports;
+pub mod reports;
 mod session;
-mod wanted;
+pub mod wanted;
+mod watch;
 mod wire;
 
 use std::net::SocketAddr;
@@ -25,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cluster::{Cluster, LogRequest};
 use board::Switchboard;
+pub use board::{MAKE_WAY, Newcomer, newcomer};
 
 /// All agents of one master.
 pub struct Fleet {
@@ -44,7 +46,7 @@ impl Fleet {
         let (cluster, board, shutdown) = (&self.cluster, &self.board, &self.shutdown);
         tokio::join!(
             dispatch::run(cluster.clone(), board.clone(), shutdown.clone()),
-            absence::run(cluster.clone(), board.clone(), shutdown.clone()),
+            watch::run(cluster.clone(), board.clone(), shutdown.clone()),
             logs::run(logs, board.clone(), shutdown.clone()),
         );
     }

@@ -37,14 +37,14 @@ pub(super) async fn take_in(cluster: &Cluster, commands: Vec<Command>) -> Result
 }
 
 /// News as commands.
-pub(super) fn news(agent: &AgentId, reports: Vec<TaskReport>) -> Vec<Command> {
+pub fn news(agent: &AgentId, reports: Vec<TaskReport>) -> Vec<Command> {
     let command = |reports| Command::Report { agent: agent.clone(), complete: false, reports };
     portions(reports).into_iter().map(command).collect()
 }
 
 /// Everything that an agent knows as commands. The last one names every task, since what it does not name
 /// is gone; where one command cannot hold it all, the news go ahead and the last one is a roll call.
-pub(super) fn complete(agent: &AgentId, reports: Vec<TaskReport>) -> Vec<Command> {
+pub fn complete(agent: &AgentId, reports: Vec<TaskReport>) -> Vec<Command> {
     let roll: Vec<TaskReport> = reports.iter().map(name_only).collect();
     let mut commands = news(agent, reports);
     if commands.len() > 1 {

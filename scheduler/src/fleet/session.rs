@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::board::{Line, MAKE_WAY, Newcomer, Pulse, Switchboard, ToAgent};
+use super::hello::Objection;
 use super::logs::LogDesk;
 use super::wire::{HANDSHAKE_TIMEOUT, Reader, Writer};
 use super::{hello, reports, wanted, wire};
@@ -123,8 +124,10 @@ async fn admit(
         return Err(AskError::NotLeader.into());
     }
     let here = Fence { term: now.term, index: state.index };
-    if let Some(reason) = hello::objection(hello, state.cluster_id, here) {
-        return refuse(writer, reason).await;
+    match hello::objection(hello, state.cluster_id, here) {
+        None => {}
+        Some(Objection::Refused(reason)) => return refuse(writer, reason).await,
+        Some(Objection::Stale) => return Err(AskError::NotLeader.into()),
     }
     if let Some(agent) = &hello.agent_id {
         make_way(board, agent, writer).await?;

@@ -9,8 +9,8 @@ use spec::protocol::{Fence, KILL_GRACE_MILLIS, KillTask, RunTask, Wanted};
 
 use crate::state::{Applied, Condition, Event, Goal, State, Task};
 
-/// What one applied entry changes for each agent.
-pub(super) fn changes(applied: &Applied, term: u64) -> BTreeMap<AgentId, Wanted> {
+/// What one applied entry changes for each agent, said by the leader of `term`.
+pub fn changes(applied: &Applied, term: u64) -> BTreeMap<AgentId, Wanted> {
     let fence = Fence { term, index: applied.index };
     let mut by_agent: BTreeMap<AgentId, Wanted> = BTreeMap::new();
     for event in &applied.events {
@@ -35,8 +35,8 @@ fn empty(fence: Fence, complete: bool) -> Wanted {
     Wanted { fence, complete, apps: Vec::new(), run: Vec::new(), kill: Vec::new() }
 }
 
-/// Everything that the state wants of one agent.
-pub(super) fn complete(state: &State, agent: &AgentId, term: u64) -> Wanted {
+/// Everything that the state wants of one agent, said by the leader of `term`.
+pub fn complete(state: &State, agent: &AgentId, term: u64) -> Wanted {
     let mut wanted = empty(Fence { term, index: state.index }, true);
     for task in state.tasks_on(agent) {
         if task.goal == Goal::Running && task.condition != Condition::Killing {
@@ -78,7 +78,7 @@ fn kill(task: &TaskId, grace_millis: u64) -> KillTask {
 /// One message as several, for when it is too large. The complete set becomes changes that carry the
 /// definitions, and then itself with only the names: an agent knows all of its tasks by then, and needs no
 /// definition of a task that it knows. One task alone is not split.
-pub(super) fn split(wanted: Wanted) -> Vec<Wanted> {
+pub fn split(wanted: Wanted) -> Vec<Wanted> {
     let Wanted { fence, complete, apps, mut run, mut kill } = wanted;
     let names = complete.then(|| {
         let run = run.iter().map(|task| RunTask { app: u32::MAX, ..task.clone() }).collect();

@@ -53,7 +53,8 @@ pub(crate) fn flaw(info: &MasterInfo) -> Option<String> {
     if [name, http, version].iter().any(|text| text.is_empty() || text.len() > TEXT_BYTES_MAX) {
         return Some(format!("its name, its REST address and its version have 1 to {TEXT_BYTES_MAX} bytes"));
     }
-    let unspecified = [rpc, dns].into_iter().find(|address| address.ip().is_unspecified() || address.port() == 0);
+    let unspecified =
+        [rpc, dns].into_iter().find(|address| address.ip().is_unspecified() || address.port() == 0);
     unspecified.map(|address| {
         format!("nobody reaches {address}: tell the other masters an address with --advertise IP")
     })

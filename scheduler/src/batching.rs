@@ -1,0 +1,108 @@
+//! Which commands share a log entry. Pure: who asked for a command travels with it as any value.
+
+use crate::consensus::MAX_ENTRY_BYTES;
+use crate::state::Command;
+
+/// Commands in one entry: enough to make fsync cheap, and few enough that applying them is no pause.
+const BATCH_COMMANDS_MAX: usize = 256;
+/// Encoded commands in one entry. A single command may be larger.
+const BATCH_BYTES_MAX: usize = 512 * 1024;
+/// What a batch takes besides its commands, at most.
+const BATCH_FRAME_BYTES: usize = 64;
+/// The largest command that an entry holds.
+pub const COMMAND_BYTES_MAX: usize = MAX_ENTRY_BYTES - BATCH_FRAME_BYTES;
+
+/// Commands that share an entry.
+#[derive(Debug)]
+pub struct Shared<T> {
+    /// In order.
+    pub taken: Vec<T>,
+    /// What no entry holds, with its size in bytes: the log would refuse the whole batch for it.
+    pub refused: Vec<(T, usize)>,
+    bytes: usize,
+}
+
+/// Takes what waits, as far as an entry holds it; the first one that does not fit is `held` for the next.
+pub fn fill<T>(
+    first: T,
+    mut more: impl FnMut() -> Option<T>,
+    held: &mut Option<T>,
+    command: impl Fn(&T) -> &Command,
+) -> Shared<T> {
+    let mut batch = Shared { taken: Vec::new(), refused: Vec::new(), bytes: 0 };
+    let mut next = Some(first);
+    while let Some(asked) = next {
+        let bytes = postcard::experimental::serialized_size(command(&asked)).unwrap_or(usize::MAX);
+        if bytes > COMMAND_BYTES_MAX {
+            batch.refused.push((asked, bytes));
+        } else if batch.taken.is_empty() || batch.bytes + bytes <= BATCH_BYTES_MAX {
+            batch.bytes += bytes;
+            batch.taken.push(asked);
+        } else {
+            *held = Some(asked);
+            break;
+        }
+        next = if batch.taken.len() < BATCH_COMMANDS_MAX { more() } else { None };
+    }
+    batch
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use spec::ids::AgentId;
+
+    use super::*;
+    use crate::state::Batch;
+
+    /// How many commands each entry gets, and which commands were refused.
+    fn entries(sizes: &[usize]) -> (Vec<usize>, Vec<usize>) {
+        let command = |size: &usize| Command::ForgetAgent { id: AgentId::new("x".repeat(*size)) };
+        let mut waiting: VecDeque<_> = sizes.iter().map(command).enumerate().collect();
+        let (mut held, mut counts, mut refused) = (None, Vec::new(), Vec::new());
+        while let Some(first) = held.take().or_else(|| waiting.pop_front()) {
+            let batch = fill(first, || waiting.pop_front(), &mut held, |asked| &asked.1);
+            counts.push(batch.taken.len());
+            refused.extend(batch.refused.into_iter().map(|((number, _), _)| number));
+        }
+        (counts, refused)
+    }
+
+    #[test]
+    fn entries_are_bounded_in_commands_and_bytes() {
+        const KIB: usize = 1024;
+        let many = vec![1; 600];
+        for (sizes, counts, refused) in [
+            (&[1][..], &[1][..], &[][..]),
+            (&many, &[256, 256, 88], &[]),
+            (&[200 * KIB, 200 * KIB, 200 * KIB, 1], &[2, 2], &[]),
+            // Larger than a batch, but not than an entry.
+            (&[900 * KIB, 1], &[1, 1], &[]),
+            (&[1, 900 * KIB, 1], &[1, 1, 1], &[]),
+            // Too large: alone refused, and in nobody's way.
+            (&[1, 2_000 * KIB, 1], &[2], &[1]),
+            (&[2_000 * KIB, 1, 1], &[2], &[0]),
+            (&[2_000 * KIB], &[0], &[0]),
+        ] {
+            assert_eq!(
+                entries(sizes),
+                (counts.to_vec(), refused.to_vec()),
+                "{:?}",
+                &sizes[..sizes.len().min(4)]
+            );
+        }
+    }
+
+    #[test]
+    fn the_largest_command_fits_an_entry() {
+        let command = Command::ForgetAgent { id: AgentId::new("x".repeat(COMMAND_BYTES_MAX - 10)) };
+        assert!(postcard::experimental::serialized_size(&command).unwrap() <= COMMAND_BYTES_MAX);
+        let batch = Batch {
+            at: spec::time::Timestamp::from_millis(u64::MAX),
+            seed: u64::MAX,
+            commands: vec![command],
+        };
+        assert!(batch.encode().len() <= MAX_ENTRY_BYTES);
+    }
+}
