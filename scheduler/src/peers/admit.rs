@@ -22,11 +22,11 @@ pub(super) fn objection(who: &Introduction, own: Own, state: &State, members: &M
     if who.to.is_some_and(|to| to != own.id) {
         return Some(Refusal::Addressee(own.id));
     }
-    if was_removed(who.from, state, members) {
-        return Some(Refusal::Removed);
-    }
     if who.from == own.id || who.from == 0 {
         return Some(Refusal::Reason(format!("this is master {}: was its data directory copied?", own.id)));
+    }
+    if was_removed(who.from, state, members) {
+        return Some(Refusal::Removed);
     }
     super::book::flaw(&who.info).map(Refusal::Reason)
 }
