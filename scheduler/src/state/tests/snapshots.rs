@@ -84,7 +84,7 @@ fn what_is_no_snapshot_is_told_apart() {
 
 /// A chunk that is sealed correctly round a stream that is not.
 fn sealed(share: &[u8]) -> Vec<u8> {
-    let mut chunk = b"GSNP\x01\x00\x00\x00\x00\x00".to_vec();
+    let mut chunk = b"GSNP\x02\x00\x00\x00\x00\x00".to_vec();
     chunk.extend(share);
     let crc = crc32fast::hash(&chunk);
     chunk.extend(crc.to_le_bytes());
@@ -139,7 +139,7 @@ proptest! {
     #[test]
     fn entries_that_are_nonsense_are_refused(mut bytes in prop::collection::vec(any::<u8>(), 0..100)) {
         let _ = Batch::decode(&bytes);
-        bytes.insert(0, 2);
-        prop_assert_eq!(Batch::decode(&bytes), Err(BatchError::Format(2)));
+        bytes.insert(0, 3);
+        prop_assert_eq!(Batch::decode(&bytes), Err(BatchError::Format(3)));
     }
 }
