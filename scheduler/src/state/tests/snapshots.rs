@@ -102,7 +102,8 @@ fn a_record_without_what_it_refers_to_is_refused() {
         share = rest;
     }
     assert!(State::restore(&[sealed(&records.concat())]).is_ok());
-    for missing in 0..records.len() {
+    // The second one names the masters: snapshots of format 1 have none.
+    for missing in (0..records.len()).filter(|missing| *missing != 1) {
         let mut fewer = records.clone();
         fewer.remove(missing);
         assert!(State::restore(&[sealed(&fewer.concat())]).is_err(), "record {missing} is missing");
