@@ -49,7 +49,12 @@ pub fn is_whole(site: &Site) -> anyhow::Result<()> {
             "{address} knows other masters: {said}"
         );
     }
-    let said = get(*https.first().context("no masters")?, "/v2/agents")?;
+    agents_are_connected(site, *https.first().context("no masters")?)
+}
+
+/// All agents are connected, as this master says.
+pub fn agents_are_connected(site: &Site, address: SocketAddr) -> anyhow::Result<()> {
+    let said = get(address, "/v2/agents")?;
     let connected = list(&said, "agents")?.iter().filter(|agent| agent["presence"] == "connected").count();
     let wanted = site.nodes(Role::Agent).len();
     ensure!(connected == wanted, "{connected} of {wanted} agents are connected: {said}");
