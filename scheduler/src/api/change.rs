@@ -84,7 +84,9 @@ async fn attempts<T>(
 }
 
 /// Does not wait for a change for ever.
-pub(super) async fn in_time<T, E: Into<Failure>>(change: impl Future<Output = Result<T, E>>) -> Result<T, Failure> {
+pub(super) async fn in_time<T, E: Into<Failure>>(
+    change: impl Future<Output = Result<T, E>>,
+) -> Result<T, Failure> {
     match tokio::time::timeout(ASK_TIMEOUT, change).await {
         Ok(changed) => changed.map_err(Into::into),
         Err(_) => Err(AskError::TimedOut.into()),

@@ -7,8 +7,8 @@ use spec::time::Timestamp;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
-use super::event_shapes::EventShape;
 use super::election::Election;
+use super::event_shapes::EventShape;
 use super::failure::Failure;
 use super::forward::Forwarder;
 use super::memory::Memory;

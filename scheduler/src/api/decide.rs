@@ -108,7 +108,10 @@ pub(super) fn via(advertised: &str) -> String {
 fn has_passed(headers: &HeaderMap, advertised: &str) -> bool {
     let own = via(advertised);
     let passed = headers.get_all(MARATHON_VIA).iter().chain(headers.get_all(header::VIA));
-    passed.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).any(|hop| hop.trim() == own)
+    passed
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|hop| hop.trim() == own)
 }
 
 #[cfg(test)]
@@ -125,7 +128,12 @@ mod tests {
         Leadership { term: 1, leading, leader_http: leader.map(str::to_owned) }
     }
 
-    fn decided(request: &str, via: &[(&'static str, &'static str)], leadership: &Leadership, has_state: bool) -> Decision {
+    fn decided(
+        request: &str,
+        via: &[(&'static str, &'static str)],
+        leadership: &Leadership,
+        has_state: bool,
+    ) -> Decision {
         let (method, target) = request.split_once(' ').unwrap();
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let mut headers = HeaderMap::new();

@@ -17,8 +17,8 @@ use super::context::{Api, now};
 use super::failure::Failure;
 use super::route::Route;
 use super::{
-    agents, app_changes, apps, backup, deployments, events, groups, info, kill, logs, masters, metrics, queue,
-    steer, tasks,
+    agents, app_changes, apps, backup, deployments, events, groups, info, kill, logs, masters, metrics,
+    queue, steer, tasks,
 };
 
 /// The API as one service.
@@ -84,12 +84,7 @@ pub(super) async fn answer(api: &Arc<Api>, call: &Call, body: &Bytes) -> Result<
     }
 }
 
-async fn of_apps(
-    api: &Api,
-    resource: (&str, Route),
-    call: &Call,
-    body: &Bytes,
-) -> Result<Response, Failure> {
+async fn of_apps(api: &Api, resource: (&str, Route), call: &Call, body: &Bytes) -> Result<Response, Failure> {
     match resource {
         ("GET", Route::Apps) => apps::list(api, call),
         ("POST", Route::Apps) => app_changes::create(api, call, body).await,

@@ -83,7 +83,8 @@ impl Forwarder {
         let mut builder = Client::builder(TokioExecutor::new());
         builder.pool_max_idle_per_host(IDLE_MAX).pool_timer(TokioTimer::new());
         // An address that cannot be written in a header is one that nobody can be proxied back to.
-        let via = HeaderValue::try_from(decide::via(advertised)).unwrap_or(HeaderValue::from_static("1.1 gantry"));
+        let via =
+            HeaderValue::try_from(decide::via(advertised)).unwrap_or(HeaderValue::from_static("1.1 gantry"));
         Self { client: builder.build(connector), slots: Arc::new(Semaphore::new(FORWARDED_MAX)), via }
     }
 
@@ -96,7 +97,8 @@ impl Forwarder {
         (to, leadership): (&str, &Leadership),
     ) -> Result<Response, Unanswered> {
         let slot = Arc::clone(&self.slots).try_acquire_owned();
-        let slot = slot.map_err(|_| Unanswered::Undone(Failure::unavailable("too many requests are being passed on")))?;
+        let slot = slot
+            .map_err(|_| Unanswered::Undone(Failure::unavailable("too many requests are being passed on")))?;
         let request = self.request(call, body, to).map_err(Unanswered::Undone)?;
         let reads = matches!(call.method, Method::GET | Method::HEAD);
         let mut answer = self.head(election, request, (reads, leadership)).await?;
@@ -122,7 +124,8 @@ impl Forwarder {
             headers.remove(name);
         }
         self.sign(&mut headers);
-        let mut passed: Vec<&[u8]> = headers.get_all(&FORWARDED_FOR).iter().map(HeaderValue::as_bytes).collect();
+        let mut passed: Vec<&[u8]> =
+            headers.get_all(&FORWARDED_FOR).iter().map(HeaderValue::as_bytes).collect();
         let client = call.peer.address.ip().to_string();
         passed.push(client.as_bytes());
         if let Ok(passed) = HeaderValue::from_bytes(&passed.join(&b","[..])) {
@@ -223,7 +226,9 @@ impl Parts {
         loop {
             let next = self.incoming.frame();
             let frame = match &mut self.patience {
-                Patience::Silence(limit) => tokio::time::timeout(*limit, next).await.map_err(io::Error::other)?,
+                Patience::Silence(limit) => {
+                    tokio::time::timeout(*limit, next).await.map_err(io::Error::other)?
+                }
                 Patience::Leads(news, leadership) => tokio::select! {
                     biased;
                     frame = next => frame,

@@ -64,7 +64,8 @@ fn find(known: &[MasterStatus], named: &str) -> Result<MasterId, Failure> {
     if let Some(master) = known.iter().find(|master| master.id.to_string() == named) {
         return Ok(master.id);
     }
-    let mut namesakes = known.iter().filter(|master| master.info.as_ref().is_some_and(|info| info.name == named));
+    let mut namesakes =
+        known.iter().filter(|master| master.info.as_ref().is_some_and(|info| info.name == named));
     match (namesakes.next(), namesakes.next()) {
         (Some(master), None) => Ok(master.id),
         (Some(one), Some(two)) => Err(Failure::conflict(format!(

@@ -166,7 +166,10 @@ mod tests {
         assert_eq!(a.kill, [KillTask { task: tasks[4].clone(), grace_millis: 7_000 }]);
         assert_eq!(b.run.len(), 1);
         assert_eq!(b.kill, [KillTask { task: stranger, grace_millis: KILL_GRACE_MILLIS }]);
-        assert!(changes(&Applied { index: 42, after: 41, at: Timestamp::default(), events: Vec::new() }, 3).is_empty());
+        assert!(
+            changes(&Applied { index: 42, after: 41, at: Timestamp::default(), events: Vec::new() }, 3)
+                .is_empty()
+        );
     }
 
     #[test]
