@@ -223,7 +223,7 @@ pub fn operate(
     let now = || u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX);
     let (method, path, body) = rest::request(key, call);
     let invoked = now();
-    let answer = rest::call(master, method, &path, &body);
+    let answer = rest::ask(master, method, &path, &body);
     let returned = now();
     let outcome = rest::outcome(call, &answer).unwrap_or_else(|surprise| {
         tally.note(format!("{master} {key}: {surprise}"));

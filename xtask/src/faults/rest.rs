@@ -14,11 +14,28 @@ use crate::http::{self, NoAnswer};
 /// Longest wait for an answer; an operation that takes longer is unknown.
 pub const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// One request; status and body (null when it is no JSON).
-pub fn call(address: SocketAddr, method: &str, path: &str, body: &Value) -> Result<(u16, Value), NoAnswer> {
+/// An answer.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    /// Status code.
+    pub status: u16,
+    /// Null when it is no JSON.
+    pub body: Value,
+    /// A failure that says by `Retry-After` that nothing was done.
+    pub undone: bool,
+}
+
+/// One request.
+pub fn ask(address: SocketAddr, method: &str, path: &str, body: &Value) -> Result<Reply, NoAnswer> {
     let bytes = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
     let answer = http::patient(address, TIMEOUT, method, path, &bytes)?;
-    Ok((answer.status, serde_json::from_str(&answer.body).unwrap_or(Value::Null)))
+    let body = serde_json::from_str(&answer.body).unwrap_or(Value::Null);
+    Ok(Reply { status: answer.status, body, undone: answer.status >= 500 && answer.retry_after })
+}
+
+/// One request; status and body.
+pub fn call(address: SocketAddr, method: &str, path: &str, body: &Value) -> Result<(u16, Value), NoAnswer> {
+    ask(address, method, path, body).map(|reply| (reply.status, reply.body))
 }
 
 /// A GET that must succeed.
@@ -62,13 +79,13 @@ pub fn request(id: &str, call: Call) -> (&'static str, String, Value) {
 }
 
 /// What an answer to a call means; the error is an answer that no client should ever get.
-pub fn outcome(call: Call, answer: &Result<(u16, Value), NoAnswer>) -> Result<Outcome, String> {
-    let (status, body) = match answer {
+pub fn outcome(call: Call, reply: &Result<Reply, NoAnswer>) -> Result<Outcome, String> {
+    let Reply { status, body, undone } = match reply {
         Err(NoAnswer::NotConnected(_)) => return Ok(Outcome::Failed),
         Err(NoAnswer::Broken(_)) => return Ok(Outcome::Unknown),
-        Ok((status, body)) => (*status, body),
+        Ok(reply) => reply,
     };
-    match (call, status) {
+    match (call, *status) {
         (Call::Create(_), 201) | (Call::Set(..) | Call::Delete, 200) => Ok(Outcome::Done),
         (Call::Read, 200) => match fields(&body["app"]) {
             Some(fields) => Ok(Outcome::Found(fields)),
@@ -78,7 +95,7 @@ pub fn outcome(call: Call, answer: &Result<(u16, Value), NoAnswer>) -> Result<Ou
         (Call::Create(_), 409) => Ok(Outcome::Exists),
         (Call::Set(..) | Call::Delete | Call::Read, 404) => Ok(Outcome::Absent),
         (Call::Set(..) | Call::Delete, 409) if is_locked(body) => Ok(Outcome::Failed),
-        (_, 503) if surely_not_taken(body) => Ok(Outcome::Failed),
+        (_, 502..=504) if *undone => Ok(Outcome::Failed),
         (_, 502..=504) => Ok(Outcome::Unknown),
         _ => Err(format!("{call}: {status} {body}")),
     }
@@ -86,12 +103,6 @@ pub fn outcome(call: Call, answer: &Result<(u16, Value), NoAnswer>) -> Result<Ou
 
 fn is_locked(body: &Value) -> bool {
     body["deployments"].is_array()
-}
-
-/// Does a 503 say that nothing was done?
-fn surely_not_taken(body: &Value) -> bool {
-    let message = body["message"].as_str().unwrap_or_default();
-    ["does not lead", "no leader", "too many commands"].iter().any(|words| message.contains(words))
 }
 
 /// The fields of an app as the API shows it.
@@ -112,11 +123,9 @@ mod tests {
     #[test]
     fn answers_and_what_they_mean() {
         let app = json!({"app": {"labels": {"v": "4"}, "env": {"W": "5"}, "instances": 2}});
-        let closing =
-            json!({"message": "the command was not confirmed in time; it may or may not have taken effect"});
         let locked = json!({"message": "App is locked", "deployments": []});
         let none = Value::Null;
-        let cases: [(Call, u16, &Value, Option<Outcome>); 14] = [
+        let cases: [(Call, u16, &Value, Option<Outcome>); 13] = [
             (Call::Create([1, 2, 3]), 201, &none, Some(Outcome::Done)),
             (Call::Create([1, 2, 3]), 409, &none, Some(Outcome::Exists)),
             (Call::Create([1, 2, 3]), 409, &locked, Some(Outcome::Failed)),
@@ -125,16 +134,18 @@ mod tests {
             (Call::Set(0, 1), 500, &none, None),
             (Call::Set(0, 1), 504, &none, Some(Outcome::Unknown)),
             (Call::Delete, 200, &none, Some(Outcome::Done)),
-            (Call::Delete, 503, &closing, Some(Outcome::Unknown)),
-            (Call::Delete, 503, &json!({"message": "this master does not lead"}), Some(Outcome::Failed)),
+            (Call::Delete, 503, &none, Some(Outcome::Unknown)),
             (Call::Read, 200, &app, Some(Outcome::Found([4, 5, 2]))),
             (Call::Read, 200, &none, None),
             (Call::Read, 404, &none, Some(Outcome::Absent)),
             (Call::Create([1, 2, 3]), 422, &none, None),
         ];
         for (call, status, body, expected) in cases {
-            assert_eq!(outcome(call, &Ok((status, body.clone()))).ok(), expected, "{call} {status} {body}");
+            let reply = Reply { status, body: body.clone(), undone: false };
+            assert_eq!(outcome(call, &Ok(reply)).ok(), expected, "{call} {status} {body}");
         }
+        let undone = Reply { status: 503, body: none, undone: true };
+        assert_eq!(outcome(Call::Delete, &Ok(undone)), Ok(Outcome::Failed));
         let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
         assert_eq!(outcome(Call::Delete, &Err(NoAnswer::NotConnected(refused))), Ok(Outcome::Failed));
         let reset = NoAnswer::Broken(anyhow::anyhow!("reset"));
