@@ -257,7 +257,10 @@ impl Run {
 
 /// A whole cluster.
 pub fn start_site(programs: &Path, scratch: &Path, masters: u8, agents: u8) -> anyhow::Result<Site> {
-    let mut site = Site::new(programs.join("clusterctl"), scratch, masters, agents)?;
+    // A copy: what is built meanwhile must not take part.
+    let clusterctl = scratch.join("clusterctl");
+    std::fs::copy(programs.join("clusterctl"), &clusterctl).context("cannot copy clusterctl")?;
+    let mut site = Site::new(clusterctl, scratch, masters, agents)?;
     for (index, node) in site.network.nodes().into_iter().enumerate() {
         site.start(node, index == 0)?;
     }
