@@ -21,6 +21,7 @@ mod machine;
 pub mod master;
 mod masters;
 pub mod names;
+pub mod offline;
 mod peers;
 pub mod placement;
 mod proposer;

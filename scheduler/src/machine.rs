@@ -79,7 +79,8 @@ impl Machine for StateMachine {
     }
 }
 
-struct FrozenState(State);
+/// A state on its way into a snapshot.
+pub(crate) struct FrozenState(pub(crate) State);
 
 impl Frozen for FrozenState {
     fn chunks(self: Box<Self>) -> Box<dyn Iterator<Item = Vec<u8>>> {
