@@ -12,5 +12,6 @@ pub mod examples;
 pub mod http;
 pub mod name;
 pub mod python;
+pub mod sim;
 pub mod stop;
 pub mod test;
