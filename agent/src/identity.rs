@@ -62,6 +62,10 @@ pub struct Identity {
     /// Where masters answered DNS and for which domain, so that names resolve before one is reached.
     #[serde(default)]
     pub dns: Option<(Vec<SocketAddr>, String)>,
+    /// Where masters take agents, as the cluster told: the leader is found even if none of those on the command
+    /// line is left.
+    #[serde(default)]
+    pub masters: Vec<SocketAddr>,
     /// The name server that tasks were given.
     #[serde(default)]
     pub resolver: Option<IpAddr>,
@@ -70,7 +74,15 @@ pub struct Identity {
 impl Identity {
     /// An agent that never joined a cluster.
     fn new(owner: Uuid) -> Self {
-        Self { owner, agent_id: None, cluster_id: None, kept: Kept::default(), dns: None, resolver: None }
+        Self {
+            owner,
+            agent_id: None,
+            cluster_id: None,
+            kept: Kept::default(),
+            dns: None,
+            masters: Vec::new(),
+            resolver: None,
+        }
     }
 }
 
@@ -213,12 +225,25 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (disk, mut identity) = DataDir::open(dir.path(), true).unwrap();
         identity.agent_id = Some(AgentId::new("c-S1"));
+        identity.masters = vec![([192, 0, 2, 1], 5070).into()];
         identity.kept = Kept { fence: Fence { term: 3, index: 9 }, seq_ceiling: 7 };
         disk.save_identity(&identity).unwrap();
         let error = DataDir::open(dir.path(), true).unwrap_err();
         assert!(error.to_string().starts_with("another agent uses"), "{error}");
         drop(disk);
         assert_eq!(DataDir::open(dir.path(), true).unwrap().1, identity);
+    }
+
+    #[test]
+    fn an_identity_of_an_agent_that_knew_no_masters_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(DataDir::open(dir.path(), true).unwrap());
+        let before = r#"{"owner":"00000000-0000-0000-0000-000000000001","agent_id":"c-S1","cluster_id":null,
+            "kept":{"fence":{"term":3,"index":9},"seq_ceiling":7},"dns":[["192.0.2.1:53"],"mesos"],
+            "resolver":"127.0.1.53"}"#;
+        fs::write(dir.path().join("identity.json"), before).unwrap();
+        let identity = DataDir::open(dir.path(), true).unwrap().1;
+        assert_eq!((identity.kept.fence, identity.masters), (Fence { term: 3, index: 9 }, vec![]));
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! The node: runs what the leader wants and says what it sees.
 //!
 //! [`core`] decides (pure): wanted against running, kill escalation, what to report. [`runtime`] starts
-//! and ends tasks, `checks` probes them, `sandbox` keeps their files, `session` is the stream to the
-//! leader, `resolver` answers their DNS; `node` puts these together and does nothing else.
+//! and ends tasks, `checks` probes them, `sandbox` keeps their files, `search` (pure) says where
+//! the leader is looked for, `session` is the stream to it, `resolver` answers their DNS; `node` puts these together and does nothing else.
 
 pub mod checks;
 pub mod core;
@@ -14,6 +14,7 @@ pub mod options;
 pub mod resolver;
 pub mod runtime;
 pub mod sandbox;
+pub mod search;
 pub mod session;
 pub mod shim;
 pub mod usage;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream::{SplitSink, SplitStream};
-use futures_util::{SinkExt, StreamExt};
+use futures_util::{Sink, SinkExt, StreamExt};
 use spec::protocol::{
     AgentMessage, FRAME_BYTES_MAX, HEARTBEAT_MILLIS, Hello, MAGIC, MasterMessage, SILENCE_MILLIS_MAX,
 };
@@ -21,17 +21,11 @@ use tokio_util::task::AbortOnDropHandle;
 pub const OUTGOING_MAX: usize = 64;
 /// Messages that were received and wait to be obeyed.
 const INCOMING_MAX: usize = 64;
-/// How long a master may take to accept a connection.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// How long the leader may take to answer the opening: it has to replicate a registration.
-const WELCOME_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the leader may be silent between its first word and its welcome: it replicates a registration
+/// meanwhile, and beats.
+const WELCOME_PATIENCE: Duration = Duration::from_millis(3 * HEARTBEAT_MILLIS);
 /// How long the end of a session is waited for.
 const END_TIMEOUT: Duration = Duration::from_millis(100);
-/// First pause after all masters were tried in vain; doubles each round.
-const PAUSE_MILLIS_MIN: u64 = 100;
-/// Longest such pause.
-const PAUSE_MILLIS_MAX: u64 = 5_000;
-
 /// A stream to a master, plain or, one day, TLS.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
@@ -66,20 +60,38 @@ pub struct Session {
     pump: AbortOnDropHandle<SessionError>,
 }
 
-/// Connects to one master. The place where TLS goes.
-pub async fn connect(master: SocketAddr) -> io::Result<BoxedStream> {
-    let connecting = timeout(CONNECT_TIMEOUT, TcpStream::connect(master)).await;
+/// Connects to one master within `patience`. The place where TLS goes.
+pub async fn connect(master: SocketAddr, patience: Duration) -> io::Result<BoxedStream> {
+    let connecting = timeout(patience, TcpStream::connect(master)).await;
     let stream = connecting.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
     stream.set_nodelay(true)?;
     Ok(Box::new(stream))
 }
 
+/// Asks one master who leads. `None` when it does not know; the term is the one of which it speaks.
+pub async fn who_leads(
+    master: SocketAddr,
+    patience: Duration,
+) -> Result<(Option<SocketAddr>, u64), SessionError> {
+    let stream = connect(master, patience).await?;
+    let mut frames = greet(stream).await?;
+    send(&mut frames, &AgentMessage::WhoLeads).await?;
+    loop {
+        let frame = timeout(patience, frames.next()).await.map_err(|_| SessionError::Silent(patience))?;
+        match postcard::from_bytes(&frame.transpose()?.ok_or(SessionError::Closed)?)? {
+            MasterMessage::Elsewhere { leader, term } => return Ok((leader, term)),
+            MasterMessage::Beat => {}
+            _ => return Err(SessionError::Closed),
+        }
+    }
+}
+
 impl Session {
-    /// Opens a session on a fresh connection.
-    pub fn open(stream: BoxedStream, hello: Hello) -> Self {
+    /// Opens a session on a fresh connection. The master says its first word within `patience`, or it is over.
+    pub fn open(stream: BoxedStream, hello: Hello, patience: Duration) -> Self {
         let (into_node, incoming) = mpsc::channel(INCOMING_MAX);
         let (outgoing, from_node) = mpsc::channel(OUTGOING_MAX);
-        let pump = AbortOnDropHandle::new(tokio::spawn(pump(stream, hello, into_node, from_node)));
+        let pump = AbortOnDropHandle::new(tokio::spawn(pump(stream, hello, patience, into_node, from_node)));
         Self { incoming, outgoing, pump }
     }
 
@@ -93,19 +105,26 @@ impl Session {
     }
 }
 
+/// Says the magic word; frames from then on.
+async fn greet(mut stream: BoxedStream) -> io::Result<Frames> {
+    stream.write_all(&MAGIC).await?;
+    let codec = LengthDelimitedCodec::builder().max_frame_length(FRAME_BYTES_MAX).new_codec();
+    Ok(Framed::new(stream, codec))
+}
+
 async fn pump(
-    mut stream: BoxedStream,
+    stream: BoxedStream,
     hello: Hello,
+    patience: Duration,
     into_node: mpsc::Sender<MasterMessage>,
     from_node: mpsc::Receiver<AgentMessage>,
 ) -> SessionError {
-    if let Err(error) = stream.write_all(&MAGIC).await {
-        return error.into();
-    }
-    let codec = LengthDelimitedCodec::builder().max_frame_length(FRAME_BYTES_MAX).new_codec();
-    let (sink, source) = Framed::new(stream, codec).split();
+    let (sink, source) = match greet(stream).await {
+        Ok(frames) => frames.split(),
+        Err(error) => return error.into(),
+    };
     tokio::select! {
-        ended = listen(source, into_node) => ended,
+        ended = listen(source, patience, into_node) => ended,
         ended = speak(sink, hello, from_node) => ended,
     }
     .unwrap_or_else(|error| error)
@@ -113,15 +132,21 @@ async fn pump(
 
 type Ended = Result<SessionError, SessionError>;
 
-async fn listen(mut source: SplitStream<Frames>, into_node: mpsc::Sender<MasterMessage>) -> Ended {
-    let mut patience = WELCOME_TIMEOUT;
+async fn listen(
+    mut source: SplitStream<Frames>,
+    mut patience: Duration,
+    into_node: mpsc::Sender<MasterMessage>,
+) -> Ended {
+    let mut welcomed = false;
     loop {
         let frame = timeout(patience, source.next()).await.map_err(|_| SessionError::Silent(patience))?;
         let Some(frame) = frame.transpose()? else {
             return Ok(SessionError::Closed);
         };
-        patience = Duration::from_millis(SILENCE_MILLIS_MAX);
-        if into_node.send(postcard::from_bytes(&frame)?).await.is_err() {
+        let message = postcard::from_bytes(&frame)?;
+        welcomed |= matches!(message, MasterMessage::Welcome(_));
+        patience = if welcomed { Duration::from_millis(SILENCE_MILLIS_MAX) } else { WELCOME_PATIENCE };
+        if into_node.send(message).await.is_err() {
             return Ok(SessionError::Closed);
         }
     }
@@ -144,7 +169,10 @@ async fn speak(
     }
 }
 
-async fn send(sink: &mut SplitSink<Frames, Bytes>, message: &AgentMessage) -> Result<(), SessionError> {
+async fn send(
+    sink: &mut (impl Sink<Bytes, Error = io::Error> + Unpin),
+    message: &AgentMessage,
+) -> Result<(), SessionError> {
     let frame = Bytes::from(postcard::to_allocvec(message)?);
     let patience = Duration::from_millis(SILENCE_MILLIS_MAX);
     Ok(timeout(patience, sink.send(frame)).await.map_err(|_| SessionError::Silent(patience))??)
@@ -158,37 +186,4 @@ fn fitting(mut hello: Hello) -> Hello {
         readiness.for_each(|report| report.last_response = None);
     }
     hello
-}
-
-/// How long to wait before attempt number `attempt` (from 0) to reach one of `masters`: none within the
-/// first round, then longer and longer, spread by `random` (0 to 1) so that agents do not come in step.
-pub fn pause(attempt: u32, masters: usize, random: f64) -> Duration {
-    let round = attempt / u32::try_from(masters.max(1)).unwrap_or(u32::MAX);
-    if round == 0 {
-        return Duration::ZERO;
-    }
-    let longest = (PAUSE_MILLIS_MIN << (round - 1).min(16)).min(PAUSE_MILLIS_MAX);
-    Duration::from_millis(longest).mul_f64(0.5 + random.clamp(0.0, 1.0) / 2.0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_grow_by_rounds_and_are_spread() {
-        for (attempt, masters, random, millis) in [
-            (0, 3, 1.0, 0),
-            (2, 3, 1.0, 0),
-            (3, 3, 1.0, 100),
-            (5, 3, 0.0, 50),
-            (6, 3, 1.0, 200),
-            (1, 1, 1.0, 100),
-            (7, 1, 1.0, 5000),
-            (u32::MAX, 1, 0.0, 2500),
-            (1, 0, 1.0, 100),
-        ] {
-            assert_eq!(pause(attempt, masters, random), Duration::from_millis(millis), "{attempt}/{masters}");
-        }
-    }
 }

@@ -88,7 +88,7 @@ fn ask_error(error: &ProposeError) -> AskError {
         ProposeError::Busy => AskError::Busy,
         ProposeError::Stopped => AskError::Closed,
         ProposeError::TooLarge { bytes, limit } => AskError::TooLarge { bytes: *bytes, limit: *limit },
-        ProposeError::Dropped | ProposeError::Empty => {
+        ProposeError::Dropped | ProposeError::Empty | ProposeError::Impossible { .. } => {
             warn!(%error, "a batch of commands has an unknown fate");
             AskError::TimedOut
         }

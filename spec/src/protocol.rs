@@ -5,7 +5,16 @@
 //! [`MasterMessage::Refused`], then sends the complete set of wanted tasks once ([`Wanted::complete`])
 //! and changes to it from then on. Every status carries a sequence number and is said again after a
 //! reconnect until it is acknowledged, which happens when it is in the replicated state.
+//!
+//! A master that does not lead answers an opening with [`MasterMessage::Elsewhere`]. While a leader works on
+//! an opening it says [`MasterMessage::Beat`], so that a busy leader is told from a dead one.
+//!
+//! Versions: masters take agents of [`VERSION_MIN`] to [`VERSION`] and say to each only what its version knows; an
+//! agent says its own. So masters are upgraded first, then agents. Version 2 added [`AgentMessage::WhoLeads`],
+//! [`MasterMessage::Masters`] and [`MasterMessage::Elsewhere`]; to an agent of version 1 a master that does not
+//! lead just closes the connection.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
@@ -17,8 +26,12 @@ use crate::ids::{AgentId, TaskId};
 use crate::resources::Resources;
 use crate::time::Timestamp;
 
-/// Version of this protocol; the two sides must agree on it in the handshake.
-pub const VERSION: u16 = 1;
+/// Version of this protocol.
+pub const VERSION: u16 = 2;
+/// Oldest version of an agent that masters take.
+pub const VERSION_MIN: u16 = 1;
+/// Masters that an agent is told of, and keeps.
+pub const MASTERS_MAX: usize = 16;
 /// First bytes of a connection: what is not Gantry's is told apart before anything is decoded.
 pub const MAGIC: [u8; 4] = *b"GNTY";
 /// No frame is larger; the other side is cut off when it tries.
@@ -45,6 +58,32 @@ impl Fence {
     pub fn epoch(self) -> u64 {
         self.term >> EPOCH_SHIFT
     }
+
+    /// What a leader that speaks from here is to an agent that has obeyed `obeyed`. The agent and the leader
+    /// judge alike.
+    pub fn standing(self, obeyed: Self) -> Standing {
+        match self.epoch().cmp(&obeyed.epoch()) {
+            Ordering::Less => Standing::Bygone,
+            Ordering::Greater => Standing::Current,
+            Ordering::Equal if self.term < obeyed.term => Standing::Deposed,
+            Ordering::Equal if self.index < obeyed.index => Standing::SetBack,
+            Ordering::Equal => Standing::Current,
+        }
+    }
+}
+
+/// What a leader is to an agent that has obeyed one before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// To be obeyed.
+    Current,
+    /// Of an older term: a later leader has spoken. It will notice; another master is to be looked for.
+    Deposed,
+    /// It leads, and its log is shorter than what the agent was told from it: the log was set back, for example
+    /// by an old copy of a data directory. Nothing it says can be trusted.
+    SetBack,
+    /// Of an earlier epoch: the cluster was restored or recovered since and goes on without this master.
+    Bygone,
 }
 
 /// The first term of the epoch after that of `term`. Of the last epoch there is none: it stays the last.
@@ -77,12 +116,15 @@ pub enum AgentMessage {
         /// Why it could not be read.
         error: Option<String>,
     },
+    /// In place of [`AgentMessage::Hello`]: who leads? Any master answers [`MasterMessage::Elsewhere`], the leader
+    /// with its own address, and closes. Since version 2.
+    WhoLeads,
 }
 
 /// Who the agent is and what it has.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Hello {
-    /// [`VERSION`] of the agent.
+    /// [`VERSION`] of the agent; the session speaks it.
     pub protocol: u16,
     /// The id from an earlier registration, if any.
     pub agent_id: Option<AgentId>,
@@ -264,12 +306,26 @@ pub enum MasterMessage {
         /// How many more.
         parts: u32,
     },
+    /// All masters: after the welcome, and when they change. Since version 2.
+    Masters {
+        /// Where they take agents. At most [`MASTERS_MAX`], as of `dns`.
+        rpc: Vec<SocketAddr>,
+        /// Where they answer DNS.
+        dns: Vec<SocketAddr>,
+    },
+    /// This master does not lead; the last message of the connection. Since version 2.
+    Elsewhere {
+        /// Where the leader takes agents, if this master knows.
+        leader: Option<SocketAddr>,
+        /// The term of which this master speaks: what is said of a lower one is out of date.
+        term: u64,
+    },
 }
 
 /// Answer to [`Hello`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Welcome {
-    /// [`VERSION`] of the master.
+    /// The version that the session speaks: that of the agent.
     pub protocol: u16,
     /// The agent's id, new or old.
     pub agent_id: AgentId,
@@ -367,5 +423,26 @@ mod tests {
             assert_eq!(Fence { term, index: 9 }.epoch(), epoch, "{term}");
             assert_eq!(next_epoch(term), next, "{term}");
         }
+    }
+
+    #[test]
+    fn a_leader_stands_by_epoch_then_term_then_index() {
+        const EPOCH: u64 = 1 << 32;
+        let obeyed = Fence { term: EPOCH + 3, index: 100 };
+        for (term, index, standing) in [
+            (EPOCH + 3, 100, Standing::Current),
+            (EPOCH + 3, 101, Standing::Current),
+            (EPOCH + 9, 100, Standing::Current),
+            (EPOCH + 3, 99, Standing::SetBack),
+            (EPOCH + 9, 99, Standing::SetBack),
+            (EPOCH + 2, 99, Standing::Deposed),
+            (EPOCH + 2, 900, Standing::Deposed),
+            (EPOCH - 1, 900, Standing::Bygone),
+            (0, 0, Standing::Bygone),
+            (2 * EPOCH, 0, Standing::Current),
+        ] {
+            assert_eq!(Fence { term, index }.standing(obeyed), standing, "{term}/{index}");
+        }
+        assert_eq!(obeyed.standing(Fence::default()), Standing::Current);
     }
 }

@@ -1,15 +1,20 @@
-//! The line to the leader: dialling the masters in turn, what was said on it, and what it says.
+//! The line to the leader: dialling masters as `search` says, what was said on it, and what it says.
 
+use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
-use spec::protocol::{AgentMessage, Hello, MasterMessage, VERSION, Wanted, Welcome};
+use futures_util::future::join_all;
+use spec::protocol::{AgentMessage, HEARTBEAT_MILLIS, Hello, MasterMessage, VERSION, Wanted};
 use tokio::sync::mpsc::{self, OwnedPermit};
+use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
 use super::works::Event;
 use super::{AgentError, Node};
 use crate::core::{Core, Effect};
+use crate::search::{Attempt, Search};
 use crate::session::{self, BoxedStream, Session};
 
 /// Reports in one message.
@@ -19,14 +24,16 @@ const REPORT_BYTES_MAX: usize = 1024 * 1024;
 /// Messages that are obeyed together, so that one write to disk serves them all.
 const MESSAGES_MAX: usize = 64;
 
+/// A leader that was silent for as long may hang: the other masters are asked whether there is a later one. It is
+/// only left when there is, or when it has been silent for very long.
+const ASK_AFTER: Duration = Duration::from_millis(3 * HEARTBEAT_MILLIS);
+/// How long each of the others may take to answer that.
+const ASK_PATIENCE: Duration = Duration::from_millis(HEARTBEAT_MILLIS);
+
 /// Whether somebody listens.
 pub(super) struct Line {
-    masters: usize,
+    pub(super) search: Search,
     state: State,
-    /// Which master is next.
-    turn: usize,
-    /// Attempts since the line last stood.
-    attempt: u32,
     /// Reports up to here were said on this line.
     said: u64,
 }
@@ -37,44 +44,83 @@ enum State {
         _dial: AbortOnDropHandle<()>,
     },
     /// Connected, not welcomed yet.
-    Opening(Session),
-    Up(Session),
+    Opening {
+        session: Session,
+        master: SocketAddr,
+    },
+    Up(Up),
+}
+
+/// A session that stands.
+struct Up {
+    session: Session,
+    master: SocketAddr,
+    term: u64,
+    since: Instant,
+    /// When the leader was last heard, or the others were last asked about it.
+    heard: Instant,
+    _asking: Option<AbortOnDropHandle<()>>,
 }
 
 impl Line {
-    pub(super) fn new(masters: &[SocketAddr]) -> Self {
-        Self { masters: masters.len(), state: State::Down, turn: 0, attempt: 0, said: 0 }
+    pub(super) fn new(given: Vec<SocketAddr>, learned: Vec<SocketAddr>) -> Self {
+        Self { search: Search::new(given, learned), state: State::Down, said: 0 }
     }
 
     pub(super) fn is_up(&self) -> bool {
         matches!(self.state, State::Up(_))
     }
 
-    fn session(&self) -> Option<&Session> {
-        match &self.state {
-            State::Up(session) => Some(session),
+    /// The master that was asked to open a session and has not welcomed yet.
+    pub(super) fn opening(&self) -> Option<SocketAddr> {
+        match self.state {
+            State::Opening { master, .. } => Some(master),
             _ => None,
+        }
+    }
+
+    /// The session of an opening stands from now on, with the leader of `term`.
+    pub(super) fn stand(&mut self, term: u64) {
+        if let State::Opening { session, master } = std::mem::replace(&mut self.state, State::Down) {
+            let now = Instant::now();
+            self.state = State::Up(Up { session, master, term, since: now, heard: now, _asking: None });
         }
     }
 
     /// What the master says; waits for ever without one, `None` when the line is gone.
     pub(super) async fn receive(&mut self) -> Option<MasterMessage> {
         match &mut self.state {
-            State::Opening(session) | State::Up(session) => session.incoming.recv().await,
+            State::Opening { session, .. } => session.incoming.recv().await,
+            State::Up(up) => {
+                let message = up.session.incoming.recv().await;
+                up.heard = Instant::now();
+                message
+            }
             State::Down | State::Dialling { .. } => std::future::pending().await,
         }
     }
 
     fn receive_now(&mut self) -> Option<MasterMessage> {
         match &mut self.state {
-            State::Up(session) => session.incoming.try_recv().ok(),
+            State::Up(up) => up.session.incoming.try_recv().ok(),
+            _ => None,
+        }
+    }
+
+    /// When to ask other masters about a leader that goes on being silent.
+    pub(super) fn ask_at(&self) -> Option<Instant> {
+        match &self.state {
+            State::Up(up) => Some(up.heard + ASK_AFTER),
             _ => None,
         }
     }
 
     /// Where to say something, when somebody listens.
     pub(super) fn outgoing(&self) -> Option<mpsc::Sender<AgentMessage>> {
-        self.session().map(|session| session.outgoing.clone())
+        match &self.state {
+            State::Up(up) => Some(up.session.outgoing.clone()),
+            _ => None,
+        }
     }
 
     pub(super) fn try_reserve(&self) -> Option<OwnedPermit<AgentMessage>> {
@@ -88,29 +134,33 @@ impl Line {
 }
 
 impl Node {
-    /// Looks for a master that takes the connection.
+    /// Tries the next master.
     pub(super) fn dial(&mut self) {
-        let masters = self.options.masters.clone();
-        let (mut turn, mut attempt) = (self.line.turn, self.line.attempt);
+        let attempt = self.line.search.next(fastrand::f64());
         let events = self.works.events();
         let dial = tokio::spawn(async move {
-            loop {
-                tokio::time::sleep(session::pause(attempt, masters.len(), fastrand::f64())).await;
-                let master = masters[turn % masters.len()];
-                match session::connect(master).await {
-                    Ok(stream) => {
-                        return drop(events.send(Event::Connected { stream, turn, attempt }).await);
-                    }
-                    Err(error) => debug!(%master, %error, "a master cannot be reached"),
-                }
-                (turn, attempt) = (turn.wrapping_add(1), attempt.saturating_add(1));
-            }
+            tokio::time::sleep(attempt.pause).await;
+            let stream = session::connect(attempt.master, attempt.patience).await;
+            let _ = events.send(Event::Dialled { attempt, stream }).await;
         });
         self.line.state = State::Dialling { _dial: AbortOnDropHandle::new(dial) };
     }
 
-    /// A master took the connection: opens the session.
-    pub(super) fn on_connected(&mut self, stream: BoxedStream, turn: usize, attempt: u32) {
+    /// A master took the connection, then the session is opened; or it did not.
+    pub(super) fn on_dialled(
+        &mut self,
+        attempt: Attempt,
+        stream: io::Result<BoxedStream>,
+    ) -> Result<(), AgentError> {
+        let master = attempt.master;
+        let stream = match stream {
+            Ok(stream) => stream,
+            Err(error) => {
+                debug!(%master, %error, "a master cannot be reached");
+                self.line.search.failed(master);
+                return self.dial_on();
+            }
+        };
         let (tasks, said) = self.core.hello();
         let hello = Hello {
             protocol: VERSION,
@@ -120,45 +170,99 @@ impl Node {
             info: self.info.clone(),
             tasks,
         };
-        (self.line.turn, self.line.attempt, self.line.said) = (turn, attempt, said);
-        self.line.state = State::Opening(Session::open(stream, hello));
+        self.line.said = said;
+        let session = Session::open(stream, hello, attempt.patience);
+        self.line.state = State::Opening { session, master };
+        Ok(())
     }
 
-    /// The line is gone: tries the same master again when it had welcomed us, the next one otherwise.
-    pub(super) async fn hang_up(&mut self) {
-        self.logs.clear();
-        let masters = u32::try_from(self.line.masters).unwrap_or(u32::MAX);
-        match std::mem::replace(&mut self.line.state, State::Down) {
-            State::Up(session) => {
-                let reason = session.ended().await;
-                warn!(%reason, "lost the leader; tasks go on");
-                // Not at once: a leader that closes again and again is not to be hammered.
-                self.line.attempt = masters;
+    /// Tries the next master, unless there is no use in it.
+    pub(super) fn dial_on(&mut self) -> Result<(), AgentError> {
+        if let Some(reason) = self.line.search.hopeless() {
+            return Err(AgentError::Refused(reason.clone()));
+        }
+        self.dial();
+        Ok(())
+    }
+
+    /// The line is gone: looks for the leader, wherever it is now.
+    pub(super) async fn on_end(&mut self) -> Result<(), AgentError> {
+        match self.take_line() {
+            State::Up(up) => {
+                let reason = up.session.ended().await;
+                warn!(master = %up.master, %reason, "lost the leader; tasks go on");
+                self.line.search.lost(up.master, up.term, up.since.elapsed());
             }
-            State::Opening(session) => {
+            State::Opening { session, master } => {
                 let reason = session.ended().await;
-                debug!(%reason, "a master did not take this agent");
-                self.line.turn = self.line.turn.wrapping_add(1);
-                self.line.attempt = self.line.attempt.saturating_add(1);
+                debug!(%master, %reason, "a master did not take this agent");
+                self.line.search.failed(master);
             }
             State::Down | State::Dialling { .. } => {}
         }
+        self.dial_on()
+    }
+
+    /// Closes the line, if there is one.
+    pub(super) fn hang_up(&mut self) {
+        drop(self.take_line());
+    }
+
+    fn take_line(&mut self) -> State {
+        self.logs.clear();
+        std::mem::replace(&mut self.line.state, State::Down)
+    }
+
+    /// Registers anew, with the same master: what the agent is has changed.
+    pub(super) fn redial(&mut self) {
+        let master = match self.line.state {
+            State::Up(Up { master, .. }) | State::Opening { master, .. } => master,
+            State::Down | State::Dialling { .. } => return,
+        };
+        self.hang_up();
+        self.line.search.again(master);
         self.dial();
     }
 
-    /// Registers anew: what the agent is has changed.
-    pub(super) async fn redial(&mut self) {
-        if matches!(self.line.state, State::Up(_) | State::Opening(_)) {
-            self.line.state = State::Down;
-            self.hang_up().await;
+    /// The leader is silent: asks the others whether there is a later one.
+    pub(super) fn ask_others(&mut self) {
+        let masters = self.line.search.masters();
+        let events = self.works.events();
+        let State::Up(up) = &mut self.line.state else { return };
+        let (current, term) = (up.master, up.term);
+        debug!(master = %current, "the leader is silent; asking the others");
+        let asking = tokio::spawn(async move {
+            let others = masters.into_iter().filter(|master| *master != current);
+            let answers = join_all(others.map(|master| session::who_leads(master, ASK_PATIENCE))).await;
+            let known = answers.into_iter().flatten().filter_map(|(leader, term)| Some((term, leader?)));
+            if let Some((term, leader)) = known.filter(|(later, _)| *later > term).max() {
+                let _ = events.send(Event::Leads { leader, term }).await;
+            }
+        });
+        (up.heard, up._asking) = (Instant::now(), Some(AbortOnDropHandle::new(asking)));
+    }
+
+    /// There is a leader of a later term than the one that is silent.
+    pub(super) fn on_leads(&mut self, leader: SocketAddr, term: u64) {
+        let State::Up(up) = &self.line.state else { return };
+        if term <= up.term {
+            return;
         }
+        let (from, before) = (up.master, up.term);
+        warn!(silent = %from, %leader, "the leader is silent and there is a later one; moving over");
+        self.hang_up();
+        self.line.search.moved(from, before, leader);
+        self.dial();
     }
 
     /// Does what the master says.
     pub(super) async fn on_message(&mut self, message: MasterMessage) -> Result<(), AgentError> {
         match message {
             MasterMessage::Welcome(welcome) => self.on_welcome(welcome).await,
-            MasterMessage::Refused { reason } => Err(AgentError::Refused(reason)),
+            MasterMessage::Refused { reason } => {
+                self.on_refused(format!("the leader refuses this agent: {reason}"))
+            }
+            MasterMessage::Elsewhere { leader, term } => self.on_elsewhere(leader, term),
             // Before the welcome nothing counts.
             _ if !self.line.is_up() => Ok(()),
             MasterMessage::Wanted(wanted) => self.on_wanted(wanted).await,
@@ -168,6 +272,7 @@ impl Node {
                 self.perform(effects).await
             }
             MasterMessage::Beat => Ok(()),
+            MasterMessage::Masters { rpc, dns } => self.on_masters(&rpc, dns).await,
             MasterMessage::OpenLog(request) => {
                 self.open_log(request);
                 Ok(())
@@ -183,35 +288,6 @@ impl Node {
                 Ok(())
             }
         }
-    }
-
-    async fn on_welcome(&mut self, welcome: Welcome) -> Result<(), AgentError> {
-        if welcome.protocol != VERSION {
-            return Err(AgentError::Protocol(welcome.protocol));
-        }
-        let theirs = welcome.cluster_id;
-        if let Some(ours) = self.identity.cluster_id.filter(|ours| *ours != theirs) {
-            let dir = self.options.data_dir.clone();
-            return Err(AgentError::OtherCluster { ours, theirs, dir });
-        }
-        if welcome.fence < self.core.fence() {
-            warn!(theirs = ?welcome.fence, obeyed = ?self.core.fence(), "an old leader; trying another master");
-            self.hang_up().await;
-            return Ok(());
-        }
-        let mut identity = self.identity.clone();
-        identity.agent_id = Some(welcome.agent_id);
-        identity.cluster_id = Some(theirs);
-        identity.dns = Some((welcome.dns, welcome.dns_domain));
-        self.save(identity).await?;
-        if let Some((masters, domain)) = &self.identity.dns {
-            self.resolver.learn(masters, domain);
-        }
-        if let State::Opening(session) = std::mem::replace(&mut self.line.state, State::Down) {
-            self.line.state = State::Up(session);
-        }
-        info!(agent = %self.agent_id(), cluster = %theirs, "joined");
-        Ok(())
     }
 
     /// Obeys what has arrived, together: one write to disk for all of it.

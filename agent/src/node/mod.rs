@@ -1,6 +1,7 @@
 //! Puts the agent together: one loop that owns the core, feeds it what happens, does what it says, and
 //! keeps the session to the leader. Decides nothing.
 
+mod answers;
 mod clock;
 mod line;
 mod logs;
@@ -16,7 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use spec::ids::{AgentId, TaskId};
-use spec::protocol::{AgentInfo, AgentMessage, Usage, VERSION};
+use spec::protocol::{AgentInfo, AgentMessage, Usage};
 use spec::time::Timestamp;
 use tokio::sync::mpsc::{self, OwnedPermit};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
@@ -54,32 +55,14 @@ pub enum AgentError {
     /// The machine could not be looked at.
     #[error("the machine's capacity could not be found ({0}): give --cpus, --mem and --disk")]
     Capacity(io::Error),
-    /// The leader does not take this agent, and will not until somebody does something.
-    #[error("the leader refuses this agent: {0}")]
+    /// No master takes this agent, and none will until somebody does something; or the agent obeys none of them.
+    #[error("{0}")]
     Refused(String),
-    /// The masters are not those of the agent's cluster.
-    #[error(
-        "this agent belongs to cluster {ours}, the masters to cluster {theirs}: point --masters at its own \
-         cluster, or remove {dir} to join as a new agent"
-    )]
-    OtherCluster {
-        /// The agent's.
-        ours: uuid::Uuid,
-        /// The masters'.
-        theirs: uuid::Uuid,
-        /// The agent's directory.
-        dir: PathBuf,
-    },
     /// Some of what was to be removed could not be.
     #[error(
         "not every task in {0} could be ended; is Docker running, and are the rights the same as before?"
     )]
     TasksLeft(PathBuf),
-    /// Releases that do not understand each other.
-    #[error(
-        "the master speaks protocol {0}, this agent {VERSION}: run the same release of clusterctl on both"
-    )]
-    Protocol(u16),
 }
 
 /// Runs an agent until `shutdown`, or until it cannot go on. Its tasks go on without it, unless
@@ -162,6 +145,7 @@ enum Step {
     Say(OwnedPermit<AgentMessage>),
     Due,
     Measure,
+    Ask,
 }
 
 impl Node {
@@ -187,7 +171,7 @@ impl Node {
         let mut measuring = interval(options.usage_interval.max(Duration::from_millis(100)));
         measuring.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut node = Self {
-            line: Line::new(&options.masters),
+            line: Line::new(options.masters.clone(), identity.masters.clone()),
             clock: Clock::new(),
             logs: HashMap::new(),
             meter: Arc::default(),
@@ -222,7 +206,7 @@ impl Node {
                 }
                 Step::Event(event) => self.on_event(event).await?,
                 Step::Master(Some(message)) => self.on_message(message).await?,
-                Step::Master(None) => self.hang_up().await,
+                Step::Master(None) => self.on_end().await?,
                 Step::Say(permit) => self.say(permit),
                 Step::Due => {
                     let now = self.now();
@@ -230,6 +214,7 @@ impl Node {
                     self.perform(effects).await?;
                 }
                 Step::Measure => self.measure(),
+                Step::Ask => self.ask_others(),
             }
         }
     }
@@ -245,7 +230,7 @@ impl Node {
         }
         let due = self.core.next_due();
         let due = due.map(|at| Instant::now() + Duration::from_millis(at.millis_since(self.clock.now())));
-        let outgoing = self.line.outgoing().filter(|_| news);
+        let (outgoing, silent) = (self.line.outgoing().filter(|_| news), self.line.ask_at());
         let shutdown = self.shutdown.clone();
         tokio::select! {
             biased;
@@ -254,6 +239,7 @@ impl Node {
             // The sender lives in `works`, so that the channel never closes.
             Some(event) = events.recv() => Step::Event(event),
             () = at(due) => Step::Due,
+            () = at(silent) => Step::Ask,
             _ = self.measuring.tick() => Step::Measure,
             Some(permit) = reserve(outgoing) => Step::Say(permit),
         }

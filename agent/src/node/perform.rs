@@ -257,8 +257,11 @@ impl Node {
                 self.resolver.reach(bridge).await;
                 self.on_listed(kind, runtime, found).await
             }
-            Event::Connected { stream, turn, attempt } => {
-                self.on_connected(stream, turn, attempt);
+            Event::Dialled { attempt, stream } => {
+                return self.on_dialled(attempt, stream);
+            }
+            Event::Leads { leader, term } => {
+                self.on_leads(leader, term);
                 return Ok(());
             }
             Event::Measured(usage) => {
@@ -290,7 +293,7 @@ impl Node {
         let effects = self.core.found(kind, found, now);
         if self.info.runtimes != self.registry.offered() {
             self.info.runtimes = self.registry.offered();
-            self.redial().await;
+            self.redial();
         }
         effects
     }

@@ -2,7 +2,8 @@
 //! how they end into events. Dropping it stops everything that is under way, and touches no task.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ use crate::core::RuntimeKind;
 use crate::identity::DataDir;
 use crate::runtime::{Exit, Found, Launch, Progress, Runtime, RuntimeError, Signal};
 use crate::sandbox;
+use crate::search::Attempt;
 use crate::session::BoxedStream;
 
 /// Launches at once: more would only wait for each other inside Docker, and hold its sockets.
@@ -48,11 +50,15 @@ pub(super) enum Event {
     Removed(TaskId),
     RemoveFailed(TaskId),
     Probed(TaskId, CheckKey, Probed),
-    /// A master took the connection.
-    Connected {
-        stream: BoxedStream,
-        turn: usize,
-        attempt: u32,
+    /// A master took the connection, or did not.
+    Dialled {
+        attempt: Attempt,
+        stream: io::Result<BoxedStream>,
+    },
+    /// While the leader was silent another master has said who leads, in which term.
+    Leads {
+        leader: SocketAddr,
+        term: u64,
     },
     /// A runtime that had not answered does.
     Listed {

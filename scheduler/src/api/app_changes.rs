@@ -218,10 +218,12 @@ fn stored(api: &Api, app: &Arc<App>) -> Arc<App> {
     state.app(&app.id).map_or_else(|| app.clone(), |entry| entry.app.clone())
 }
 
-/// Tells the event streams who asked for what; nobody listening is no error.
+/// Tells the event streams who asked for what, if there are any.
 fn announce(api: &Api, call: &Call, app: &App) {
-    let client = call.peer.address.ip().to_string();
-    let _ = api.news.send(Arc::new(EventShape::api_post(&client, &call.path, app, now())));
+    if api.news.receiver_count() > 0 {
+        let client = call.peer.address.ip().to_string();
+        let _ = api.news.send(Arc::new(EventShape::api_post(&client, &call.path, app, now())));
+    }
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use super::handle::{Input, ProposeError, Reply, Status};
 use super::node::{Node, NodeError};
@@ -22,6 +22,9 @@ use super::{MAX_BATCH_BYTES, Machine, Transport};
 /// Inputs handled between two calls of `ready`.
 const BATCH_INPUTS_MAX: usize = 1024;
 
+/// A tick that is late by so many was not held up by a slow disk.
+const PAUSE_TICKS: u32 = 5;
+
 /// The thread's own state.
 pub(super) struct Driver<M: Machine, S: LogStore> {
     pub(super) node: Node<M, S>,
@@ -31,6 +34,8 @@ pub(super) struct Driver<M: Machine, S: LogStore> {
     pub(super) stopping: Arc<AtomicBool>,
     pub(super) tick: Duration,
     pub(super) replies: HashMap<u64, Reply<M::Output>>,
+    /// Whoever waits for something else than a proposal.
+    pub(super) calls: HashMap<u64, oneshot::Sender<Result<(), ProposeError>>>,
     pub(super) next_ticket: u64,
     pub(super) snapshot: Option<Writer>,
 }
@@ -70,9 +75,12 @@ impl<M: Machine, S: LogStore> Driver<M, S> {
                 self.answer(answers);
             }
             let now = Instant::now();
-            if now >= next_tick {
+            if now >= next_tick + self.tick * PAUSE_TICKS {
+                // The whole process stood still. What was sent to it meanwhile is heard before time goes on:
+                // its leader is probably alive.
+                next_tick = now + self.tick;
+            } else if now >= next_tick {
                 self.node.tick();
-                // After a pause of the whole process time goes on from here, without a burst of ticks.
                 next_tick = (next_tick + self.tick).max(now);
             }
             self.settle()?;
@@ -106,25 +114,39 @@ impl<M: Machine, S: LogStore> Driver<M, S> {
         match input {
             Input::Propose { entries, reply, room } => {
                 drop(room);
-                let ticket = self.next_ticket;
-                self.next_ticket += 1;
+                let ticket = self.ticket();
                 batch.bytes += entries.iter().map(Vec::len).sum::<usize>();
                 self.replies.insert(ticket, reply);
                 batch.proposals.push(Proposal { ticket, entries });
             }
             Input::Step(message) => self.node.step(*message),
             Input::Report(to, sent) => self.node.report(to, sent),
-            Input::ReadIndex(reply) => drop(reply.send(self.if_leading(Ok(())))),
-            Input::Change(_, reply) | Input::Transfer(_, reply) => {
-                let _ = reply.send(self.if_leading(Err(ProposeError::Busy)));
+            Input::Snapshot(message, pieces) => self.node.step_snapshot(*message, pieces),
+            Input::ReadIndex(reply) => {
+                let ticket = self.call(reply);
+                self.node.read_index(ticket);
             }
-            Input::Snapshot(..) | Input::Wake => {}
+            Input::Change(change, reply) => {
+                let ticket = self.call(reply);
+                self.node.propose_members(ticket, change);
+            }
+            Input::Transfer(to, reply) => {
+                let ticket = self.call(reply);
+                self.node.transfer(ticket, to);
+            }
+            Input::Wake => {}
         }
     }
 
-    fn if_leading(&self, outcome: Result<(), ProposeError>) -> Result<(), ProposeError> {
-        let Status { leading, leader, .. } = self.node.status();
-        if leading { outcome } else { Err(ProposeError::NotLeader { leader }) }
+    fn ticket(&mut self) -> u64 {
+        self.next_ticket += 1;
+        self.next_ticket
+    }
+
+    fn call(&mut self, reply: oneshot::Sender<Result<(), ProposeError>>) -> u64 {
+        let ticket = self.ticket();
+        self.calls.insert(ticket, reply);
+        ticket
     }
 
     /// Persists, sends, applies; answers; begins a snapshot if it is time; publishes where the log stands.
@@ -159,6 +181,8 @@ impl<M: Machine, S: LogStore> Driver<M, S> {
             if let Some(reply) = self.replies.remove(&ticket) {
                 // Whoever asked may have gone.
                 let _ = reply.send(outcome);
+            } else if let Some(reply) = self.calls.remove(&ticket) {
+                let _ = reply.send(outcome.map(|_| ()));
             }
         }
     }
@@ -169,9 +193,16 @@ impl<M: Machine, S: LogStore> Driver<M, S> {
         for (_, reply) in self.replies.drain() {
             let _ = reply.send(Err(ProposeError::Dropped));
         }
+        for (_, reply) in self.calls.drain() {
+            let _ = reply.send(Err(ProposeError::Dropped));
+        }
         while let Ok(input) = self.inputs.try_recv() {
-            if let Input::Propose { reply, .. } = input {
-                let _ = reply.send(Err(ProposeError::Stopped));
+            match input {
+                Input::Propose { reply, .. } => drop(reply.send(Err(ProposeError::Stopped))),
+                Input::ReadIndex(reply) | Input::Change(_, reply) | Input::Transfer(_, reply) => {
+                    let _ = reply.send(Err(ProposeError::Stopped));
+                }
+                Input::Step(_) | Input::Snapshot(..) | Input::Report(..) | Input::Wake => {}
             }
         }
         drop(self.inputs);

@@ -9,7 +9,7 @@ use raft::eraftpb::Message;
 use tokio::sync::{oneshot, watch};
 
 use super::members::{MemberChange, Members, Standing};
-use super::store::{ChunkSink, Identity, Stager, StoreError};
+use super::store::{ChunkSink, Identity, Staged, Stager, StoreError};
 use super::transport::Sent;
 use super::waiting::Proposal;
 
@@ -39,6 +39,9 @@ pub enum ProposeError {
     /// Nothing was appended.
     #[error("an entry must not be empty")]
     Empty,
+    /// A change of the members or of the leader that cannot be. Nothing was appended.
+    #[error("{reason}")]
+    Impossible { reason: &'static str },
 }
 
 /// Where the log stands.
@@ -84,8 +87,8 @@ pub(super) enum Input<O> {
         room: Room,
     },
     Step(Box<Message>),
-    /// A snapshot whose pieces have been staged, so many.
-    Snapshot(Box<Message>, u32),
+    /// A snapshot whose pieces have been staged.
+    Snapshot(Box<Message>, Staged),
     Report(u64, Sent),
     ReadIndex(oneshot::Sender<Result<(), ProposeError>>),
     Change(MemberChange, oneshot::Sender<Result<(), ProposeError>>),
@@ -114,24 +117,23 @@ impl Drop for Room {
     }
 }
 
-/// A snapshot on its way in: goes to disk piece by piece, and takes effect when it is complete.
+/// A snapshot on its way in: goes to disk piece by piece, and takes effect when it is complete. Dropped before
+/// that, it leaves nothing behind; that blocks, too.
 pub struct SnapshotInlet<M: super::Machine> {
     handle: Handle<M>,
     sink: Box<dyn ChunkSink>,
     message: Message,
-    pieces: u32,
 }
 
 impl<M: super::Machine> SnapshotInlet<M> {
     /// Makes the next piece durable. Blocks: not on a runtime thread.
     pub fn put(&mut self, piece: &[u8]) -> Result<(), StoreError> {
-        self.pieces += 1;
         self.sink.put(piece)
     }
 
     /// All pieces are here. `false`: too much is waiting, the snapshot is dropped.
     pub fn finish(self) -> bool {
-        let input = Input::Snapshot(Box::new(self.message), self.pieces);
+        let input = Input::Snapshot(Box::new(self.message), self.sink.finish());
         self.handle.shared.inputs.try_send(input).is_ok()
     }
 }
@@ -148,7 +150,7 @@ pub(super) struct Shared<O> {
     pub(super) stopping: Arc<AtomicBool>,
     pub(super) thread: Mutex<Option<JoinHandle<()>>>,
     pub(super) identity: Identity,
-    /// Where the pieces of a snapshot at an index go (see `LogStore::stage`).
+    /// Where the pieces of a snapshot go.
     pub(super) stage: Stager,
 }
 
@@ -193,8 +195,8 @@ impl<M: super::Machine> Handle<M> {
         self.call(Input::ReadIndex).await
     }
 
-    /// Changes the group; returns when the change is in force. Only the leader can, and [`ProposeError::Busy`]
-    /// says that another change is under way.
+    /// Changes the group; returns when the change is in force. Only the leader can; [`ProposeError::Busy`] says
+    /// that another change is under way, [`ProposeError::Dropped`] that leadership was lost meanwhile.
     pub async fn change_members(&self, change: MemberChange) -> Result<(), ProposeError> {
         self.call(|reply| Input::Change(change, reply)).await
     }
@@ -217,15 +219,10 @@ impl<M: super::Machine> Handle<M> {
         outcome.await.unwrap_or(Err(ProposeError::Dropped))
     }
 
-    /// Takes a snapshot that the leader streams: `message` is its `MsgSnapshot` without contents. At most one
-    /// at a time; a newer one takes the place of one that is still arriving.
+    /// Takes a snapshot that the leader streams: `message` is its `MsgSnapshot` without contents. Several at
+    /// once do no harm; the first that is complete takes effect, if raft has a use for it.
     pub fn receive_snapshot(&self, message: Message) -> SnapshotInlet<M> {
-        SnapshotInlet {
-            handle: self.clone(),
-            sink: (self.shared.stage)(message.get_snapshot().get_metadata().index),
-            message,
-            pieces: 0,
-        }
+        SnapshotInlet { handle: self.clone(), sink: (self.shared.stage)(), message }
     }
 
     /// A message from another member. Dropped when too much is waiting: raft sends again.

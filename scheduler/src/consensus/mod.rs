@@ -14,13 +14,19 @@
 //!                                                     store (disk: redb; memory: faults for tests)
 //! ```
 
+mod changes;
 mod driver;
 mod election;
 mod handle;
+mod inspect;
 mod logger;
 mod members;
 mod node;
 mod open;
+mod reads;
+mod rebirth;
+mod requests;
+mod shipping;
 mod snapshots;
 mod storage;
 pub mod store;
@@ -33,8 +39,9 @@ mod testing;
 pub use handle::{Handle, ProposeError, SnapshotInlet, Status, Stopped};
 pub use members::{MemberChange, Members, Standing};
 pub use node::{Node, NodeConfig, NodeError};
-pub use open::{OpenError, Options, Start, open, open_with};
+pub use open::{OpenError, Options, Start, first_snapshot, open, open_with};
 pub use raft::eraftpb::Message;
+pub use rebirth::{BEFORE_RECOVER, Recovered, found_from, recover};
 pub use snapshots::{SnapshotJob, SnapshotPolicy, Written};
 pub use transport::{NoPeers, Pieces, Sent, Transport};
 pub use waiting::{Answer, Proposal};

@@ -1,21 +1,25 @@
 //! One member of the group without I/O of its own but its store's: raft, the machine and the store, driven
 //! by ticks, messages and proposals. Single-threaded; the driver's thread or a simulator turns the crank.
 //!
-//! After any of `tick`, `step`, `propose` or `campaign_if_alone`, call [`Node::ready`]: it makes durable what
-//! must be, sends what may be sent, applies what is committed and returns the answers to proposers.
+//! After any other call call [`Node::ready`]: it makes durable what must be, sends what may be sent, applies
+//! what is committed and returns the answers to whoever asked for something. What is asked for beside
+//! proposals (reads, changes of the members, transfers of leadership) is in `requests`.
 
 use protobuf::Message as _;
 use raft::eraftpb::{
     ConfChange, ConfChangeV2, ConfState, Entry, EntryType, HardState, Message, MessageType, SnapshotMetadata,
 };
-use raft::{Config, RawNode, ReadOnlyOption, Ready, SnapshotStatus, StateRole};
+use raft::{Config, ProgressState, RawNode, ReadOnlyOption, Ready, SnapshotStatus, StateRole};
 
 use super::election::{ELECTION_TICKS, Election, HEARTBEAT_TICKS};
 use super::handle::{ProposeError, Status};
+use super::inspect::{self, Own};
 use super::members::Members;
+use super::requests::Requests;
+use super::shipping::Shipping;
 use super::snapshots::{Progress, SnapshotJob, SnapshotPolicy, Written};
-use super::storage::{Storage, split_chunks};
-use super::store::{LogStore, SnapshotWrite, StoreError, Write};
+use super::storage::{Storage, is_member};
+use super::store::{LogStore, SnapshotWrite, Staged, Stager, StoreError, Write};
 use super::transport::{Sent, Transport};
 use super::waiting::{Answer, Proposal, Waiting};
 use super::{Machine, logger};
@@ -63,27 +67,35 @@ pub enum NodeError {
 
 /// One member of the group.
 pub struct Node<M: Machine, S: LogStore> {
-    raw: RawNode<Storage<S>>,
+    pub(super) raw: RawNode<Storage<S>>,
     machine: M,
-    id: u64,
-    applied: u64,
+    pub(super) id: u64,
+    pub(super) applied: u64,
     /// Members as of `applied`.
-    members: ConfState,
+    pub(super) members: ConfState,
     /// The last term of which an entry was applied.
     applied_term: u64,
     waiting: Waiting<M::Output>,
-    election: Election,
+    pub(super) election: Election,
     snapshots: Progress,
+    shipping: Shipping,
+    /// Snapshots that raft was given and has not asked to be made durable.
+    incoming: Vec<(SnapshotMetadata, Staged)>,
+    pub(super) requests: Requests,
+    /// Ticks since the start.
+    pub(super) ticks: u64,
     /// Term, leader and whether this node leads, as last told to the machine.
-    told: (u64, Option<u64>, bool),
+    pub(super) told: (u64, Option<u64>, bool),
 }
 
 impl<M: Machine, S: LogStore> Node<M, S> {
-    /// Restores the machine from the store's snapshot; the entries after it follow with `ready`.
+    /// Restores the machine from the store's snapshot, if it has one; the entries after it follow with
+    /// `ready`.
     pub fn open(config: NodeConfig, store: S, mut machine: M) -> Result<Self, NodeError> {
         let meta = store.outline().snapshot().clone();
-        let restored = machine.restore(meta.index, store.chunks()?);
-        restored.map_err(|reason| NodeError::Restore { index: meta.index, reason })?;
+        if meta.index > 0 {
+            restore(&mut machine, &store)?;
+        }
         let mut raw =
             RawNode::new(&raft_config(&config, meta.index), Storage::new(store), &logger::logger())?;
         let mut election = Election::new(config.seed ^ config.id.rotate_left(32));
@@ -98,23 +110,63 @@ impl<M: Machine, S: LogStore> Node<M, S> {
             waiting: Waiting::new(),
             election,
             snapshots: Progress::new(config.snapshots),
+            shipping: Shipping::default(),
+            incoming: Vec::new(),
+            requests: Requests::default(),
+            ticks: 0,
             told: (0, None, false),
         })
     }
 
     /// Time passes.
     pub fn tick(&mut self) {
+        self.ticks += 1;
         self.election.settle(&mut self.raw.raft);
         self.raw.tick();
+        let prs = self.raw.raft.prs();
+        let awaited = |to| prs.get(to).is_some_and(|progress| progress.state == ProgressState::Snapshot);
+        for to in self.shipping.tick(awaited) {
+            tracing::warn!(to, "nothing was heard of a snapshot for a long time: it counts as lost");
+            self.raw.report_snapshot(to, SnapshotStatus::Failure);
+        }
+        self.observe();
         self.election.settle(&mut self.raw.raft);
     }
 
-    /// A message from another member. What raft has no use for is dropped.
+    /// A message from another member; a snapshot comes by `step_snapshot`. What breaks raft's rules, and what
+    /// it has no use for, is dropped.
     pub fn step(&mut self, message: Message) {
-        if !self.acceptable(&message) {
-            tracing::warn!(from = message.from, to = message.to, kind = ?message.get_msg_type(), "message dropped");
+        if message.get_msg_type() != MessageType::MsgSnapshot {
+            self.take(message);
+        }
+    }
+
+    /// A snapshot from the leader whose pieces have been staged here (see [`Node::stager`]). If raft has no
+    /// use for it the pieces are removed.
+    pub fn step_snapshot(&mut self, message: Message, pieces: Staged) {
+        if message.get_msg_type() != MessageType::MsgSnapshot {
             return;
         }
+        self.incoming.push((message.get_snapshot().get_metadata().clone(), pieces));
+        self.take(message);
+        let wanted = self.raw.snap().map(|snapshot| snapshot.get_metadata().clone());
+        self.incoming.retain(|(meta, _)| wanted.as_ref() == Some(meta));
+    }
+
+    fn take(&mut self, mut message: Message) {
+        let raft = &self.raw.raft;
+        let last_index = raft.raft_log.last_index();
+        let own = Own { id: self.id, term: raft.term, leader: raft.leader_id, last_index };
+        if let Some(reason) = inspect::fault(&message, &own) {
+            let kind = message.get_msg_type();
+            tracing::warn!(from = message.from, to = message.to, ?kind, reason, "message dropped");
+            return;
+        }
+        if message.get_msg_type() == MessageType::MsgHeartbeat && message.commit > last_index {
+            // The leader believes that this log is longer: a disk has gone back. The entries come again.
+            message.commit = 0;
+        }
+        self.requests.heard.insert(message.from, self.ticks);
         self.election.settle(&mut self.raw.raft);
         if let Err(error) = self.raw.step(message) {
             tracing::debug!(%error, "message not taken");
@@ -122,19 +174,12 @@ impl<M: Machine, S: LogStore> Node<M, S> {
         self.election.settle(&mut self.raw.raft);
     }
 
-    /// Proposals are refused at their origin instead of forwarded; a snapshot must at least be whole.
-    fn acceptable(&self, message: &Message) -> bool {
-        message.to == self.id
-            && match message.get_msg_type() {
-                MessageType::MsgPropose => false,
-                MessageType::MsgSnapshot => split_chunks(&message.get_snapshot().data).is_some(),
-                _ => true,
-            }
-    }
-
     /// What the transport knows of its sendings. raft sends nothing more to a member that it believes to be
     /// busy with a snapshot until it hears how that went.
     pub fn report(&mut self, to: u64, sent: Sent) {
+        if sent != Sent::Unreachable {
+            self.shipping.ended(to);
+        }
         match sent {
             Sent::Unreachable => self.raw.report_unreachable(to),
             Sent::SnapshotArrived => self.raw.report_snapshot(to, SnapshotStatus::Finish),
@@ -156,7 +201,7 @@ impl<M: Machine, S: LogStore> Node<M, S> {
     /// Appends proposals, all in one step. Yields answers only for those that are refused at once.
     pub fn propose(&mut self, proposals: Vec<Proposal>) -> Vec<Answer<M::Output>> {
         let mut answers = self.settle_waiting();
-        if self.raw.raft.state != StateRole::Leader {
+        if !self.may_propose() {
             let leader = self.leader();
             answers.extend(refuse(&proposals, || ProposeError::NotLeader { leader }));
             return answers;
@@ -183,12 +228,18 @@ impl<M: Machine, S: LogStore> Node<M, S> {
     /// Handles all that is outstanding: persists, sends, applies.
     pub fn ready(&mut self, transport: &dyn Transport) -> Result<Vec<Answer<M::Output>>, NodeError> {
         let mut answers = self.settle_waiting();
-        while self.raw.has_ready() {
+        loop {
+            self.begin_round();
+            self.leave_if_removed();
+            if !self.raw.has_ready() {
+                break;
+            }
             let ready = self.raw.ready();
             self.handle(ready, transport, &mut answers)?;
             self.election.settle(&mut self.raw.raft);
         }
         self.tell_leadership();
+        answers.extend(self.settle_requests());
         Ok(answers)
     }
 
@@ -198,17 +249,43 @@ impl<M: Machine, S: LogStore> Node<M, S> {
         transport: &dyn Transport,
         answers: &mut Vec<Answer<M::Output>>,
     ) -> Result<(), NodeError> {
+        for read in ready.take_read_states() {
+            self.requests.reads.confirmed(&read.request_ctx, read.index);
+        }
         // A leader's messages may leave before its own fsync (thesis, section 10.2.1); all others are
         // promises, and leave after it.
-        send(transport, ready.take_messages());
+        let mut unsent = self.send(transport, ready.take_messages())?;
         self.persist(&mut ready)?;
-        self.apply(ready.take_committed_entries(), answers)?;
-        send(transport, ready.take_persisted_messages());
+        let committed = ready.take_committed_entries();
+        unsent.extend(self.send(transport, ready.take_persisted_messages())?);
+        // Before anything is applied: a leader that applies its own removal is not asked for its progress.
         let mut light = self.raw.advance_append(ready);
-        send(transport, light.take_messages());
+        unsent.extend(self.send(transport, light.take_messages())?);
+        self.apply(committed, answers)?;
         self.apply(light.take_committed_entries(), answers)?;
         self.raw.advance_apply();
+        for to in unsent {
+            self.raw.report_snapshot(to, SnapshotStatus::Failure);
+        }
         Ok(())
+    }
+
+    /// Sends messages, and streams the snapshots among them. Yields to whom a snapshot could not be sent
+    /// because a newer one has replaced it.
+    fn send(&mut self, transport: &dyn Transport, messages: Vec<Message>) -> Result<Vec<u64>, NodeError> {
+        let mut unsent = Vec::new();
+        for message in messages {
+            let to = message.to;
+            if message.get_msg_type() != MessageType::MsgSnapshot {
+                transport.send(to, message);
+            } else if message.get_snapshot().get_metadata() == self.store().outline().snapshot() {
+                let pieces = self.store().pieces()?;
+                transport.send_snapshot(to, message, self.shipping.begin(to, pieces));
+            } else {
+                unsent.push(to);
+            }
+        }
+        Ok(unsent)
     }
 
     /// One atomic commit of a snapshot, entries and hard state. A commit index alone is not worth an fsync:
@@ -220,10 +297,10 @@ impl<M: Machine, S: LogStore> Node<M, S> {
         let mut snapshot = None;
         if !ready.snapshot().is_empty() {
             let meta = ready.snapshot().get_metadata().clone();
-            let chunks = split_chunks(&ready.snapshot().data);
-            let malformed = || NodeError::Restore { index: meta.index, reason: "it is malformed".into() };
-            let chunks = chunks.ok_or_else(malformed)?;
-            snapshot = Some(SnapshotWrite::Received { meta, chunks });
+            let at = self.incoming.iter().position(|(staged, _)| *staged == meta);
+            let unknown = || NodeError::Restore { index: meta.index, reason: "its pieces are gone".into() };
+            let (stage, pieces) = self.incoming.remove(at.ok_or_else(unknown)?).1.keep();
+            snapshot = Some(SnapshotWrite::Received { meta, stage, pieces });
         }
         let received = snapshot.as_ref().map(|snapshot| snapshot.meta().clone());
         let hard_state = Some(self.raw.raft.hard_state());
@@ -233,9 +310,7 @@ impl<M: Machine, S: LogStore> Node<M, S> {
     }
 
     fn install(&mut self, meta: SnapshotMetadata) -> Result<(), NodeError> {
-        let chunks = self.store().chunks()?;
-        let restored = self.machine.restore(meta.index, chunks);
-        restored.map_err(|reason| NodeError::Restore { index: meta.index, reason })?;
+        restore(&mut self.machine, self.raw.store().store())?;
         (self.applied, self.applied_term) = (meta.index, meta.term);
         self.members = meta.get_conf_state().clone();
         self.machine.applied();
@@ -305,14 +380,17 @@ impl<M: Machine, S: LogStore> Node<M, S> {
 
     /// A snapshot to be written now, if one is due. It is not due again before `snapshot_written`.
     pub fn snapshot_due(&mut self) -> Option<SnapshotJob> {
-        if !self.snapshots.due() || self.applied <= self.store().outline().snapshot().index {
+        let current = self.store().outline().snapshot();
+        let lacks = |id: &u64| is_member(&self.members, *id) && !is_member(current.get_conf_state(), *id);
+        let wanted = self.raw.store().lacking().filter(lacks).is_some();
+        if !self.snapshots.due(wanted) || self.applied <= current.index {
             return None;
         }
         self.snapshots.begun();
         let mut meta =
             SnapshotMetadata { index: self.applied, term: self.applied_term, ..SnapshotMetadata::default() };
         meta.set_conf_state(self.members.clone());
-        let sink = self.store().stage(meta.index);
+        let sink = self.stager()();
         Some(SnapshotJob { meta, frozen: self.machine.freeze(), sink })
     }
 
@@ -320,13 +398,14 @@ impl<M: Machine, S: LogStore> Node<M, S> {
     pub fn snapshot_written(&mut self, written: Option<Written>) -> Result<(), NodeError> {
         self.snapshots.ended();
         let outline = self.store().outline();
-        let Some(Written { meta, pieces }) = written.filter(|new| new.meta.index > outline.snapshot().index)
+        let Some(Written { meta, staged }) = written.filter(|new| new.meta.index > outline.snapshot().index)
         else {
             return Ok(());
         };
         let policy = self.snapshots.policy();
         let compact = outline.compaction(meta.index, policy.keep_entries, policy.keep_bytes);
-        let snapshot = Some(SnapshotWrite::Own { meta, pieces });
+        let (stage, pieces) = staged.keep();
+        let snapshot = Some(SnapshotWrite::Own { meta, stage, pieces });
         let hard_state = Some(self.committed(self.applied));
         self.raw.mut_store().commit(Write { snapshot, hard_state, compact, entries: Vec::new() })?;
         Ok(())
@@ -337,17 +416,25 @@ impl<M: Machine, S: LogStore> Node<M, S> {
         self.waiting.leads((raft.state == StateRole::Leader).then_some(raft.term))
     }
 
+    /// Leads, and has not been removed meanwhile.
+    pub(super) fn may_propose(&self) -> bool {
+        self.raw.raft.state == StateRole::Leader && self.raw.raft.promotable()
+    }
+
+    /// Leads, and has applied everything of earlier terms.
+    pub(super) fn leads(&self) -> bool {
+        self.may_propose() && self.applied_term == self.raw.raft.term
+    }
+
     fn tell_leadership(&mut self) {
-        let raft = &self.raw.raft;
-        let leading = raft.state == StateRole::Leader && self.applied_term == raft.term;
-        let now = (raft.term, self.leader(), leading);
+        let now = (self.raw.raft.term, self.leader(), self.leads());
         if now != self.told {
             self.told = now;
             self.machine.leadership(now.0, now.1, now.2);
         }
     }
 
-    fn leader(&self) -> Option<u64> {
+    pub(super) fn leader(&self) -> Option<u64> {
         Some(self.raw.raft.leader_id).filter(|leader| *leader != raft::INVALID_ID)
     }
 
@@ -369,7 +456,7 @@ impl<M: Machine, S: LogStore> Node<M, S> {
                 outgoing: self.members.voters_outgoing.clone(),
                 learners: self.members.learners.clone(),
             },
-            standings: Vec::new(),
+            standings: self.requests.standings.clone(),
             failure: None,
         }
     }
@@ -384,20 +471,20 @@ impl<M: Machine, S: LogStore> Node<M, S> {
         self.raw.store().store()
     }
 
-    /// Proposes a change of the members. Refused by raft while another is under way.
-    pub fn propose_members(&mut self, change: ConfChangeV2) -> Result<(), NodeError> {
-        Ok(self.raw.propose_conf_change(Vec::new(), change)?)
+    /// Where the pieces of a snapshot for `step_snapshot` go.
+    pub fn stager(&self) -> Stager {
+        self.store().stager()
     }
+}
+
+fn restore<M: Machine>(machine: &mut M, store: &impl LogStore) -> Result<(), NodeError> {
+    let index = store.outline().snapshot().index;
+    let chunks = store.pieces()?.collect::<Result<_, _>>()?;
+    machine.restore(index, chunks).map_err(|reason| NodeError::Restore { index, reason })
 }
 
 fn refuse<O>(proposals: &[Proposal], why: impl Fn() -> ProposeError) -> Vec<Answer<O>> {
     proposals.iter().map(|proposal| Answer { ticket: proposal.ticket, outcome: Err(why()) }).collect()
-}
-
-fn send(transport: &dyn Transport, messages: Vec<Message>) {
-    for message in messages {
-        transport.send(message.to, message);
-    }
 }
 
 /// Every bound is set: raft's defaults are one entry a message and no limits. `batch_append` stays off: it

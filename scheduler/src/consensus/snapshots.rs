@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use raft::eraftpb::SnapshotMetadata;
 
 use super::Frozen;
-use super::store::{ChunkSink, StoreError};
+use super::store::{ChunkSink, Staged, StoreError};
 
 /// When to take a snapshot and how much of the log to keep behind it.
 #[derive(Clone, Copy, Debug)]
@@ -45,9 +45,10 @@ impl Progress {
         self.bytes += bytes as u64;
     }
 
-    /// Whether a snapshot should be begun now.
-    pub(super) fn due(&self) -> bool {
-        !self.writing && (self.entries >= self.policy.entries || self.bytes >= self.policy.bytes)
+    /// Whether a snapshot should be begun now; `wanted`: somebody waits for one.
+    pub(super) fn due(&self, wanted: bool) -> bool {
+        let grown = self.entries >= self.policy.entries || self.bytes >= self.policy.bytes;
+        !self.writing && (grown || wanted)
     }
 
     pub(super) fn begun(&mut self) {
@@ -74,20 +75,18 @@ pub struct SnapshotJob {
 #[derive(Debug)]
 pub struct Written {
     pub(super) meta: SnapshotMetadata,
-    pub(super) pieces: u32,
+    pub(super) staged: Staged,
 }
 
 impl SnapshotJob {
     /// Encodes the state and writes it. `None` when `abandon` was set before the end.
     pub fn run(mut self, abandon: &AtomicBool) -> Result<Option<Written>, StoreError> {
-        let mut pieces = 0;
         for chunk in self.frozen.chunks() {
             if abandon.load(Ordering::Relaxed) {
                 return Ok(None);
             }
             self.sink.put(&chunk)?;
-            pieces += 1;
         }
-        Ok(Some(Written { meta: self.meta, pieces }))
+        Ok(Some(Written { meta: self.meta, staged: self.sink.finish() }))
     }
 }

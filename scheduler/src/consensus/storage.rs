@@ -1,6 +1,7 @@
 //! raft's view of a log store: reads go to the recent entries in memory first. Writes go through
 //! [`Storage::commit`] alone, so that the two never differ.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 
 use protobuf::Message as _;
@@ -18,15 +19,22 @@ pub(super) struct Storage<S> {
     /// The last entries of the log, without holes.
     recent: VecDeque<Entry>,
     recent_bytes: u64,
+    /// A member that needs a snapshot and is not in the current one.
+    lacking: Cell<Option<u64>>,
 }
 
 impl<S: LogStore> Storage<S> {
     pub(super) fn new(store: S) -> Self {
-        Self { store, recent: VecDeque::new(), recent_bytes: 0 }
+        Self { store, recent: VecDeque::new(), recent_bytes: 0, lacking: Cell::new(None) }
     }
 
     pub(super) fn store(&self) -> &S {
         &self.store
+    }
+
+    /// Who waits for a snapshot that knows them, if anybody does.
+    pub(super) fn lacking(&self) -> Option<u64> {
+        self.lacking.get()
     }
 
     /// Makes `write` durable.
@@ -120,36 +128,24 @@ impl<S: LogStore> raft::Storage for Storage<S> {
         Ok(self.store.outline().last_index())
     }
 
-    fn snapshot(&self, request_index: u64, _to: u64) -> raft::Result<Snapshot> {
+    /// Without its contents: they are streamed from the store when it leaves. A member that was added after
+    /// the current snapshot was taken has no use for it: it would not find itself in there.
+    fn snapshot(&self, request_index: u64, to: u64) -> raft::Result<Snapshot> {
         let meta = self.store.outline().snapshot();
-        if meta.index < request_index {
+        let knows = is_member(meta.get_conf_state(), to);
+        if meta.index < request_index || !knows {
+            self.lacking.set(Some(to).filter(|_| !knows));
             return Err(StorageError::SnapshotTemporarilyUnavailable.into());
         }
-        let chunks = self.store.chunks().map_err(|error| StorageError::Other(error.into()))?;
-        let mut snapshot = Snapshot { data: join_chunks(&chunks).into(), ..Snapshot::default() };
+        let mut snapshot = Snapshot::default();
         snapshot.set_metadata(meta.clone());
         Ok(snapshot)
     }
 }
 
-/// The pieces of a snapshot in one message: each with its length in front.
-fn join_chunks(chunks: &[Vec<u8>]) -> Vec<u8> {
-    let mut joined = Vec::with_capacity(chunks.iter().map(|chunk| chunk.len() + 4).sum());
-    for chunk in chunks {
-        joined.extend_from_slice(&(chunk.len() as u32).to_le_bytes());
-        joined.extend_from_slice(chunk);
-    }
-    joined
-}
-
-/// The pieces out of such a message, unless it is malformed.
-pub(super) fn split_chunks(mut joined: &[u8]) -> Option<Vec<Vec<u8>>> {
-    let mut chunks = Vec::new();
-    while !joined.is_empty() {
-        let (length, rest) = joined.split_first_chunk()?;
-        let (chunk, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
-        chunks.push(chunk.to_vec());
-        joined = rest;
-    }
-    Some(chunks)
+/// In any role.
+pub(super) fn is_member(members: &ConfState, id: u64) -> bool {
+    [&members.voters, &members.voters_outgoing, &members.learners, &members.learners_next]
+        .into_iter()
+        .any(|ids| ids.contains(&id))
 }

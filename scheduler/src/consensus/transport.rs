@@ -2,11 +2,7 @@
 
 use raft::eraftpb::Message;
 
-use super::store::StoreError;
-
-/// The pieces of a snapshot, read from the store as they are asked for. Reading blocks: not on a runtime
-/// thread. What is being read stays as it is, also when a newer snapshot replaces it meanwhile.
-pub type Pieces = Box<dyn Iterator<Item = Result<Vec<u8>, StoreError>> + Send>;
+pub use super::store::Pieces;
 
 /// Sends raft's messages. Must not block; what cannot be sent is dropped, raft sends it again.
 pub trait Transport: Send + 'static {

@@ -12,7 +12,9 @@ use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use super::masters;
 use crate::cluster::{Cluster, LogRequest};
+use crate::state::State;
 
 /// How long a newcomer waits for its earlier session to end, or to show that somebody else is there: two
 /// beats and a half.
@@ -41,10 +43,22 @@ pub(super) struct Line {
     pub(super) number: u64,
     /// Where it comes from, for people.
     pub(super) peer: String,
+    /// What its agent understands.
+    pub(super) protocol: u16,
     pub(super) outgoing: mpsc::Sender<ToAgent>,
     /// Cancelled: the session is to end, or has ended.
     pub(super) close: CancellationToken,
     pub(super) pulse: Arc<Pulse>,
+}
+
+impl Line {
+    /// Puts something into the session; one that cannot keep up is closed.
+    pub(super) fn tell(&self, agent: &AgentId, what: ToAgent) {
+        if let Err(TrySendError::Full(_)) = self.outgoing.try_send(what) {
+            warn!(%agent, "the session cannot keep up; closing it");
+            self.close.cancel();
+        }
+    }
 }
 
 /// Signs of life of a session.
@@ -148,10 +162,16 @@ impl Switchboard {
     /// Hands a change to a session. One that cannot keep up is closed, and learns the rest when it comes
     /// back; so does an agent without one.
     pub(super) fn want(&self, agent: &AgentId, wanted: Wanted) {
-        let Some(line) = self.line(agent) else { return };
-        if let Err(TrySendError::Full(_)) = line.outgoing.try_send(ToAgent::Wanted(wanted)) {
-            warn!(%agent, "the session cannot keep up; closing it");
-            line.close.cancel();
+        if let Some(line) = self.line(agent) {
+            line.tell(agent, ToAgent::Wanted(wanted));
+        }
+    }
+
+    /// Tells everybody who the masters are.
+    pub(super) fn tell_masters(&self, state: &State) {
+        let Some(message) = masters::all(state) else { return };
+        for (agent, line) in self.lines().iter().filter(|(_, line)| masters::understands(line.protocol)) {
+            line.tell(agent, ToAgent::Message(message.clone()));
         }
     }
 

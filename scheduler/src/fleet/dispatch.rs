@@ -1,5 +1,5 @@
 //! Applied events to sessions: a placed task to the agent it was placed on, a kill to the agent that runs
-//! the task. What a session misses (none, or too slow) it learns from the complete set when it connects.
+//! the task, and who the masters are to everybody. What a session misses (none, or too slow) it learns from the complete set when it connects.
 
 use std::sync::Arc;
 
@@ -10,6 +10,7 @@ use tracing::warn;
 use super::board::Switchboard;
 use super::wanted;
 use crate::cluster::Cluster;
+use crate::state::Event;
 
 /// Runs until `shutdown`.
 pub(super) async fn run(cluster: Arc<Cluster>, board: Arc<Switchboard>, shutdown: CancellationToken) {
@@ -25,6 +26,9 @@ pub(super) async fn run(cluster: Arc<Cluster>, board: Arc<Switchboard>, shutdown
             Ok(applied) if now.leading => {
                 for (agent, change) in wanted::changes(&applied, now.term) {
                     board.want(&agent, change);
+                }
+                if applied.events.contains(&Event::MastersChanged) {
+                    board.tell_masters(&cluster.state());
                 }
             }
             Ok(_) => {}

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use spec::protocol::{AgentInfo, Fence, Hello, VERSION};
+use spec::protocol::{AgentInfo, Fence, Hello, Standing, VERSION, VERSION_MIN};
 use uuid::Uuid;
 
 /// Longest host name or version text (DNS allows no longer name).
@@ -27,9 +27,10 @@ pub enum Objection {
 
 /// What speaks against an opening, at a leader that speaks from `here` in `cluster`.
 pub fn objection(hello: &Hello, cluster: Uuid, here: Fence) -> Option<Objection> {
-    if hello.protocol != VERSION {
+    if !(VERSION_MIN..=VERSION).contains(&hello.protocol) {
         return refused(format!(
-            "the agent speaks protocol {}, this master {VERSION}: run the same release of clusterctl on both",
+            "the agent speaks protocol {}, this master {VERSION_MIN} to {VERSION}: upgrade the older of the two, \
+             masters first",
             hello.protocol
         ));
     }
@@ -39,26 +40,26 @@ pub fn objection(hello: &Hello, cluster: Uuid, here: Fence) -> Option<Objection>
              point it at its own masters"
         ));
     }
-    if hello.fence.epoch() > here.epoch() {
-        return refused(format!(
-            "the agent has obeyed epoch {} of the cluster, this master is of epoch {}: the cluster was restored or \
-             recovered meanwhile and goes on without this master; stop it and empty its --data-dir",
-            hello.fence.epoch(),
-            here.epoch()
-        ));
-    }
-    if hello.fence.epoch() == here.epoch() && hello.fence.term > here.term {
-        return Some(Objection::Stale);
-    }
-    if hello.fence.epoch() == here.epoch() && hello.fence.index > here.index {
-        return refused(format!(
+    let obeyed = hello.fence;
+    match here.standing(obeyed) {
+        Standing::Current => {
+            let flaw = flaw(&hello.info)?;
+            refused(format!("what the agent says of itself cannot be: {flaw}"))
+        }
+        Standing::Deposed => Some(Objection::Stale),
+        Standing::SetBack => refused(format!(
             "the agent has obeyed a leader of term {} at log index {}, this one is of term {} and only at index {}: \
              the log was set back (an old copy of a data directory?); `clusterctl restore` of a backup is the way \
              to go back that agents accept",
-            hello.fence.term, hello.fence.index, here.term, here.index
-        ));
+            obeyed.term, obeyed.index, here.term, here.index
+        )),
+        Standing::Bygone => refused(format!(
+            "the agent has obeyed epoch {} of the cluster, this master is of epoch {}: the cluster was restored or \
+             recovered meanwhile and goes on without this master; stop it and empty its --data-dir",
+            obeyed.epoch(),
+            here.epoch()
+        )),
     }
-    flaw(&hello.info).and_then(|flaw| refused(format!("what the agent says of itself cannot be: {flaw}")))
 }
 
 fn refused(reason: String) -> Option<Objection> {
@@ -120,6 +121,7 @@ mod tests {
     fn who_belongs_here_is_let_in() {
         assert_eq!(hello(|_| {}), None);
         assert_eq!(hello(|hello| hello.cluster_id = None), None);
+        assert_eq!(hello(|hello| hello.protocol = VERSION_MIN), None);
     }
 
     #[test]
@@ -154,8 +156,9 @@ mod tests {
     #[test]
     fn who_does_not_is_told_why() {
         type Change = fn(&mut Hello);
-        let cases: [(Change, &str); 11] = [
-            (|hello| hello.protocol = VERSION + 1, "same release"),
+        let cases: [(Change, &str); 12] = [
+            (|hello| hello.protocol = VERSION + 1, "upgrade"),
+            (|hello| hello.protocol = VERSION_MIN - 1, "upgrade"),
             (|hello| hello.cluster_id = Some(Uuid::from_u128(2)), "--data-dir"),
             (|hello| hello.info.hostname.clear(), "host name"),
             (|hello| hello.info.hostname = "x".repeat(256), "host name"),

@@ -4,13 +4,14 @@
 //! [`serve`] accepts connections; `session` is one of them, `hello` (pure) judges its opening, and `reports`
 //! brings what it says into the state; `board` knows the live ones; `dispatch` routes applied events to
 //! them as `wanted` (pure) words them; `watch` proposes to give up agents that stay away, by `absence` (pure);
-//! `logs` carries task logs; `wire` is the framing.
+//! `logs` carries task logs; `masters` (pure) tells of the masters; `wire` is the framing.
 
 pub mod absence;
 mod board;
 mod dispatch;
 pub mod hello;
 mod logs;
+pub mod masters;
 pub mod reports;
 mod session;
 pub mod wanted;

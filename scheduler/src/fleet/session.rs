@@ -3,14 +3,15 @@
 //! that an agent only leaves a master that is gone and not one that is busy.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use spec::ids::AgentId;
 use spec::protocol::{
-    AgentMessage, Fence, HEARTBEAT_MILLIS, Hello, MasterMessage, SILENCE_MILLIS_MAX, TaskReport, VERSION,
-    Wanted, Welcome,
+    AgentMessage, Fence, HEARTBEAT_MILLIS, Hello, MasterMessage, SILENCE_MILLIS_MAX, TaskReport, Wanted,
+    Welcome,
 };
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
@@ -22,7 +23,7 @@ use super::board::{Line, MAKE_WAY, Newcomer, Pulse, Switchboard, ToAgent};
 use super::hello::Objection;
 use super::logs::LogDesk;
 use super::wire::{HANDSHAKE_TIMEOUT, Reader, Writer};
-use super::{hello, reports, wanted, wire};
+use super::{hello, masters, reports, wanted, wire};
 use crate::cluster::{AskError, Cluster};
 use crate::state::{Command, Outcome, Presence, Refusal};
 
@@ -90,35 +91,106 @@ async fn converse(
     close: CancellationToken,
 ) -> Result<(), SessionError> {
     let opened = timeout(HANDSHAKE_TIMEOUT, open(stream)).await;
-    let (reader, mut writer, hello) = opened.map_err(|_| SessionError::Shy)??;
+    let (reader, mut writer, opening) = opened.map_err(|_| SessionError::Shy)??;
     drop(door);
-    let term = admit(cluster, board, &mut writer, &hello).await?;
-    let agent = register(cluster, &mut writer, &hello, term).await?;
+    let leads = cluster.leadership().borrow().leading;
+    let hello = match opening {
+        Opening::Hello(hello) if leads => *hello,
+        Opening::Hello(hello) if !masters::understands(hello.protocol) => {
+            return Err(AskError::NotLeader.into());
+        }
+        Opening::Hello(_) | Opening::WhoLeads => return send_elsewhere(cluster, &mut writer).await,
+    };
+    let welcome = match while_beating(&mut writer, welcome(cluster, board, &hello)).await? {
+        Ok(welcome) => welcome,
+        Err(error) => return decline(cluster, &mut writer, &hello, error).await,
+    };
+    let (agent, term) = (welcome.agent_id.clone(), welcome.fence.term);
+    writer.write(&MasterMessage::Welcome(welcome)).await?;
+    info!(%agent, host = %hello.info.hostname, "agent connected");
     let (outgoing, queue) = mpsc::channel(OUTGOING_MAX);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    let pulse = Arc::<Pulse>::default();
-    let line =
-        Line { number, peer: peer.to_string(), outgoing: outgoing.clone(), close, pulse: pulse.clone() };
-    let _seat = board.connect(cluster, &agent, line);
+    let (pulse, protocol) = (Arc::<Pulse>::default(), hello.protocol);
+    let (peer, outgoing_line) = (peer.to_string(), outgoing.clone());
+    let line = Line { number, peer, protocol, outgoing: outgoing_line, close, pulse: pulse.clone() };
+    let _seat = board.connect(cluster, &agent, line.clone());
+    // After the line is on the board: later changes come by the dispatcher, earlier ones are in the state.
+    if let Some(masters) = masters::all(&cluster.state()).filter(|_| masters::understands(protocol)) {
+        line.tell(&agent, ToAgent::Message(masters));
+    }
     Session { cluster, agent: &agent, term, pulse, outgoing }.attend(hello.tasks, reader, writer, queue).await
 }
 
+/// How a connection opens.
+enum Opening {
+    Hello(Box<Hello>),
+    WhoLeads,
+}
+
 /// Reads the agent's first message.
-async fn open(stream: TcpStream) -> Result<(Reader, Writer, Hello), SessionError> {
+async fn open(stream: TcpStream) -> Result<(Reader, Writer, Opening), SessionError> {
     let (mut reader, writer) = wire::open(stream).await?;
     match reader.read().await? {
-        Some(AgentMessage::Hello(hello)) => Ok((reader, writer, *hello)),
+        Some(AgentMessage::Hello(hello)) => Ok((reader, writer, Opening::Hello(hello))),
+        Some(AgentMessage::WhoLeads) => Ok((reader, writer, Opening::WhoLeads)),
         _ => Err(SessionError::OutOfTurn),
     }
 }
 
-/// Whether the agent may come in, and in which term.
-async fn admit(
+/// The last word of a master that does not lead, and its answer to whoever asks who does.
+async fn send_elsewhere(cluster: &Cluster, writer: &mut Writer) -> Result<(), SessionError> {
+    let elsewhere = masters::elsewhere(&cluster.state(), &cluster.leadership().borrow());
+    Ok(writer.write(&elsewhere).await?)
+}
+
+/// Works on an opening, which may take as long as the replicated log does. The agent hears meanwhile that
+/// somebody is there, the first time at once.
+async fn while_beating<T>(writer: &mut Writer, work: impl Future<Output = T>) -> Result<T, SessionError> {
+    let mut work = pin!(work);
+    loop {
+        writer.write(&MasterMessage::Beat).await?;
+        if let Ok(done) = timeout(Duration::from_millis(HEARTBEAT_MILLIS), &mut work).await {
+            return Ok(done);
+        }
+    }
+}
+
+/// Tells the agent what it can use of why it does not come in.
+async fn decline(
     cluster: &Cluster,
-    board: &Switchboard,
     writer: &mut Writer,
     hello: &Hello,
-) -> Result<u64, SessionError> {
+    error: SessionError,
+) -> Result<(), SessionError> {
+    match &error {
+        SessionError::Refused(reason) => {
+            writer.write(&MasterMessage::Refused { reason: reason.clone() }).await?;
+        }
+        SessionError::Unable(AskError::NotLeader) if masters::understands(hello.protocol) => {
+            send_elsewhere(cluster, writer).await?;
+        }
+        _ => {}
+    }
+    Err(error)
+}
+
+/// The answer to an opening, once the agent has its place in the replicated state.
+async fn welcome(cluster: &Cluster, board: &Switchboard, hello: &Hello) -> Result<Welcome, SessionError> {
+    let term = admit(cluster, board, hello).await?;
+    let agent_id = register(cluster, hello).await?;
+    let state = cluster.state();
+    Ok(Welcome {
+        protocol: hello.protocol,
+        agent_id,
+        cluster_id: state.cluster_id,
+        fence: Fence { term, index: state.index },
+        dns: masters::dns(&state, cluster.options.dns),
+        dns_domain: cluster.options.dns_domain.clone(),
+    })
+}
+
+/// Whether the agent may come in, and in which term.
+async fn admit(cluster: &Cluster, board: &Switchboard, hello: &Hello) -> Result<u64, SessionError> {
     let (now, state) = (cluster.leadership().borrow().clone(), cluster.state());
     if !now.leading || state.cluster_id.is_nil() {
         return Err(AskError::NotLeader.into());
@@ -126,24 +198,25 @@ async fn admit(
     let here = Fence { term: now.term, index: state.index };
     match hello::objection(hello, state.cluster_id, here) {
         None => {}
-        Some(Objection::Refused(reason)) => return refuse(writer, reason).await,
-        Some(Objection::Stale) => return Err(AskError::NotLeader.into()),
+        Some(Objection::Refused(reason)) => return Err(SessionError::Refused(reason)),
+        Some(Objection::Stale) => {
+            warn!(
+                obeyed = hello.fence.term,
+                ours = now.term,
+                "an agent has obeyed a later leader than this one"
+            );
+            return Err(AskError::NotLeader.into());
+        }
     }
     if let Some(agent) = &hello.agent_id {
-        make_way(board, agent, writer).await?;
+        make_way(board, agent).await?;
     }
     Ok(now.term)
 }
 
-/// A person has to do something about it.
-async fn refuse<T>(writer: &mut Writer, reason: String) -> Result<T, SessionError> {
-    writer.write(&MasterMessage::Refused { reason: reason.clone() }).await?;
-    Err(SessionError::Refused(reason))
-}
-
 /// Gives an earlier session of this agent time to end. Where its directory was copied, two agents would push
 /// each other out for ever; the one that is here stays, and the other is told.
-async fn make_way(board: &Switchboard, agent: &AgentId, writer: &mut Writer) -> Result<(), SessionError> {
+async fn make_way(board: &Switchboard, agent: &AgentId) -> Result<(), SessionError> {
     let Some(earlier) = board.line(agent) else { return Ok(()) };
     if timeout(MAKE_WAY, earlier.close.cancelled()).await.is_ok() {
         return Ok(());
@@ -151,45 +224,28 @@ async fn make_way(board: &Switchboard, agent: &AgentId, writer: &mut Writer) -> 
     match earlier.pulse.judge_newcomer() {
         Newcomer::Welcome => Ok(()),
         Newcomer::Later => Err(SessionError::Twin(earlier.peer)),
-        Newcomer::Twin => {
-            let reason = format!(
-                "agent {agent} is connected from {} already: was its data directory copied? Start this one \
-                 with an empty --data-dir",
-                earlier.peer
-            );
-            refuse(writer, reason).await
-        }
+        Newcomer::Twin => Err(SessionError::Refused(format!(
+            "agent {agent} is connected from {} already: was its data directory copied? Start this one with an \
+             empty --data-dir",
+            earlier.peer
+        ))),
     }
 }
 
-/// Gets the agent an id and answers the handshake.
-async fn register(
-    cluster: &Cluster,
-    writer: &mut Writer,
-    hello: &Hello,
-    term: u64,
-) -> Result<AgentId, SessionError> {
+/// Gets the agent its id.
+async fn register(cluster: &Cluster, hello: &Hello) -> Result<AgentId, SessionError> {
     let command = Command::RegisterAgent { id: hello.agent_id.clone(), info: hello.info.clone() };
     let id = match cluster.ask(command).await {
         Ok(Outcome::Registered { id }) => id,
-        Ok(outcome) => return refuse(writer, format!("registration was not accepted: {outcome:?}")).await,
-        Err(error @ AskError::TooLarge { .. }) => return refuse(writer, error.to_string()).await,
+        Ok(outcome) => {
+            return Err(SessionError::Refused(format!("registration was not accepted: {outcome:?}")));
+        }
+        Err(error @ AskError::TooLarge { .. }) => return Err(SessionError::Refused(error.to_string())),
         Err(error) => return Err(error.into()),
     };
     if let Some(before) = hello.agent_id.as_ref().filter(|before| **before != id) {
         info!(agent = %id, %before, "a forgotten agent is back; it has a new id");
     }
-    let state = cluster.state();
-    let welcome = Welcome {
-        protocol: VERSION,
-        agent_id: id.clone(),
-        cluster_id: state.cluster_id,
-        fence: Fence { term, index: state.index },
-        dns: vec![cluster.options.dns],
-        dns_domain: cluster.options.dns_domain.clone(),
-    };
-    writer.write(&MasterMessage::Welcome(welcome)).await?;
-    info!(agent = %id, host = %hello.info.hostname, "agent connected");
     Ok(id)
 }
 
@@ -242,7 +298,7 @@ impl Session<'_> {
             self.pulse.beat();
             match message {
                 None => return Ok(()),
-                Some(AgentMessage::Hello(_)) => return Err(SessionError::OutOfTurn),
+                Some(AgentMessage::Hello(_) | AgentMessage::WhoLeads) => return Err(SessionError::OutOfTurn),
                 Some(AgentMessage::Status(list)) => drop(reports.send(list).await),
                 Some(AgentMessage::Usage(usage)) => self.cluster.set_usage(self.agent, Some(usage)),
                 Some(AgentMessage::Beat) => {}

@@ -3,6 +3,7 @@
 #![allow(missing_docs, reason = "tests")]
 
 mod logs;
+mod masters;
 mod peer;
 mod strangers;
 

@@ -180,9 +180,19 @@ impl Peer {
         }
     }
 
-    /// The next message that is no beat.
+    /// The next message that is no beat, and not about masters.
     pub async fn next(&mut self) -> MasterMessage {
-        hear(&mut self.stream).await.expect("the master has gone")
+        self.until(|message| !matches!(message, MasterMessage::Masters { .. })).await
+    }
+
+    /// The next message that is no beat and as wanted.
+    pub async fn until(&mut self, wanted: impl Fn(&MasterMessage) -> bool) -> MasterMessage {
+        loop {
+            let message = hear(&mut self.stream).await.expect("the master has gone");
+            if wanted(&message) {
+                return message;
+            }
+        }
     }
 
     /// The next word on what should run.
@@ -208,6 +218,13 @@ impl Peer {
             }
         }))
     }
+}
+
+/// Opens with one message and hears the answer.
+pub async fn ask(master: &Master, message: AgentMessage) -> Option<MasterMessage> {
+    let mut stream = connect(master).await;
+    say(&mut stream, message).await;
+    hear(&mut stream).await
 }
 
 async fn say(stream: &mut Frames, message: AgentMessage) {

@@ -23,7 +23,7 @@ async fn who_does_not_belong_here_is_told_why() {
     let mut nameless = known();
     nameless.info.hostname.clear();
     for (hello, word) in [
-        (Hello { protocol: VERSION + 1, ..known() }, "same release"),
+        (Hello { protocol: VERSION + 1, ..known() }, "masters first"),
         (Hello { cluster_id: Some(Uuid::from_u128(9)), ..known() }, "belongs to cluster"),
         (ahead, "set back"),
         (nameless, "host name"),

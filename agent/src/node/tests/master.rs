@@ -20,11 +20,13 @@ use uuid::Uuid;
 /// More than any wait in these tests; reached only when something is wrong.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+type Frames = Framed<TcpStream, LengthDelimitedCodec>;
+
 pub struct Master(TcpListener);
 
 /// One agent's connection.
 pub struct Peer {
-    stream: Framed<TcpStream, LengthDelimitedCodec>,
+    stream: Frames,
     pub hello: Hello,
     /// Highest number of a report seen.
     pub seq: u64,
@@ -57,35 +59,57 @@ impl Master {
         tokio::time::timeout(PATIENCE, accepting).await.expect("no agent came")
     }
 
-    async fn accept_one(&self) -> Option<Peer> {
+    /// The next connection asks who leads, and this is answered.
+    pub async fn answer_who_leads(&self, answer: MasterMessage) {
+        let (mut stream, message) = tokio::time::timeout(PATIENCE, self.open()).await.expect("nobody asked");
+        assert_eq!(message, Some(AgentMessage::WhoLeads));
+        send(&mut stream, answer).await;
+    }
+
+    async fn open(&self) -> (Frames, Option<AgentMessage>) {
         let (mut stream, _) = self.0.accept().await.unwrap();
         let mut magic = [0; 4];
-        stream.read_exact(&mut magic).await.ok()?;
-        assert_eq!(magic, MAGIC);
+        // Nothing is read from who hangs up at once.
+        let greeted = stream.read_exact(&mut magic).await.is_ok();
+        assert!(!greeted || magic == MAGIC);
         let codec = LengthDelimitedCodec::builder().max_frame_length(FRAME_BYTES_MAX).new_codec();
         let mut stream = Framed::new(stream, codec);
-        let frame = stream.next().await?.ok()?;
-        let AgentMessage::Hello(hello) = postcard::from_bytes(&frame).unwrap() else { panic!("no hello") };
+        let frame = stream.next().await.and_then(Result::ok);
+        let message = frame.map(|frame| postcard::from_bytes(&frame).unwrap());
+        (stream, message)
+    }
+
+    async fn accept_one(&self) -> Option<Peer> {
+        let (stream, Some(AgentMessage::Hello(hello))) = self.open().await else { return None };
         let seq = hello.tasks.iter().map(|report| report.seq).max().unwrap_or(0);
         Some(Peer { stream, hello: *hello, seq, seen: Vec::new() })
     }
 }
 
+async fn send(stream: &mut Frames, message: MasterMessage) {
+    stream.send(Bytes::from(postcard::to_allocvec(&message).unwrap())).await.unwrap();
+}
+
 impl Peer {
     pub async fn send(&mut self, message: MasterMessage) {
-        self.stream.send(Bytes::from(postcard::to_allocvec(&message).unwrap())).await.unwrap();
+        send(&mut self.stream, message).await;
     }
 
+    /// As the leader of term 1.
     pub async fn welcome(&mut self, index: u64) {
-        self.welcome_to(Uuid::from_u128(1), index).await;
+        self.welcome_of(1, index).await;
     }
 
-    pub async fn welcome_to(&mut self, cluster_id: Uuid, index: u64) {
+    pub async fn welcome_of(&mut self, term: u64, index: u64) {
+        self.welcome_to(Uuid::from_u128(1), Fence { term, index }).await;
+    }
+
+    pub async fn welcome_to(&mut self, cluster_id: Uuid, fence: Fence) {
         self.send(MasterMessage::Welcome(Welcome {
             protocol: VERSION,
             agent_id: AgentId::new("c-S1"),
             cluster_id,
-            fence: Fence { term: 1, index },
+            fence,
             dns: Vec::new(),
             dns_domain: "mesos".to_owned(),
         }))

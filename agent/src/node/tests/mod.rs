@@ -1,6 +1,7 @@
 //! The whole agent against a master and a runtime made for the test: real sockets, real files.
 
 mod master;
+mod masters;
 mod survivor;
 
 use std::path::Path;
@@ -147,7 +148,7 @@ async fn old_leaders_are_not_obeyed() {
     drop(peer);
     let mut old = master.accept().await;
     assert_eq!(old.hello.fence, Fence { term: 1, index: 9 });
-    old.welcome(5).await;
+    old.welcome_of(0, 50).await;
     let again = master.accept().await;
     assert_eq!(state_of(&again.hello.tasks, 1), Some(TaskState::Running), "an old welcome is hung up on");
     agent.stop().await;
@@ -210,7 +211,7 @@ async fn refusals_end_the_agent_and_say_what_to_do() {
     agent.stop().await;
     let agent = spawn(options(&master, dir.path()));
     let mut peer = master.accept_until(|hello| hello.cluster_id.is_some()).await;
-    peer.welcome_to(uuid::Uuid::from_u128(7), 1).await;
+    peer.welcome_to(uuid::Uuid::from_u128(7), Fence { term: 1, index: 1 }).await;
     let error = agent.fails().await;
     assert!(error.contains("belongs to cluster") && error.contains("--masters"), "{error}");
 }

@@ -5,7 +5,8 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use raft::eraftpb::Entry;
 use redb::Database;
@@ -13,7 +14,7 @@ use uuid::Uuid;
 
 use super::outline::Outline;
 use super::tables::{self, Failure};
-use super::{ChunkSink, Identity, LogStore, SnapshotWrite, Stager, StoreError, Write};
+use super::{ChunkSink, First, Identity, LogStore, Pieces, Staged, Stager, StoreError, Write};
 
 const FILE: &str = "raft.redb";
 /// A log being founded; renamed to `FILE` when complete, so that a crash leaves either all or nothing.
@@ -23,66 +24,85 @@ const LOCK: &str = "raft.lock";
 /// Recent entries are cached a layer above: redb's own cache only has to hold the inner pages.
 const PAGE_CACHE_BYTES: usize = 8 << 20;
 
-/// A log on disk, locked against other processes.
+/// A log on disk, locked against other processes. Files are closed when it is dropped, also while snapshots
+/// are being read or staged: those fail then.
 #[derive(Debug)]
 pub struct DiskStore {
     shared: Arc<Shared>,
     outline: Outline,
     identity: Identity,
-}
-
-/// What the driver and the writer of snapshots have in common.
-#[derive(Debug)]
-struct Shared {
-    /// Absent only while being dropped; it goes before the lock.
-    db: Option<Database>,
-    path: PathBuf,
     _lock: Option<File>,
 }
 
+/// What the driver has in common with those who read or stage snapshots.
+#[derive(Debug)]
+struct Shared {
+    /// Absent when closed.
+    db: RwLock<Option<Database>>,
+    path: PathBuf,
+    /// Number of the next stage.
+    next_stage: AtomicU64,
+}
+
 impl Shared {
-    fn db(&self) -> &Database {
-        self.db.as_ref().expect("taken by drop alone")
+    fn with_db<T>(&self, work: impl FnOnce(&Database) -> Result<T, Failure>) -> Result<T, Failure> {
+        let db = self.db.read().unwrap_or_else(PoisonError::into_inner);
+        work(db.as_ref().ok_or(redb::Error::DatabaseClosed)?)
     }
 
-    fn read_all(&self) -> Result<(Identity, Outline), StoreError> {
+    /// Runs `work`, turning redb's errors and its panics on damaged pages into ours.
+    fn guarded<T>(
+        &self,
+        action: &'static str,
+        work: impl FnOnce(&Database) -> Result<T, Failure>,
+    ) -> Result<T, StoreError> {
+        guarded(&self.path, action, || self.with_db(work))
+    }
+
+    fn read_all(&self) -> Result<(u32, Identity, Outline), StoreError> {
         let path = &self.path;
-        let found = guarded(path, "read", || tables::read_format(self.db()))?;
+        let found = self.guarded("read", tables::read_format)?;
         let found = found.ok_or_else(|| corrupt(path, "the format version is damaged"))?;
-        if found != tables::FORMAT {
+        if !(tables::FORMAT_OLDEST..=tables::FORMAT).contains(&found) {
             return Err(StoreError::Format { path: path.clone(), found, known: tables::FORMAT });
         }
-        let scan = guarded(path, "read", || tables::scan(self.db()))?;
-        scan.map_err(|what| corrupt(path, what))
+        let scan = self.guarded("read", |db| tables::scan(db, found))?;
+        scan.map(|(identity, outline)| (found, identity, outline)).map_err(|what| corrupt(path, what))
     }
 
     /// Has redb check its pages, among them the list of free ones, which no record's checksum covers. When
     /// the repair goes back to an earlier commit, the file is set aside: it must not be taken for whole by
     /// the next start.
-    fn check_pages(&mut self, outline: &Outline) -> Result<(), StoreError> {
-        let Self { db: Some(db), path, .. } = self else {
-            return Ok(());
+    fn check_pages(&self, outline: &Outline) -> Result<(), StoreError> {
+        let check = || match self.db.write().unwrap_or_else(PoisonError::into_inner).as_mut() {
+            Some(db) => Ok(db.check_integrity()?),
+            None => Ok(true),
         };
-        if guarded(path, "check", || Ok(db.check_integrity()?))? {
+        if guarded(&self.path, "check", check)? {
             return Ok(());
         }
         tracing::warn!(path = %self.path.display(), "the log's list of free pages was damaged and is made anew");
-        if self.read_all()?.1 == *outline {
+        if self.read_all()?.2 == *outline {
             return Ok(());
         }
         let aside = self.path.with_extension("damaged");
         fs::rename(&self.path, &aside).map_err(|error| StoreError::io("set aside", &aside, error))?;
         Err(corrupt(&aside, "its last commit is damaged"))
     }
-}
 
-impl Drop for Shared {
-    fn drop(&mut self) {
-        let db = self.db.take();
+    fn close(&self) {
+        let db = self.db.write().unwrap_or_else(PoisonError::into_inner).take();
         // On damaged pages redb may panic while it closes; what matters is on disk already.
         if catch_unwind(AssertUnwindSafe(move || drop(db))).is_err() {
             tracing::error!(path = %self.path.display(), "the log could not be closed in order");
         }
+    }
+}
+
+impl Drop for DiskStore {
+    /// The lock goes after it.
+    fn drop(&mut self) {
+        self.shared.close();
     }
 }
 
@@ -92,31 +112,42 @@ impl DiskStore {
         dir.join(FILE).exists() || recorded_group(&dir.join(LOCK)).is_some()
     }
 
-    /// Founds a log in `dir` that begins with `snapshot`, unless there is one already, and opens it.
-    pub fn create(dir: &Path, identity: &Identity, snapshot: SnapshotWrite) -> Result<Self, StoreError> {
+    /// Creates a log in `dir` that begins with `first`, unless there is one already, and opens it.
+    pub fn create(dir: &Path, identity: &Identity, first: First<'_>) -> Result<Self, StoreError> {
         fs::create_dir_all(dir).map_err(|error| StoreError::io("create", dir, error))?;
         let lock = lock(dir)?;
-        if Self::exists(dir) {
-            return Self::open_locked(dir, &identity.name, identity.id, lock);
+        if !Self::exists(dir) {
+            build(dir, identity, first)?;
+            put_in_place(dir)?;
         }
-        let unfinished = dir.join(UNFINISHED);
-        if unfinished.exists() {
-            fs::remove_file(&unfinished).map_err(|error| StoreError::io("replace", &unfinished, error))?;
-        }
-        found(&unfinished, identity, snapshot)?;
-        let path = dir.join(FILE);
-        fs::rename(&unfinished, &path).map_err(|error| StoreError::io("create", &path, error))?;
-        sync_dir(dir)?;
-        Self::open_locked(dir, &identity.name, identity.id, lock)
+        Self::open_locked(dir, &identity.name, lock)
     }
 
-    /// Opens the log in `dir`, checking every record of it.
-    pub fn open(dir: &Path, name: &str, id: u64) -> Result<Self, StoreError> {
+    /// Opens the log in `dir`, checking every record of it. The id is the one on disk.
+    pub fn open(dir: &Path, name: &str) -> Result<Self, StoreError> {
         let lock = lock(dir)?;
-        Self::open_locked(dir, name, id, lock)
+        Self::open_locked(dir, name, lock)
     }
 
-    fn open_locked(dir: &Path, name: &str, id: u64, lock: File) -> Result<Self, StoreError> {
+    /// Puts another log in the place of this one and closes it. The file as it was stays, under the name
+    /// `aside`. A crash leaves the one or the other in place.
+    pub fn replace(self, identity: &Identity, first: First<'_>, aside: &str) -> Result<(), StoreError> {
+        let dir = self.shared.path.parent().unwrap_or(Path::new(".")).to_owned();
+        build(&dir, identity, first)?;
+        self.shared.close();
+        let (path, aside) = (dir.join(FILE), dir.join(aside));
+        match fs::remove_file(&aside) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(StoreError::io("replace", &aside, error));
+            }
+            _ => {}
+        }
+        fs::hard_link(&path, &aside).map_err(|error| StoreError::io("create", &aside, error))?;
+        put_in_place(&dir)?;
+        record_group(&dir.join(LOCK), identity.group)
+    }
+
+    fn open_locked(dir: &Path, name: &str, lock: File) -> Result<Self, StoreError> {
         let path = dir.join(FILE);
         if let (false, Some(group)) = (path.exists(), recorded_group(&dir.join(LOCK))) {
             return Err(StoreError::Lost { path, group });
@@ -125,32 +156,28 @@ impl DiskStore {
             Ok(Database::builder().set_cache_size(PAGE_CACHE_BYTES).open(&path)?)
         })?;
         let store = Self::with_database(db, path, Some(lock))?;
-        store.expect_owner(name, id)?;
+        store.expect_owner(name)?;
         record_group(&dir.join(LOCK), store.identity.group)?;
         Ok(store)
     }
 
     /// Reads and checks everything in `db`.
     pub(super) fn with_database(db: Database, path: PathBuf, lock: Option<File>) -> Result<Self, StoreError> {
-        let mut shared = Shared { db: Some(db), path, _lock: lock };
-        let (identity, outline) = shared.read_all()?;
+        let shared = Shared { db: RwLock::new(Some(db)), path, next_stage: AtomicU64::new(0) };
+        let (format, identity, outline) = shared.read_all()?;
         shared.check_pages(&outline)?;
-        guarded(&shared.path, "tidy up", || tables::drop_unfinished(shared.db(), outline.snapshot().index))?;
-        Ok(Self { shared: Arc::new(shared), outline, identity })
+        let (stage, _) = outline.stage();
+        shared.guarded("tidy up", |db| tables::tidy(db, stage, format))?;
+        shared.next_stage.store(stage + 1, Ordering::Relaxed);
+        Ok(Self { shared: Arc::new(shared), outline, identity, _lock: lock })
     }
 
-    fn expect_owner(&self, name: &str, id: u64) -> Result<(), StoreError> {
-        let Identity { name: found, id: found_id, .. } = &self.identity;
-        if found == name && *found_id == id {
+    fn expect_owner(&self, name: &str) -> Result<(), StoreError> {
+        if self.identity.name == name {
             return Ok(());
         }
-        Err(StoreError::Foreign {
-            path: self.shared.path.clone(),
-            found: found.clone(),
-            found_id: *found_id,
-            given: name.to_owned(),
-            given_id: id,
-        })
+        let (path, found) = (self.shared.path.clone(), self.identity.name.clone());
+        Err(StoreError::Foreign { path, found, given: name.to_owned() })
     }
 
     /// Whose log this is.
@@ -165,32 +192,43 @@ impl LogStore for DiskStore {
     }
 
     fn entries(&self, low: u64, high: u64, max_bytes: u64) -> Result<Vec<Entry>, StoreError> {
-        let path = &self.shared.path;
-        let read = guarded(path, "read", || tables::read_entries(self.shared.db(), low, high, max_bytes))?;
-        read.map_err(|what| corrupt(path, what))
+        let read = self.shared.guarded("read", |db| tables::read_entries(db, low, high, max_bytes))?;
+        read.map_err(|what| corrupt(&self.shared.path, what))
     }
 
-    fn chunks(&self) -> Result<Vec<Vec<u8>>, StoreError> {
-        let path = &self.shared.path;
-        let (index, pieces) = (self.outline.snapshot().index, self.outline.pieces());
-        let read = guarded(path, "read", || tables::read_pieces(self.shared.db(), index, pieces))?;
-        read.map_err(|what| corrupt(path, what))
-    }
-
-    fn stage(&self, index: u64) -> Box<dyn ChunkSink> {
-        Box::new(Stage { shared: Arc::clone(&self.shared), index, next: 0 })
+    fn pieces(&self) -> Result<Pieces, StoreError> {
+        let (stage, pieces) = self.outline.stage();
+        let path = self.shared.path.clone();
+        let table = self.shared.guarded("read", tables::open_pieces)?;
+        Ok(Box::new((0..pieces).map(move |piece| {
+            let read = guarded(&path, "read", || tables::read_piece(&table, stage, piece))?;
+            read.map_err(|what| corrupt(&path, what))
+        })))
     }
 
     fn stager(&self) -> Stager {
         let shared = Arc::clone(&self.shared);
-        Box::new(move |index| Box::new(Stage { shared: Arc::clone(&shared), index, next: 0 }))
+        Arc::new(move || {
+            let number = shared.next_stage.fetch_add(1, Ordering::Relaxed);
+            let (shared, removing) = (Arc::clone(&shared), Arc::clone(&shared));
+            Box::new(Stage {
+                shared,
+                staged: Staged::new(number, move |number| removing.remove_stage(number)),
+            })
+        })
     }
 
     fn commit(&mut self, write: Write) -> Result<(), StoreError> {
         let path = &self.shared.path;
-        self.outline.check(&write).map_err(|what| StoreError::Misuse { path: path.clone(), what })?;
-        guarded(path, "write to", || {
-            let transaction = self.shared.db().begin_write()?;
+        let misuse = |what| StoreError::Misuse { path: path.clone(), what };
+        self.outline.check(&write).map_err(misuse)?;
+        if let Some((stage, pieces)) = write.snapshot.as_ref().map(|snapshot| snapshot.stage())
+            && !self.shared.guarded("read", |db| tables::has_pieces(db, stage, pieces))?
+        {
+            return Err(misuse(format!("stage {stage} does not have {pieces} pieces")));
+        }
+        self.shared.guarded("write to", |db| {
+            let transaction = db.begin_write()?;
             tables::write(&transaction, &self.outline, &write)?;
             Ok(transaction.commit()?)
         })?;
@@ -202,30 +240,56 @@ impl LogStore for DiskStore {
 /// Writes pieces while the driver goes on committing: a transaction for each, so that no commit waits long.
 struct Stage {
     shared: Arc<Shared>,
-    index: u64,
-    next: u32,
+    staged: Staged,
 }
 
 impl ChunkSink for Stage {
     fn put(&mut self, chunk: &[u8]) -> Result<(), StoreError> {
-        guarded(&self.shared.path, "write to", || {
-            let transaction = self.shared.db().begin_write()?;
-            tables::write_piece(&transaction, self.index, self.next, chunk)?;
+        let (stage, piece) = self.staged.next_piece();
+        self.shared.guarded("write to", |db| {
+            let transaction = db.begin_write()?;
+            tables::write_piece(&transaction, stage, piece, chunk)?;
             Ok(transaction.commit()?)
         })?;
-        self.next += 1;
+        self.staged.count_in();
         Ok(())
+    }
+
+    fn finish(self: Box<Self>) -> Staged {
+        self.staged
     }
 }
 
-/// Writes a complete log at `path` and closes it.
-fn found(path: &Path, identity: &Identity, snapshot: SnapshotWrite) -> Result<(), StoreError> {
-    guarded(path, "create", || {
-        let db = Database::builder().create(path)?;
-        let transaction = db.begin_write()?;
-        tables::write_first(&transaction, identity, snapshot)?;
-        Ok(transaction.commit()?)
-    })
+impl Shared {
+    /// What cannot be removed now is when the log is opened again.
+    fn remove_stage(&self, stage: u64) {
+        let removed = self.guarded("tidy up", |db| {
+            let transaction = db.begin_write()?;
+            tables::remove_stage(&transaction, stage)?;
+            Ok(transaction.commit()?)
+        });
+        if let Err(error) = removed {
+            tracing::debug!(%error, "pieces of a snapshot that came to nothing stay for now");
+        }
+    }
+}
+
+/// Writes a complete log beside the place where it is to be, and closes it.
+fn build(dir: &Path, identity: &Identity, first: First<'_>) -> Result<(), StoreError> {
+    let path = dir.join(UNFINISHED);
+    if path.exists() {
+        fs::remove_file(&path).map_err(|error| StoreError::io("replace", &path, error))?;
+    }
+    guarded(&path, "create", || {
+        let db = Database::builder().create(&path)?;
+        tables::write_first(&db, identity, first)
+    })?
+}
+
+fn put_in_place(dir: &Path) -> Result<(), StoreError> {
+    let path = dir.join(FILE);
+    fs::rename(dir.join(UNFINISHED), &path).map_err(|error| StoreError::io("create", &path, error))?;
+    sync_dir(dir)
 }
 
 /// Runs `work`, turning redb's errors and its panics on damaged pages into ours.

@@ -10,7 +10,7 @@ use protobuf::Message as _;
 use raft::eraftpb::{Entry, HardState};
 
 use super::outline::Outline;
-use super::{ChunkSink, LogStore, SnapshotWrite, Stager, StoreError, Write};
+use super::{ChunkSink, First, LogStore, Pieces, SnapshotWrite, Staged, Stager, StoreError, Write};
 
 /// What goes wrong with the next commit. After any of them the store only fails until it is opened again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +33,7 @@ struct Disk {
     fault: Option<Fault>,
     broken: bool,
     commits: u64,
+    stages: u64,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -43,22 +44,27 @@ struct Image {
 }
 
 impl MemoryDisk {
-    /// A disk with a log that begins with `snapshot`.
-    pub fn founded(snapshot: SnapshotWrite) -> Self {
-        let meta = snapshot.meta();
-        let state = HardState { term: meta.term, commit: meta.index, ..HardState::default() };
+    /// A disk with a log that begins with `first`.
+    pub fn founded(first: First<'_>) -> Result<Self, StoreError> {
+        let state = HardState { term: first.meta.term, commit: first.meta.index, ..HardState::default() };
         let disk = Self::default();
-        let write = Write { snapshot: Some(snapshot), hard_state: Some(state), ..Write::default() };
-        disk.lock().now.apply(&write);
-        disk
+        let mut store = disk.open();
+        let mut sink = store.stager()();
+        for chunk in first.chunks {
+            sink.put(&chunk.map_err(StoreError::Source)?)?;
+        }
+        let (stage, pieces) = sink.finish().keep();
+        let snapshot = Some(SnapshotWrite::Received { meta: first.meta, stage, pieces });
+        store.commit(Write { snapshot, hard_state: Some(state), ..Write::default() })?;
+        Ok(disk)
     }
 
     /// A store on this disk, as after a start of the process.
     pub fn open(&self) -> MemoryStore {
         let mut disk = self.lock();
         disk.broken = false;
-        let current = disk.now.outline.snapshot().index;
-        disk.now.pieces.retain(|(index, _), _| *index == current);
+        let (current, _) = disk.now.outline.stage();
+        disk.now.pieces.retain(|(stage, _), _| *stage == current);
         MemoryStore { outline: disk.now.outline.clone(), disk: self.clone() }
     }
 
@@ -96,15 +102,12 @@ impl MemoryDisk {
 
 impl Image {
     fn apply(&mut self, write: &Write) {
-        match &write.snapshot {
-            Some(SnapshotWrite::Received { meta, chunks }) => {
-                self.log.clear();
-                let keyed = (0..).zip(chunks).map(|(piece, chunk)| ((meta.index, piece), chunk.clone()));
-                self.pieces.extend(keyed);
-                self.pieces.retain(|(index, _), _| *index == meta.index);
-            }
-            Some(SnapshotWrite::Own { meta, .. }) => self.pieces.retain(|(index, _), _| *index == meta.index),
-            None => {}
+        if matches!(write.snapshot, Some(SnapshotWrite::Received { .. })) {
+            self.log.clear();
+        }
+        if let Some((new, _)) = write.snapshot.as_ref().map(SnapshotWrite::stage) {
+            let (old, _) = self.outline.stage();
+            self.pieces.retain(|(stage, _), _| *stage == new || *stage != old);
         }
         if let Some(first) = write.entries.first() {
             self.log.split_off(&first.index);
@@ -138,24 +141,34 @@ impl LogStore for MemoryStore {
         Ok(found.map(|(_, entry)| entry.clone()).collect())
     }
 
-    fn chunks(&self) -> Result<Vec<Vec<u8>>, StoreError> {
-        let (disk, index) = (self.disk.lock(), self.outline.snapshot().index);
-        Ok(disk.now.pieces.range((index, 0)..=(index, u32::MAX)).map(|(_, piece)| piece.clone()).collect())
-    }
-
-    fn stage(&self, index: u64) -> Box<dyn ChunkSink> {
-        Box::new(MemoryStage { disk: self.disk.clone(), index, next: 0 })
+    fn pieces(&self) -> Result<Pieces, StoreError> {
+        let (disk, (stage, _)) = (self.disk.lock(), self.outline.stage());
+        let view = disk.now.pieces.range((stage, 0)..=(stage, u32::MAX));
+        let view: Vec<_> = view.map(|(_, piece)| Ok(piece.clone())).collect();
+        Ok(Box::new(view.into_iter()))
     }
 
     fn stager(&self) -> Stager {
         let disk = self.disk.clone();
-        Box::new(move |index| Box::new(MemoryStage { disk: disk.clone(), index, next: 0 }))
+        Arc::new(move || {
+            let mut state = disk.lock();
+            state.stages += 1;
+            let removing = disk.clone();
+            let staged = Staged::new(state.stages, move |number| removing.remove_stage(number));
+            Box::new(MemoryStage { disk: disk.clone(), staged })
+        })
     }
 
     fn commit(&mut self, write: Write) -> Result<(), StoreError> {
         self.outline.check(&write).map_err(|what| StoreError::Misuse { path: path(), what })?;
         let mut disk = self.disk.lock();
         disk.usable()?;
+        if let Some((stage, pieces)) = write.snapshot.as_ref().map(SnapshotWrite::stage)
+            && disk.now.pieces.range((stage, 0)..=(stage, u32::MAX)).count() != pieces as usize
+        {
+            let what = format!("stage {stage} does not have {pieces} pieces");
+            return Err(StoreError::Misuse { path: path(), what });
+        }
         let fault = disk.fault.take();
         if fault != Some(Fault::Fail) {
             disk.now.apply(&write);
@@ -178,17 +191,29 @@ impl Disk {
 
 struct MemoryStage {
     disk: MemoryDisk,
-    index: u64,
-    next: u32,
+    staged: Staged,
 }
 
 impl ChunkSink for MemoryStage {
     fn put(&mut self, chunk: &[u8]) -> Result<(), StoreError> {
         let mut disk = self.disk.lock();
         disk.usable()?;
-        disk.now.pieces.insert((self.index, self.next), chunk.to_vec());
-        self.next += 1;
+        disk.now.pieces.insert(self.staged.next_piece(), chunk.to_vec());
+        self.staged.count_in();
         Ok(())
+    }
+
+    fn finish(self: Box<Self>) -> Staged {
+        self.staged
+    }
+}
+
+impl MemoryDisk {
+    fn remove_stage(&self, number: u64) {
+        let mut disk = self.lock();
+        if disk.usable().is_ok() {
+            disk.now.pieces.retain(|(stage, _), _| *stage != number);
+        }
     }
 }
 

@@ -8,6 +8,7 @@ mod disk;
 mod memory;
 mod outline;
 mod record;
+mod staged;
 mod tables;
 
 #[cfg(test)]
@@ -24,6 +25,11 @@ use uuid::Uuid;
 pub use disk::DiskStore;
 pub use memory::{Fault, MemoryDisk, MemoryStore};
 pub use outline::{Outline, Position};
+pub use staged::{ChunkSink, Staged, Stager};
+
+/// The pieces of a snapshot, read from the store as they are asked for. Reading blocks: not on a runtime
+/// thread. What is being read stays as it is, also when a newer snapshot replaces it meanwhile.
+pub type Pieces = Box<dyn Iterator<Item = Result<Vec<u8>, StoreError>> + Send>;
 
 /// Whose log this is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,26 +50,14 @@ pub trait LogStore: Send + 'static {
     /// The entries `[low, high)`, which must exist; at least one, otherwise at most `max_bytes` together.
     fn entries(&self, low: u64, high: u64, max_bytes: u64) -> Result<Vec<Entry>, StoreError>;
 
-    /// The pieces of the current snapshot, in order.
-    fn chunks(&self) -> Result<Vec<Vec<u8>>, StoreError>;
+    /// The pieces of the current snapshot, in order; a view that nothing changes any more.
+    fn pieces(&self) -> Result<Pieces, StoreError>;
 
-    /// Where the pieces of a snapshot at `index` go before [`SnapshotWrite::Own`] makes it the current one.
-    fn stage(&self, index: u64) -> Box<dyn ChunkSink>;
-
-    /// The same for whoever does not hold the store.
+    /// Where the pieces of a snapshot go before a [`SnapshotWrite`] makes it the current one.
     fn stager(&self) -> Stager;
 
     /// Makes all of `write` durable, or nothing of it. After an error the store must not be used again.
     fn commit(&mut self, write: Write) -> Result<(), StoreError>;
-}
-
-/// See [`LogStore::stage`].
-pub type Stager = Box<dyn Fn(u64) -> Box<dyn ChunkSink> + Send + Sync>;
-
-/// Takes the pieces of a snapshot, on any thread.
-pub trait ChunkSink: Send {
-    /// Makes the next piece durable.
-    fn put(&mut self, chunk: &[u8]) -> Result<(), StoreError>;
 }
 
 /// What changes together.
@@ -79,14 +73,14 @@ pub struct Write {
     pub compact: u64,
 }
 
-/// A snapshot that becomes the current one. The one before it goes.
+/// A snapshot that becomes the current one; all its pieces have been staged. The one before it goes.
 #[derive(Clone, Debug)]
-#[allow(missing_docs)] // index, term and members, and what there is of the contents
+#[allow(missing_docs)] // index, term and members; number of the stage and of its pieces
 pub enum SnapshotWrite {
-    /// Of our own state: `pieces` of them have been staged. The log stays.
-    Own { meta: SnapshotMetadata, pieces: u32 },
+    /// Of our own state. The log stays.
+    Own { meta: SnapshotMetadata, stage: u64, pieces: u32 },
     /// From the leader: the log is replaced as well.
-    Received { meta: SnapshotMetadata, chunks: Vec<Vec<u8>> },
+    Received { meta: SnapshotMetadata, stage: u64, pieces: u32 },
 }
 
 impl SnapshotWrite {
@@ -95,6 +89,35 @@ impl SnapshotWrite {
         match self {
             SnapshotWrite::Own { meta, .. } | SnapshotWrite::Received { meta, .. } => meta,
         }
+    }
+
+    /// Number of its stage, and of its pieces.
+    pub fn stage(&self) -> (u64, u32) {
+        match self {
+            SnapshotWrite::Own { stage, pieces, .. } | SnapshotWrite::Received { stage, pieces, .. } => {
+                (*stage, *pieces)
+            }
+        }
+    }
+}
+
+/// What a log begins with.
+pub struct First<'a> {
+    /// Index, term and members. Index 0, without members: nothing yet, a leader is to send it.
+    pub meta: SnapshotMetadata,
+    /// The state at that index, in pieces.
+    pub chunks: Box<dyn Iterator<Item = io::Result<Vec<u8>>> + 'a>,
+}
+
+impl<'a> First<'a> {
+    /// For a new member of a group.
+    pub fn nothing() -> Self {
+        Self { meta: SnapshotMetadata::default(), chunks: Box::new(std::iter::empty()) }
+    }
+
+    /// For a new group.
+    pub fn new(meta: SnapshotMetadata, chunks: impl IntoIterator<Item = Vec<u8>, IntoIter: 'a>) -> Self {
+        Self { meta, chunks: Box::new(chunks.into_iter().map(Ok)) }
     }
 }
 
@@ -117,11 +140,11 @@ pub enum StoreError {
     Format { path: PathBuf, found: u32, known: u32 },
     /// The directory of another master.
     #[error(
-        "{} belongs to master `{found}` (id {found_id}), not to `{given}` (id {given_id}): give this master \
-         a data directory of its own, or its own name",
+        "{} belongs to master `{found}`, not to `{given}`: give this master a data directory of its own, or \
+         its own name",
         path.display()
     )]
-    Foreign { path: PathBuf, found: String, found_id: u64, given: String, given_id: u64 },
+    Foreign { path: PathBuf, found: String, given: String },
     /// Two processes, one directory.
     #[error("{} is in use by another process: end that one first, or give another data directory", path.display())]
     InUse { path: PathBuf },
@@ -135,6 +158,9 @@ pub enum StoreError {
     /// The disk, or the rights on it.
     #[error("cannot {action} {}: {source}; {}", path.display(), advice(source))]
     Io { action: &'static str, path: PathBuf, source: io::Error },
+    /// What a log is to begin with cannot be read.
+    #[error("cannot read the state to begin with: {0}")]
+    Source(io::Error),
     /// A caller broke the rules of the log.
     #[error("{}: {what}", path.display())]
     Misuse { path: PathBuf, what: String },

@@ -27,6 +27,7 @@ pub struct Outline {
     bytes: u64,
     hard_state: HardState,
     snapshot: SnapshotMetadata,
+    stage: u64,
     pieces: u32,
 }
 
@@ -37,9 +38,15 @@ struct Span {
 }
 
 impl Outline {
-    /// A log without entries that begins after `base`.
-    pub fn new(base: Position, hard_state: HardState, snapshot: SnapshotMetadata, pieces: u32) -> Self {
-        Self { base, hard_state, snapshot, pieces, ..Self::default() }
+    /// A log without entries that begins after `base`; `staged` is the number of the snapshot's stage and of
+    /// its pieces.
+    pub fn new(
+        base: Position,
+        hard_state: HardState,
+        snapshot: SnapshotMetadata,
+        (stage, pieces): (u64, u32),
+    ) -> Self {
+        Self { base, hard_state, snapshot, stage, pieces, ..Self::default() }
     }
 
     /// The entry before the first one.
@@ -81,9 +88,9 @@ impl Outline {
         &self.snapshot
     }
 
-    /// Number of pieces of the current snapshot.
-    pub fn pieces(&self) -> u32 {
-        self.pieces
+    /// Number of the current snapshot's stage, and of its pieces.
+    pub fn stage(&self) -> (u64, u32) {
+        (self.stage, self.pieces)
     }
 
     /// The index to compact to so that at most `entries` and `bytes` remain before `upto`.
@@ -150,19 +157,14 @@ impl Outline {
 
     /// Takes over what has been made durable; `check` has passed.
     pub fn apply(&mut self, write: &Write) {
-        match &write.snapshot {
-            Some(SnapshotWrite::Received { meta, chunks }) => {
-                self.base = Position { index: meta.index, term: meta.term };
-                self.spans.clear();
-                self.bytes = 0;
-                self.snapshot = meta.clone();
-                self.pieces = chunks.len() as u32;
-            }
-            Some(SnapshotWrite::Own { meta, pieces }) => {
-                self.snapshot = meta.clone();
-                self.pieces = *pieces;
-            }
-            None => {}
+        if let Some(SnapshotWrite::Received { meta, .. }) = &write.snapshot {
+            self.base = Position { index: meta.index, term: meta.term };
+            self.spans.clear();
+            self.bytes = 0;
+        }
+        if let Some(snapshot) = &write.snapshot {
+            self.snapshot = snapshot.meta().clone();
+            (self.stage, self.pieces) = snapshot.stage();
         }
         if let Some(first) = write.entries.first() {
             self.truncate(first.index);
@@ -215,7 +217,8 @@ mod tests {
 
     fn log() -> Outline {
         let snapshot = SnapshotMetadata { index: 1, term: 1, ..Default::default() };
-        let mut outline = Outline::new(Position { index: 1, term: 1 }, HardState::default(), snapshot, 0);
+        let mut outline =
+            Outline::new(Position { index: 1, term: 1 }, HardState::default(), snapshot, (1, 0));
         outline.apply(&entries(2..=9, 2));
         outline
     }
@@ -255,7 +258,7 @@ mod tests {
         let mut outline = log();
         let meta = SnapshotMetadata { index: 7, term: 2, ..Default::default() };
         let write = Write {
-            snapshot: Some(SnapshotWrite::Own { meta, pieces: 3 }),
+            snapshot: Some(SnapshotWrite::Own { meta, stage: 2, pieces: 3 }),
             compact: 5,
             ..Default::default()
         };
@@ -263,6 +266,6 @@ mod tests {
         outline.apply(&write);
         assert_eq!(outline.base(), Position { index: 5, term: 2 });
         assert_eq!((outline.term(4), outline.term(5), outline.last_index()), (None, Some(2), 9));
-        assert_eq!(outline.pieces(), 3);
+        assert_eq!(outline.stage(), (2, 3));
     }
 }

@@ -130,10 +130,7 @@ fn founded(file: &Recorded) -> DiskStore {
     let identity = Identity { name: "m1".into(), id: 1, group: Uuid::from_u128(1) };
     let meta = SnapshotMetadata { index: 1, term: 1, ..SnapshotMetadata::default() };
     let db = Database::builder().create_with_backend(file.clone()).unwrap();
-    let transaction = db.begin_write().unwrap();
-    let first = SnapshotWrite::Received { meta, chunks: vec![b"begin".to_vec()] };
-    tables::write_first(&transaction, &identity, first).unwrap();
-    transaction.commit().unwrap();
+    tables::write_first(&db, &identity, First::new(meta, [b"begin".to_vec()])).unwrap().unwrap();
     DiskStore::with_database(db, PathBuf::from("(recorded)"), None).unwrap()
 }
 
@@ -141,9 +138,11 @@ fn founded(file: &Recorded) -> DiskStore {
 fn step(store: &mut DiskStore, term: u64, source: &mut fastrand::Rng) {
     let (last, commit) = (store.outline().last_index(), store.outline().hard_state().commit);
     if source.u8(..5) == 0 && commit > store.outline().snapshot().index {
-        store.stage(commit).put(&vec![7; source.usize(1..9000)]).unwrap();
+        let mut sink = store.stager()();
+        sink.put(&vec![7; source.usize(1..9000)]).unwrap();
+        let (stage, pieces) = sink.finish().keep();
         let meta = SnapshotMetadata { index: commit, term, ..SnapshotMetadata::default() };
-        let snapshot = Some(SnapshotWrite::Own { meta, pieces: 1 });
+        let snapshot = Some(SnapshotWrite::Own { meta, stage, pieces });
         return store.commit(Write { snapshot, compact: commit - 1, ..Write::default() }).unwrap();
     }
     let from = if source.u8(..4) == 0 { commit + 1 } else { last + 1 };

@@ -3,15 +3,20 @@
 
 use protobuf::Message as _;
 use raft::eraftpb::{Entry, HardState, SnapshotMetadata};
-use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+use redb::{
+    Database, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition,
+    WriteTransaction,
+};
 use uuid::Uuid;
 
 use super::outline::{Outline, Position};
 use super::record::{seal, unseal};
-use super::{Identity, SnapshotWrite, Write};
+use super::{First, Identity, SnapshotWrite, StoreError, Write};
 
-/// Grows whenever an older program could misread the file.
-pub(super) const FORMAT: u32 = 1;
+/// Grows whenever an older program could misread the file. Format 1 had no record of the snapshot's stage: it
+/// was the snapshot's index. It is read, and written as format 2.
+pub(super) const FORMAT: u32 = 2;
+pub(super) const FORMAT_OLDEST: u32 = 1;
 
 pub(super) const LOG: TableDefinition<u64, &[u8]> = TableDefinition::new("log");
 pub(super) const PIECES: TableDefinition<(u64, u32), &[u8]> = TableDefinition::new("snapshot");
@@ -39,6 +44,7 @@ pub(super) mod key {
     pub const BASE: &str = "base";
     pub const HARD_STATE: &str = "hard state";
     pub const SNAPSHOT: &str = "snapshot";
+    pub const STAGE: &str = "stage";
 }
 
 /// The format version, before anything else is believed. `None`: absent or damaged.
@@ -51,14 +57,15 @@ pub(super) fn read_format(db: &Database) -> Result<Option<u32>, Failure> {
 }
 
 /// Reads and checks the whole log, except for the pieces of the snapshot.
-pub(super) fn scan(db: &Database) -> Result<Result<(Identity, Outline), Damage>, Failure> {
+pub(super) fn scan(db: &Database, format: u32) -> Result<Result<(Identity, Outline), Damage>, Failure> {
     let transaction = db.begin_read()?;
     let meta = |name: &'static str| {
         let found = read_meta(&transaction, name)?;
         Ok::<_, Failure>(found.ok_or_else(|| format!("record `{name}` is damaged")))
     };
     let identity = identity(meta(key::NAME)?, meta(key::ID)?, meta(key::GROUP)?);
-    let outline = outline(meta(key::BASE)?, meta(key::HARD_STATE)?, meta(key::SNAPSHOT)?);
+    let stage = if format == FORMAT_OLDEST { None } else { Some(meta(key::STAGE)?) };
+    let outline = outline(meta(key::BASE)?, meta(key::HARD_STATE)?, meta(key::SNAPSHOT)?, stage);
     let (identity, mut outline) = match identity.and_then(|identity| Ok((identity, outline?))) {
         Ok(found) => found,
         Err(damage) => return Ok(Err(damage)),
@@ -90,6 +97,7 @@ fn outline(
     base: Result<Vec<u8>, Damage>,
     hard_state: Result<Vec<u8>, Damage>,
     snapshot: Result<Vec<u8>, Damage>,
+    stage: Option<Result<Vec<u8>, Damage>>,
 ) -> Result<Outline, Damage> {
     let base: [u8; 16] = base?.try_into().map_err(|_| "the begin of the log is damaged")?;
     let (index, term) = base.split_at(8);
@@ -99,7 +107,9 @@ fn outline(
     let snapshot = snapshot?;
     let (pieces, meta) = snapshot.split_first_chunk().ok_or("the snapshot's record is damaged")?;
     let meta = SnapshotMetadata::parse_from_bytes(meta).map_err(|_| "the snapshot's record is damaged")?;
-    Ok(Outline::new(base, hard_state, meta, u32::from_le_bytes(*pieces)))
+    let stage = stage.transpose()?.map_or(Ok(meta.index), |stage| stage.try_into().map(u64::from_le_bytes));
+    let stage = stage.map_err(|_| "the snapshot's record is damaged")?;
+    Ok(Outline::new(base, hard_state, meta, (stage, u32::from_le_bytes(*pieces))))
 }
 
 /// What holds of every log that was written by this program.
@@ -141,39 +151,49 @@ pub(super) fn read_entries(
     Ok(if entries.is_empty() && low < high { Err(format!("entry {low} is missing")) } else { Ok(entries) })
 }
 
-/// The pieces of the snapshot at `index`.
-pub(super) fn read_pieces(
-    db: &Database,
-    index: u64,
-    pieces: u32,
-) -> Result<Result<Vec<Vec<u8>>, Damage>, Failure> {
-    let transaction = db.begin_read()?;
-    let table = transaction.open_table(PIECES)?;
-    let mut chunks = Vec::new();
-    for piece in 0..pieces {
-        let sealed = table.get((index, piece))?;
-        match sealed.as_ref().and_then(|sealed| unseal(&piece_key(index, piece), sealed.value())) {
-            Some(chunk) => chunks.push(chunk.to_vec()),
-            None => {
-                return Ok(Err(format!("piece {piece} of the snapshot at {index} is damaged")));
-            }
-        }
-    }
-    Ok(Ok(chunks))
+/// One piece of a stage, out of a table that was opened for reading.
+pub(super) fn read_piece(
+    table: &ReadOnlyTable<(u64, u32), &'static [u8]>,
+    stage: u64,
+    piece: u32,
+) -> Result<Result<Vec<u8>, Damage>, Failure> {
+    let sealed = table.get((stage, piece))?;
+    let chunk = sealed.as_ref().and_then(|sealed| unseal(&piece_key(stage, piece), sealed.value()));
+    Ok(chunk.map(<[u8]>::to_vec).ok_or_else(|| format!("piece {piece} of the snapshot is damaged")))
 }
 
-/// Removes the pieces of snapshots that were never finished.
-pub(super) fn drop_unfinished(db: &Database, current: u64) -> Result<(), Failure> {
-    let transaction = db.begin_read()?;
-    let table = transaction.open_table(PIECES)?;
+/// The pieces of all stages, as they are now.
+pub(super) fn open_pieces(db: &Database) -> Result<ReadOnlyTable<(u64, u32), &'static [u8]>, Failure> {
+    Ok(db.begin_read()?.open_table(PIECES)?)
+}
+
+/// Whether a stage has exactly so many pieces. They are written in order.
+pub(super) fn has_pieces(db: &Database, stage: u64, pieces: u32) -> Result<bool, Failure> {
+    let table = open_pieces(db)?;
+    let last = table.range((stage, 0)..=(stage, u32::MAX))?.next_back().transpose()?;
+    Ok(last.map_or(0, |(key, _)| key.value().1 + 1) == pieces)
+}
+
+/// Removes the pieces of snapshots that were never finished, and brings the format up to date.
+pub(super) fn tidy(db: &Database, current: u64, format: u32) -> Result<(), Failure> {
+    let table = open_pieces(db)?;
     let first = table.first()?.map(|(key, _)| key.value().0);
     let last = table.last()?.map(|(key, _)| key.value().0);
-    if first.is_none_or(|first| first == current) && last.is_none_or(|last| last == current) {
+    let clean = first.is_none_or(|first| first == current) && last.is_none_or(|last| last == current);
+    if clean && format == FORMAT {
         return Ok(());
     }
     let transaction = db.begin_write()?;
-    keep_pieces_of(&transaction, current)?;
+    transaction.open_table(PIECES)?.retain(|(stage, _), _| stage == current)?;
+    write_meta(&transaction, key::STAGE, &current.to_le_bytes())?;
+    write_meta(&transaction, key::FORMAT, &FORMAT.to_le_bytes())?;
     Ok(transaction.commit()?)
+}
+
+/// Removes the pieces of one stage.
+pub(super) fn remove_stage(transaction: &WriteTransaction, stage: u64) -> Result<(), Failure> {
+    let mut pieces = transaction.open_table(PIECES)?;
+    Ok(pieces.retain_in((stage, 0)..=(stage, u32::MAX), |_, _| false)?)
 }
 
 /// Everything of a write; `before` is the log as it stands.
@@ -181,7 +201,7 @@ pub(super) fn write(transaction: &WriteTransaction, before: &Outline, write: &Wr
     let base = before.base_after(write);
     write_log(transaction, before, write, base)?;
     if let Some(snapshot) = &write.snapshot {
-        write_snapshot(transaction, snapshot)?;
+        write_snapshot(transaction, before, snapshot)?;
     }
     if base != before.base() {
         write_meta(transaction, key::BASE, &base_bytes(base))?;
@@ -194,20 +214,39 @@ pub(super) fn write(transaction: &WriteTransaction, before: &Outline, write: &Wr
     }
 }
 
-/// The records of a log that begins with `snapshot`, as a new cluster's does.
+/// Stage of the snapshot that a log begins with.
+const FIRST_STAGE: u64 = 1;
+
+/// All records of a new log. A transaction for each piece: they may be many.
 pub(super) fn write_first(
-    transaction: &WriteTransaction,
+    db: &Database,
     identity: &Identity,
-    snapshot: SnapshotWrite,
-) -> Result<(), Failure> {
-    let meta = snapshot.meta();
-    let state = HardState { term: meta.term, commit: meta.index, ..HardState::default() };
-    write_meta(transaction, key::FORMAT, &FORMAT.to_le_bytes())?;
-    write_meta(transaction, key::NAME, identity.name.as_bytes())?;
-    write_meta(transaction, key::ID, &identity.id.to_le_bytes())?;
-    write_meta(transaction, key::GROUP, identity.group.as_bytes())?;
-    let first = Write { snapshot: Some(snapshot), hard_state: Some(state), ..Write::default() };
-    write(transaction, &Outline::default(), &first)
+    first: First<'_>,
+) -> Result<Result<(), StoreError>, Failure> {
+    let mut pieces = 0;
+    for chunk in first.chunks {
+        let chunk = match chunk {
+            Ok(chunk) => chunk,
+            Err(error) => return Ok(Err(StoreError::Source(error))),
+        };
+        let transaction = db.begin_write()?;
+        write_piece(&transaction, FIRST_STAGE, pieces, &chunk)?;
+        transaction.commit()?;
+        pieces += 1;
+    }
+    let transaction = db.begin_write()?;
+    transaction.open_table(PIECES)?;
+    let state = HardState { term: first.meta.term, commit: first.meta.index, ..HardState::default() };
+    write_meta(&transaction, key::FORMAT, &FORMAT.to_le_bytes())?;
+    write_meta(&transaction, key::NAME, identity.name.as_bytes())?;
+    write_meta(&transaction, key::ID, &identity.id.to_le_bytes())?;
+    write_meta(&transaction, key::GROUP, identity.group.as_bytes())?;
+    write_meta(&transaction, key::BASE, &base_bytes(Position::default()))?;
+    write_meta(&transaction, key::HARD_STATE, &encode(&HardState::default()))?;
+    let snapshot = Some(SnapshotWrite::Received { meta: first.meta, stage: FIRST_STAGE, pieces });
+    let all = Write { snapshot, hard_state: Some(state), ..Write::default() };
+    write(&transaction, &Outline::default(), &all)?;
+    Ok(Ok(transaction.commit()?))
 }
 
 fn write_log(
@@ -232,39 +271,32 @@ fn write_log(
     Ok(())
 }
 
-fn write_snapshot(transaction: &WriteTransaction, snapshot: &SnapshotWrite) -> Result<(), Failure> {
-    let pieces = match snapshot {
-        SnapshotWrite::Own { pieces, .. } => *pieces,
-        SnapshotWrite::Received { meta, chunks } => {
-            for (piece, chunk) in (0..).zip(chunks) {
-                write_piece(transaction, meta.index, piece, chunk)?;
-            }
-            chunks.len() as u32
-        }
-    };
-    keep_pieces_of(transaction, snapshot.meta().index)?;
+fn write_snapshot(
+    transaction: &WriteTransaction,
+    before: &Outline,
+    snapshot: &SnapshotWrite,
+) -> Result<(), Failure> {
+    let (stage, pieces) = snapshot.stage();
+    if before.stage().0 != stage {
+        remove_stage(transaction, before.stage().0)?;
+    }
     let mut record = pieces.to_le_bytes().to_vec();
     record.extend_from_slice(&encode(snapshot.meta()));
-    write_meta(transaction, key::SNAPSHOT, &record)
+    write_meta(transaction, key::SNAPSHOT, &record)?;
+    write_meta(transaction, key::STAGE, &stage.to_le_bytes())
 }
 
-/// One piece of the snapshot at `index`.
+/// One piece of a stage.
 pub(super) fn write_piece(
     transaction: &WriteTransaction,
-    index: u64,
+    stage: u64,
     piece: u32,
     chunk: &[u8],
 ) -> Result<(), Failure> {
     let mut pieces = transaction.open_table(PIECES)?;
-    let sealed = seal(&piece_key(index, piece), chunk);
-    pieces.insert((index, piece), sealed.as_slice())?;
+    let sealed = seal(&piece_key(stage, piece), chunk);
+    pieces.insert((stage, piece), sealed.as_slice())?;
     Ok(())
-}
-
-fn keep_pieces_of(transaction: &WriteTransaction, current: u64) -> Result<(), Failure> {
-    let mut pieces = transaction.open_table(PIECES)?;
-    pieces.retain_in(..(current, 0), |_, _| false)?;
-    Ok(pieces.retain_in((current + 1, 0).., |_, _| false)?)
 }
 
 fn read_meta(transaction: &ReadTransaction, name: &str) -> Result<Option<Vec<u8>>, Failure> {
@@ -295,9 +327,9 @@ fn base_bytes(base: Position) -> [u8; 16] {
     (u128::from(base.term) << 64 | u128::from(base.index)).to_le_bytes()
 }
 
-fn piece_key(index: u64, piece: u32) -> [u8; 12] {
+fn piece_key(stage: u64, piece: u32) -> [u8; 12] {
     let mut key = [0; 12];
-    key[..8].copy_from_slice(&index.to_le_bytes());
+    key[..8].copy_from_slice(&stage.to_le_bytes());
     key[8..].copy_from_slice(&piece.to_le_bytes());
     key
 }

@@ -4,19 +4,23 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
-use raft::eraftpb::{ConfChangeSingle, ConfChangeType, ConfChangeV2, MessageType};
+use raft::eraftpb::MessageType;
 
 use super::Recorder;
 use crate::consensus::open::first_snapshot;
-use crate::consensus::store::{Fault, LogStore, MemoryDisk, MemoryStore};
+use crate::consensus::store::{Fault, First, LogStore, MemoryDisk, MemoryStore};
 use crate::consensus::{
-    Answer, Message, Node, NodeConfig, NodeError, Pieces, Proposal, ProposeError, Sent, SnapshotPolicy,
-    Transport,
+    Answer, MemberChange, Message, Node, NodeConfig, NodeError, Pieces, Proposal, ProposeError, Sent,
+    SnapshotPolicy, Transport,
 };
+
+/// A message, and the contents if it is a snapshot.
+#[derive(Clone)]
+struct Letter(Message, Vec<Vec<u8>>);
 
 /// Messages that were sent and not yet delivered.
 #[derive(Clone, Default)]
-struct Mailbag(Arc<Mutex<Vec<Message>>>);
+struct Mailbag(Arc<Mutex<Vec<Letter>>>);
 
 impl Mailbag {
     fn is_empty(&self) -> bool {
@@ -27,7 +31,7 @@ impl Mailbag {
     fn lose_snapshots(&self) -> bool {
         let mut mail = self.0.lock().unwrap();
         let before = mail.len();
-        mail.retain(|message| message.get_msg_type() != MessageType::MsgSnapshot);
+        mail.retain(|letter| letter.0.get_msg_type() != MessageType::MsgSnapshot);
         mail.len() < before
     }
 }
@@ -35,10 +39,14 @@ impl Mailbag {
 impl Transport for Mailbag {
     fn send(&self, to: u64, message: Message) {
         assert_eq!(to, message.to);
-        self.0.lock().unwrap().push(message);
+        self.0.lock().unwrap().push(Letter(message, Vec::new()));
     }
 
-    fn send_snapshot(&self, _: u64, _: Message, _: Pieces) {}
+    fn send_snapshot(&self, to: u64, message: Message, pieces: Pieces) {
+        assert_eq!(to, message.to);
+        assert!(message.get_snapshot().data.is_empty(), "the contents are streamed");
+        self.0.lock().unwrap().push(Letter(message, pieces.map(Result::unwrap).collect()));
+    }
 }
 
 struct Member {
@@ -81,7 +89,9 @@ impl Group {
     }
 
     fn join(&mut self, id: u64, voters: &[u64]) {
-        let disk = MemoryDisk::founded(first_snapshot(&Recorder::default(), voters));
+        let first = first_snapshot(&Recorder::default(), voters);
+        let first = if voters.contains(&id) { first } else { First::nothing() };
+        let disk = MemoryDisk::founded(first).unwrap();
         self.members.insert(id, Member { disk, machine: Recorder::default(), node: None });
         self.start(id);
     }
@@ -137,16 +147,51 @@ impl Group {
     }
 
     fn deliver(&mut self, at: usize) {
-        let message = self.mail.0.lock().unwrap().remove(at);
+        let Letter(message, pieces) = self.mail.0.lock().unwrap().remove(at);
         let (from, to) = (message.from, message.to);
-        if self.cut.contains(&(from, to)) {
+        let snapshot = message.get_msg_type() == MessageType::MsgSnapshot;
+        self.trace.update(&protobuf::Message::write_to_bytes(&message).unwrap());
+        pieces.iter().for_each(|piece| self.trace.update(piece));
+        let lost = self.cut.contains(&(from, to)) || self.node(to).is_none();
+        if lost {
+            if snapshot {
+                self.report(from, to, Sent::SnapshotLost);
+            }
             return;
         }
-        self.trace.update(&protobuf::Message::write_to_bytes(&message).unwrap());
-        if let Some(node) = self.node(to) {
+        let node = self.node(to).unwrap();
+        if !snapshot {
             node.step(message);
+            return self.settle(to);
+        }
+        let mut sink = node.stager()();
+        if pieces.iter().try_for_each(|piece| sink.put(piece)).is_ok() {
+            node.step_snapshot(message, sink.finish());
             self.settle(to);
         }
+        self.report(from, to, Sent::SnapshotArrived);
+    }
+
+    fn report(&mut self, from: u64, to: u64, sent: Sent) {
+        if let Some(node) = self.node(from) {
+            node.report(to, sent);
+            self.settle(from);
+        }
+    }
+
+    /// A change of the members, by its ticket.
+    fn change(&mut self, id: u64, change: MemberChange) -> u64 {
+        self.ask(id, |node, ticket| node.propose_members(ticket, change))
+    }
+
+    fn ask(&mut self, id: u64, what: impl FnOnce(&mut Node<Recorder, MemoryStore>, u64)) -> u64 {
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
+        if let Some(node) = self.node(id) {
+            what(node, ticket);
+            self.settle(id);
+        }
+        ticket
     }
 
     /// Delivers all messages, and those they cause.
@@ -341,13 +386,12 @@ fn members_change_and_are_found_again_after_a_crash() {
     group.join(2, &[1]);
     group.join(3, &[1]);
     for id in [2, 3] {
-        let mut change = ConfChangeV2::default();
-        let mut single = ConfChangeSingle { node_id: id, ..ConfChangeSingle::default() };
-        single.set_change_type(ConfChangeType::AddNode);
-        change.mut_changes().push(single);
-        group.node(leader).unwrap().propose_members(change).unwrap();
-        group.settle(leader);
+        let added = group.change(leader, MemberChange::AddLearner(id));
+        group.run(20);
+        assert_eq!(group.answers[&added], Ok(vec![]));
+        let promoted = group.change(leader, MemberChange::Promote { id, replacing: None });
         group.run(10);
+        assert_eq!(group.answers[&promoted], Ok(vec![]));
         let node = group.node(leader).unwrap();
         let on_disk = node.store().outline().hard_state().commit;
         assert_eq!(on_disk, node.status().applied, "or a crash would go back to the old members");

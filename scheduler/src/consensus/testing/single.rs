@@ -198,7 +198,7 @@ async fn nothing_begins_anew_by_itself() {
 #[tokio::test]
 async fn a_disk_that_fails_stops_the_log_and_acknowledges_nothing_more() {
     let machine = Recorder::default();
-    let disk = MemoryDisk::founded(first_snapshot(&machine, &[1]));
+    let disk = MemoryDisk::founded(first_snapshot(&machine, &[1])).unwrap();
     let config = NodeConfig { id: 1, seed: 1, snapshots: SnapshotPolicy::default() };
     let node = Node::open(config, disk.open(), machine.clone()).unwrap();
     let identity = Identity { name: "m1".into(), id: 1, group: uuid::Uuid::nil() };

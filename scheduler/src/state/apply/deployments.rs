@@ -14,13 +14,17 @@ impl Change<'_> {
         self.run_from_current(deployment);
     }
 
-    /// `StartApplication` has nothing to do, and `StopApplication` nothing when there are no tasks: who
-    /// removes such an app may put it again at once, without meeting a lock that nothing waits for.
+    /// What asks for no task and meets none is complete at once: nobody has to look at it and say so, which
+    /// would cost another entry of the log, and who changes the app again at once meets no lock that nothing
+    /// waits for.
     fn is_instant(&self, step: &Step) -> bool {
+        let has_tasks = |app| self.state.tasks_of(app).next().is_some();
+        let wants_tasks = |app| self.state.app(app).is_some_and(|entry| entry.app.instances > 0);
         step.actions.iter().all(|action| match action.kind {
             ActionKind::StartApplication => true,
-            ActionKind::StopApplication => self.state.tasks_of(&action.app).next().is_none(),
-            ActionKind::ScaleApplication | ActionKind::RestartApplication => false,
+            ActionKind::StopApplication => !has_tasks(&action.app),
+            ActionKind::ScaleApplication => !wants_tasks(&action.app) && !has_tasks(&action.app),
+            ActionKind::RestartApplication => false,
         })
     }
 
