@@ -3,7 +3,8 @@
 use std::fmt::Arguments;
 use std::time::{Duration, Instant};
 
-use raft::eraftpb::Message;
+use agent::search::Attempt;
+use raft::eraftpb::{Message, MessageType};
 use scheduler::cluster::AskError;
 use scheduler::state::Outcome;
 use spec::ids::TaskId;
@@ -27,13 +28,24 @@ const STALL_MILLIS: Millis = 200;
 /// Which run of a process something belongs to; what belongs to an earlier one never happens.
 pub type Lifetime = u64;
 
+/// A message of raft, and the contents if it is a snapshot.
+#[derive(Clone, Debug)]
+pub struct Letter {
+    /// The message.
+    pub message: Message,
+    /// Pieces of a snapshot.
+    pub pieces: Vec<Vec<u8>>,
+}
+
 /// Something that happens.
 #[derive(Debug)]
 pub enum Event {
     /// A master's tick.
     Tick(u64, Lifetime),
     /// A message of raft arrives.
-    Raft(Box<Message>),
+    Raft(Box<Letter>),
+    /// A message of raft could not be delivered.
+    Undelivered(Box<Message>),
     /// A master looks at what has arrived.
     Turn(u64, Lifetime),
     /// A master answers what was asked of its log.
@@ -49,11 +61,11 @@ pub enum Event {
     /// A master's process starts.
     StartMaster(u64),
     /// An agent's call arrives at a master.
-    Dial(usize, Lifetime, u64),
+    Dial(usize, Lifetime, Attempt),
     /// The call was not taken.
-    DialFailed(usize, Lifetime),
+    DialFailed(usize, Lifetime, Attempt),
     /// The call was taken.
-    Connected(usize, Lifetime, u64),
+    Connected(usize, Lifetime, u64, Attempt),
     /// What is under way on a stream arrives, at the master (`true`) or at the agent.
     Stream(u64, bool),
     /// A session at a master looks at the time.
@@ -61,7 +73,7 @@ pub enum Event {
     /// A session at a master proposes again.
     SessionRetry(u64, Lifetime, u64),
     /// An agent dials.
-    Redial(usize, Lifetime),
+    Redial(usize, Lifetime, Attempt),
     /// An agent's second.
     Beat(usize, Lifetime),
     /// An agent's core has something to do.
@@ -174,21 +186,27 @@ impl Bus {
     }
 
     /// Sends a message of raft, `late` milliseconds from now.
-    pub fn send_raft(&mut self, message: Message, late: Millis) {
-        let (from, to) = (Place::Master(message.from), Place::Master(message.to));
+    pub fn send_raft(&mut self, letter: Letter, late: Millis) {
+        let (from, to) = (Place::Master(letter.message.from), Place::Master(letter.message.to));
         let weather = self.net.weather;
-        if !self.net.passes(from, to) || self.chance(weather.loss) {
+        let lost = self.chance(weather.loss) && letter.message.get_msg_type() != MessageType::MsgSnapshot;
+        if lost || !self.net.passes(from, to) {
             self.figures.messages_lost += 1;
+            // Who sends hears of a link that is down, sooner or later.
+            if !lost {
+                let millis = late + self.between(10, 1_000);
+                self.after(millis, Event::Undelivered(Box::new(letter.message)));
+            }
             return;
         }
-        if self.chance(weather.doubled) {
+        if letter.pieces.is_empty() && self.chance(weather.doubled) {
             self.figures.messages_doubled += 1;
             let millis = late + self.latency();
-            self.after(millis, Event::Raft(Box::new(message.clone())));
+            self.after(millis, Event::Raft(Box::new(letter.clone())));
         }
         self.figures.messages += 1;
         let millis = late + self.latency();
-        self.after(millis, Event::Raft(Box::new(message)));
+        self.after(millis, Event::Raft(Box::new(letter)));
     }
 
     /// Says something to the agent at the other end.

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use agent::search::Attempt;
+use raft::eraftpb::{Message, MessageType};
 use scheduler::consensus::Sent;
 
 use crate::agent::Machine;
-use crate::bus::{Bus, Event};
+use crate::bus::{Bus, Event, Letter};
 use crate::checks::quiet;
 use crate::client::Client;
 use crate::master::{Master, founded};
@@ -104,6 +106,7 @@ impl World {
         match event {
             Event::Tick(..)
             | Event::Raft(_)
+            | Event::Undelivered(_)
             | Event::Turn(..)
             | Event::Answers(..)
             | Event::Expire(..)
@@ -143,7 +146,8 @@ impl World {
                     master.start(bus);
                 }
             }
-            Event::Raft(message) => self.deliver(*message),
+            Event::Raft(letter) => self.deliver(*letter),
+            Event::Undelivered(message) => self.undelivered(&message),
             Event::Request(id, request) => {
                 if let Some(life) = self.masters.get_mut(&id).and_then(|master| master.life.as_mut()) {
                     life.request(*request, bus);
@@ -180,23 +184,30 @@ impl World {
         }
     }
 
-    /// A message of raft arrives, unless the link was cut meanwhile. Senders of snapshots hear how it went.
-    fn deliver(&mut self, message: raft::eraftpb::Message) {
-        let (from, to) = (message.from, message.to);
+    /// A message of raft arrives, unless the link was cut meanwhile.
+    fn deliver(&mut self, letter: Letter) {
+        let (from, to) = (letter.message.from, letter.message.to);
         let passes = self.bus.net.passes(Place::Master(from), Place::Master(to));
-        let there = self.masters.get(&to).is_some_and(|master| master.life.is_some());
-        let snapshot = message.get_msg_type() == raft::eraftpb::MessageType::MsgSnapshot;
-        if passes && there {
-            if let Some(master) = self.masters.get_mut(&to) {
-                master.receive(message, &mut self.bus);
+        let snapshot = !letter.pieces.is_empty();
+        match self.masters.get_mut(&to).filter(|master| passes && master.life.is_some()) {
+            Some(master) => {
+                master.receive(letter, &mut self.bus);
+                if snapshot {
+                    self.report(from, to, Sent::SnapshotArrived);
+                }
             }
+            None => self.undelivered(&letter.message),
         }
-        let sent = match (snapshot, passes && there) {
-            (true, true) => Sent::SnapshotArrived,
-            (true, false) => Sent::SnapshotLost,
-            (false, true) => return,
-            (false, false) => Sent::Unreachable,
-        };
+    }
+
+    /// The sender hears that a message did not get through.
+    fn undelivered(&mut self, message: &Message) {
+        let snapshot = message.get_msg_type() == MessageType::MsgSnapshot;
+        let sent = if snapshot { Sent::SnapshotLost } else { Sent::Unreachable };
+        self.report(message.from, message.to, sent);
+    }
+
+    fn report(&mut self, from: u64, to: u64, sent: Sent) {
         if let Some(master) = self.masters.get_mut(&from) {
             master.report(to, sent, &mut self.bus);
         }
@@ -204,15 +215,15 @@ impl World {
 
     fn handle_stream(&mut self, event: Event) {
         match event {
-            Event::Dial(agent, life, master) => self.dial(agent, life, master),
-            Event::DialFailed(agent, life) => {
+            Event::Dial(agent, life, attempt) => self.dial(agent, life, attempt),
+            Event::DialFailed(agent, life, attempt) => {
                 if self.machines[agent].lives(life) {
-                    self.machines[agent].dial_failed(&mut self.bus);
+                    self.machines[agent].dial_failed(attempt, &mut self.bus);
                 }
             }
-            Event::Connected(agent, life, conn) => {
+            Event::Connected(agent, life, conn, attempt) => {
                 if self.machines[agent].lives(life) {
-                    self.machines[agent].connected(conn, &mut self.bus);
+                    self.machines[agent].connected(conn, attempt, &mut self.bus);
                 } else {
                     self.bus.say_up(conn, Frame::Closed);
                 }
@@ -223,7 +234,8 @@ impl World {
         }
     }
 
-    fn dial(&mut self, agent: usize, life: u64, master: u64) {
+    fn dial(&mut self, agent: usize, life: u64, attempt: Attempt) {
+        let master = u64::from(attempt.master.port());
         let back = self.bus.latency();
         let there = self.masters.get_mut(&master).and_then(|master| master.life.as_mut());
         let passes = self.bus.net.passes(Place::Master(master), Place::Agent(agent));
@@ -231,11 +243,11 @@ impl World {
             Some(running) => {
                 let conn = self.bus.net.open((agent, life), (master, running.number()));
                 running.accept(conn, &mut self.bus);
-                self.bus.after(back, Event::Connected(agent, life, conn));
+                self.bus.after(back, Event::Connected(agent, life, conn, attempt));
             }
             None => {
-                let millis = if passes { back } else { 3_000 };
-                self.bus.after(millis, Event::DialFailed(agent, life));
+                let patience = u64::try_from(attempt.patience.as_millis()).unwrap_or(u64::MAX);
+                self.bus.after(if passes { back } else { patience }, Event::DialFailed(agent, life, attempt));
             }
         }
     }
@@ -289,8 +301,8 @@ impl World {
             Event::Told(agent, life, task, what) if self.machines[agent].lives(life) => {
                 self.machines[agent].told(&task, what, bus);
             }
-            Event::Redial(agent, life) if self.machines[agent].lives(life) => {
-                self.machines[agent].redial(bus)
+            Event::Redial(agent, life, attempt) if self.machines[agent].lives(life) => {
+                self.machines[agent].redial(attempt, bus)
             }
             Event::Beat(agent, life) if self.machines[agent].lives(life) => self.machines[agent].beat(bus),
             Event::Due(agent, life) if self.machines[agent].lives(life) => self.machines[agent].due(bus),

@@ -20,6 +20,7 @@ use crate::net::{Frame, Place};
 use crate::queue::Millis;
 pub use containers::{Container, State};
 use line::Line;
+pub use line::address;
 
 /// What happens to a container, or what an agent's process hears of one.
 #[derive(Clone, Debug)]
@@ -237,7 +238,7 @@ impl Machine {
         self.process = Some(Process {
             life: self.lives,
             core: Core::new(self.disk.kept, runtimes()),
-            line: Line::default(),
+            line: Line::new(&self.masters),
             launches: BTreeMap::new(),
             watched: BTreeSet::new(),
             checks: BTreeMap::new(),

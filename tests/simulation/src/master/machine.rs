@@ -6,6 +6,8 @@ use raft::eraftpb::Message;
 use scheduler::consensus::{Frozen, Machine, Pieces, Transport};
 use scheduler::state::{Applied, Batch, Outcome, State};
 
+use crate::bus::Letter;
+
 /// One applied entry.
 #[derive(Clone, Debug)]
 pub struct Entry {
@@ -94,19 +96,27 @@ impl Frozen for Copy {
 
 /// Messages that a node wants sent.
 #[derive(Clone, Default)]
-pub struct Outbox(pub Arc<Mutex<Vec<Message>>>);
+pub struct Outbox(pub Arc<Mutex<Vec<Letter>>>);
 
 impl Outbox {
     /// Takes what there is.
-    pub fn take(&self) -> Vec<Message> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    pub fn take(&self) -> Vec<Letter> {
+        std::mem::take(&mut *self.open())
+    }
+
+    fn open(&self) -> MutexGuard<'_, Vec<Letter>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Transport for Outbox {
     fn send(&self, _to: u64, message: Message) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(message);
+        self.open().push(Letter { message, pieces: Vec::new() });
     }
 
-    fn send_snapshot(&self, _to: u64, _message: Message, _pieces: Pieces) {}
+    fn send_snapshot(&self, _to: u64, message: Message, pieces: Pieces) {
+        // Disks that fail in reading are not simulated.
+        let pieces = pieces.filter_map(Result::ok).collect();
+        self.open().push(Letter { message, pieces });
+    }
 }

@@ -11,19 +11,19 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::AtomicBool;
 
 use dns::Zone;
-use raft::eraftpb::{ConfState, Message, MessageType, SnapshotMetadata};
 use scheduler::batching;
 use scheduler::clock::Clock;
 use scheduler::cluster::AskError;
-use scheduler::consensus::store::{Fault, LogStore, MemoryDisk, MemoryStore, SnapshotWrite};
+use scheduler::consensus::store::{Fault, First, LogStore, MemoryDisk, MemoryStore};
 use scheduler::consensus::{
     Answer, Node, NodeConfig, NodeError, Proposal, ProposeError, Sent, SnapshotPolicy, Written,
+    first_snapshot,
 };
 use scheduler::names;
 use scheduler::state::{Batch, Command, Outcome, State};
 use spec::time::Timestamp;
 
-use crate::bus::{Bus, Event, Lifetime};
+use crate::bus::{Bus, Event, Letter, Lifetime};
 use crate::queue::Millis;
 use machine::Outbox;
 pub use machine::{Entry, Simulated, Window};
@@ -95,7 +95,7 @@ pub struct Life {
     outbox: Outbox,
     clock: Clock,
     offset: i64,
-    inbox: Vec<Message>,
+    inbox: Vec<Letter>,
     reports: Vec<(u64, Sent)>,
     ticked: bool,
     asks: VecDeque<Ask>,
@@ -113,11 +113,11 @@ pub struct Life {
     pub zone: Zone,
 }
 
-/// A disk on which a group of these voters begins.
+/// A disk on which a group of these voters begins; without any: one on which nothing is, for a master that joins.
 pub fn founded(voters: &[u64]) -> MemoryDisk {
-    let mut meta = SnapshotMetadata { index: 1, term: 1, ..SnapshotMetadata::default() };
-    meta.set_conf_state(ConfState { voters: voters.to_vec(), ..ConfState::default() });
-    MemoryDisk::founded(SnapshotWrite::Received { meta, chunks: State::default().snapshot().collect() })
+    let first =
+        if voters.is_empty() { First::nothing() } else { first_snapshot(&Simulated::default(), voters) };
+    MemoryDisk::founded(first).expect("a fresh disk in memory")
 }
 
 impl Master {
@@ -207,9 +207,9 @@ impl Master {
     }
 
     /// A message of another master arrives.
-    pub fn receive(&mut self, message: Message, bus: &mut Bus) {
+    pub fn receive(&mut self, letter: Letter, bus: &mut Bus) {
         let Some(life) = &mut self.life else { return };
-        life.inbox.push(message);
+        life.inbox.push(letter);
         bus.checks.bound(bus.now, "messages waiting for a master", life.inbox.len(), WAITING_MAX);
         life.wake(bus);
     }
@@ -302,8 +302,15 @@ impl Life {
     }
 
     fn handle(&mut self, bus: &mut Bus) -> Result<Answers, NodeError> {
-        for message in std::mem::take(&mut self.inbox) {
-            self.node.step(message);
+        for Letter { message, pieces } in std::mem::take(&mut self.inbox) {
+            if pieces.is_empty() {
+                self.node.step(message);
+                continue;
+            }
+            let mut sink = self.node.stager()();
+            if pieces.iter().try_for_each(|piece| sink.put(piece)).is_ok() {
+                self.node.step_snapshot(message, sink.finish());
+            }
         }
         for (to, sent) in std::mem::take(&mut self.reports) {
             self.node.report(to, sent);
@@ -361,12 +368,10 @@ impl Life {
 
     fn after_turn(&mut self, answers: Answers, late: Millis, bus: &mut Bus) {
         self.look(bus);
-        for message in self.outbox.take() {
-            if message.get_msg_type() == MessageType::MsgSnapshot {
-                self.send_snapshot(message, late, bus);
-            } else {
-                bus.send_raft(message, late);
-            }
+        for letter in self.outbox.take() {
+            // A snapshot is streamed for a while.
+            let streamed = if letter.pieces.is_empty() { 0 } else { bus.between(5, 500) };
+            bus.send_raft(letter, late + streamed);
         }
         let settled: Vec<_> = answers.into_iter().flat_map(|answer| self.outcomes(answer)).collect();
         if !settled.is_empty() {
@@ -375,10 +380,6 @@ impl Life {
         if !self.asks.is_empty() && self.in_flight.len() < IN_FLIGHT_MAX {
             self.wake(bus);
         }
-    }
-
-    fn send_snapshot(&mut self, message: Message, late: Millis, bus: &mut Bus) {
-        bus.send_raft(message, late + 20);
     }
 
     /// An answer of the log as one for each command.
@@ -473,7 +474,7 @@ fn ask_error(error: &ProposeError) -> AskError {
         ProposeError::Busy => AskError::Busy,
         ProposeError::Stopped => AskError::Closed,
         ProposeError::TooLarge { bytes, limit } => AskError::TooLarge { bytes: *bytes, limit: *limit },
-        ProposeError::Dropped | ProposeError::Empty => AskError::TimedOut,
+        ProposeError::Dropped | ProposeError::Empty | ProposeError::Impossible { .. } => AskError::TimedOut,
     }
 }
 

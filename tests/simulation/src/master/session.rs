@@ -16,6 +16,7 @@ use spec::protocol::{
 
 use super::reign::is_taken;
 use super::{Asker, Life};
+use crate::agent::address;
 use crate::bus::{Bus, Event};
 use crate::net::Frame;
 use crate::queue::Millis;
@@ -131,8 +132,10 @@ impl Life {
     }
 
     fn admit(&mut self, conn: u64, hello: Box<Hello>, bus: &mut Bus) {
-        let (state, (term, _, leading)) = (self.state(), self.told);
+        let (state, (term, leader, leading)) = (self.state(), self.told);
         if !leading || state.cluster_id.is_nil() {
+            let leader = leader.filter(|leader| *leader != self.id).map(address);
+            bus.say_down(conn, Frame::Message(MasterMessage::Elsewhere { leader, term }));
             return self.close(conn, "does not lead", bus);
         }
         let here = Fence { term, index: state.index };
