@@ -1,8 +1,8 @@
 //! `clusterctl`: every part of Gantry is a verb of this one binary.
 //!
-//! [`args`] is the command line, `daemon` the verbs that stay up, `client` the verbs that talk to a
-//! master. Errors end here, as one line a person can act on and an exit code: 0 what was asked for
-//! happened, 1 it did not, 2 the command line was wrong.
+//! [`args`] is the command line, `daemon` the verbs that stay up or work on their directories, `client` the
+//! verbs that talk to a master. Errors end here, as one line a person can act on and an exit code: 0 what was
+//! asked for happened, 1 it did not, 2 the command line was wrong.
 
 mod args;
 mod client;
@@ -35,6 +35,8 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Verb::Dev(dev) => daemon::block_on(daemon::dev::run(dev)),
         Verb::Master(master) => daemon::block_on(daemon::master::run(master)),
         Verb::Agent(agent) => daemon::block_on(daemon::agent::run(agent)),
+        Verb::Restore(restore) => daemon::restore::run(cli.client.output, restore),
+        Verb::Recover(recover) => daemon::recover::run(cli.client.output, recover),
         verb => client::run(cli.client, verb),
     }
 }

@@ -41,6 +41,25 @@ pub struct Options {
     pub agent_timeout_millis: u64,
 }
 
+impl Options {
+    /// What the other masters are told of this one. An address that means all is none that they reach: the
+    /// one of REST, which is told as well, takes its place.
+    pub fn info(&self) -> MasterInfo {
+        let told = self.advertised_http.parse::<SocketAddr>().map(|http| http.ip());
+        let reached = |bound: SocketAddr| match told {
+            Ok(ip) if bound.ip().is_unspecified() => SocketAddr::new(ip, bound.port()),
+            _ => bound,
+        };
+        MasterInfo {
+            name: self.name.clone(),
+            http: self.advertised_http.clone(),
+            rpc: reached(self.rpc),
+            dns: reached(self.dns),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+}
+
 /// Who leads.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Leadership {
@@ -182,6 +201,8 @@ pub struct Cluster {
     logs: mpsc::Sender<LogRequest>,
     masters: mpsc::Sender<MastersRequest>,
     leadership: watch::Sender<Leadership>,
+    /// How many snapshots have taken the place of the state.
+    restored: watch::Sender<u64>,
     /// Why tasks wait, by app; replaced as a whole by the control loop.
     pub waiting: ArcSwap<OrdMap<AppId, Arc<Waiting>>>,
     usage: RwLock<BTreeMap<AgentId, Arc<Usage>>>,
@@ -212,6 +233,7 @@ impl Cluster {
             logs,
             masters,
             leadership: watch::Sender::default(),
+            restored: watch::Sender::default(),
             waiting: ArcSwap::default(),
             usage: RwLock::default(),
         };
@@ -277,6 +299,18 @@ impl Cluster {
         for entry in applied {
             let _ = self.applied.send(Arc::new(entry));
         }
+    }
+
+    /// Called by the replicated machine alone: another state has taken the place of the one before, and no
+    /// entry says how they differ.
+    pub fn replace(&self, state: State) {
+        self.state.store(Arc::new(state));
+        self.restored.send_modify(|count| *count += 1);
+    }
+
+    /// Changes when [`Self::replace`] was called. Whoever follows entries begins anew from the state then.
+    pub fn restored(&self) -> watch::Receiver<u64> {
+        self.restored.subscribe()
     }
 
     /// Who leads, and news of it.

@@ -2,7 +2,7 @@
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,12 +16,17 @@ use uuid::Uuid;
 
 use crate::cluster::{AskError, Cluster, Options};
 use crate::consensus::{self, Handle};
+use crate::fleet::Fleet;
 use crate::machine::StateMachine;
-use crate::state::Command;
-use crate::{api, fleet, leader, names, proposer};
+use crate::masters::{self, Masters};
+use crate::peers::{self, JoinError, Peers, Reporter, Switch};
+use crate::state::{Command, MasterInfo};
+use crate::{api, leader, names, proposer, rpc};
 
 /// Pause before a cluster is named again.
 const FOUND_PAUSE: Duration = Duration::from_millis(200);
+/// What an orderly stop waits for another master to lead.
+const HANDOVER_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often a free pair of ports is looked for.
 const DNS_ATTEMPTS: usize = 16;
 
@@ -41,6 +46,9 @@ pub enum MasterError {
     /// The log could not be opened.
     #[error(transparent)]
     Log(#[from] consensus::OpenError),
+    /// The cluster did not let it in.
+    #[error(transparent)]
+    Join(#[from] JoinError),
 }
 
 /// What a person can do about an address that cannot be had. Who else may have it is for the program to say,
@@ -62,23 +70,117 @@ pub struct Setup {
     pub options: Options,
     /// Holds the log.
     pub data_dir: PathBuf,
-    /// Begin a new cluster here if there is none yet.
-    pub bootstrap: bool,
+    /// How it begins.
+    pub start: Start,
+}
+
+/// How a master begins. One whose directory holds a log goes on with it, whatever is said here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// There must be a log.
+    Existing,
+    /// As the first master of a new cluster.
+    Bootstrap,
+    /// As a new master of the cluster that these masters belong to (their `--rpc`). One that has a log says
+    /// there where it is now: so masters find each other when all addresses have changed.
+    Join(Vec<SocketAddr>),
 }
 
 /// A running master.
 pub struct Master {
     cluster: Arc<Cluster>,
     log: Handle<StateMachine>,
+    masters: Arc<Masters>,
+    peers: Arc<Peers>,
     tasks: TaskTracker,
     shutdown: CancellationToken,
 }
 
 impl Master {
-    /// Binds, opens the log, and serves. Names and apps are answered for as soon as the log has been read,
-    /// and refused until then: half of a log is not what the cluster is.
+    /// Binds, opens the log (joins a cluster first, which takes as long as it takes), and serves. Names and
+    /// apps are answered for as soon as the log has been read, and refused until then: half of a log is not
+    /// what the cluster is.
     pub async fn start(setup: Setup) -> Result<Self, MasterError> {
-        let Setup { mut options, data_dir, bootstrap } = setup;
+        let Setup { mut options, data_dir, start } = setup;
+        let sockets = Sockets::bind(&mut options).await?;
+        let (cluster, inlets) = Cluster::new(options);
+        let info = cluster.options.info();
+        let (log, switch, reporter) = open_log(&cluster, &info, data_dir, &start).await?;
+        let contacts = if let Start::Join(addresses) = start { addresses } else { Vec::new() };
+
+        let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
+        let masters = Masters::new(cluster.clone(), log.clone(), info);
+        let peers = Peers::new(cluster.clone(), log.clone(), masters.clone(), switch, shutdown.clone());
+        let fleet = Fleet::new(cluster.clone(), shutdown.clone());
+        tasks.spawn(peers.clone().run(reporter, contacts));
+        tasks.spawn(masters::serve(masters.clone(), peers.clone(), inlets.masters, shutdown.clone()));
+        tasks.spawn(proposer::run(inlets.commands, log.clone(), shutdown.clone()));
+        tasks.spawn(found(cluster.clone(), shutdown.clone()));
+        tasks.spawn(leader::run(cluster.clone(), shutdown.clone()));
+        let tending = fleet.clone();
+        tasks.spawn(async move { tending.run(inlets.logs).await });
+        tasks.spawn(rpc::serve(sockets.rpc, fleet, peers.clone(), shutdown.clone()));
+        let (serving, stop) = (cluster.clone(), shutdown.clone());
+        tasks.spawn(async move {
+            if let Err(error) = api::serve(sockets.http, serving, stop).await {
+                warn!(%error, "the REST server ended");
+            }
+        });
+        serve_names(&tasks, &cluster, &peers, (sockets.dns_udp, sockets.dns_tcp), &shutdown);
+        tasks.close();
+        info!(http = %cluster.options.http, rpc = %cluster.options.rpc, dns = %cluster.options.dns, "master is up");
+        Ok(Self { cluster, log, masters, peers, tasks, shutdown })
+    }
+
+    /// What its parts share.
+    pub fn cluster(&self) -> &Arc<Cluster> {
+        &self.cluster
+    }
+
+    /// Resolves when the log has failed, or the cluster has removed this master, and it can do nothing more:
+    /// the reason.
+    pub async fn failed(&self) -> String {
+        tokio::select! {
+            ended = self.log.join() => match ended {
+                Ok(()) => "its log was closed".to_owned(),
+                Err(reason) => reason.to_string(),
+            },
+            reason = self.peers.removed() => reason,
+        }
+    }
+
+    /// Lets another master lead if there is one, stops serving and closes the log. Tasks go on running.
+    pub async fn stop(self) {
+        if self.log.status().borrow().leading {
+            // A planned stop is no gap for anybody; who cannot hand over stops all the same.
+            let _ = tokio::time::timeout(HANDOVER_TIMEOUT, self.masters.transfer(None)).await;
+        }
+        self.shutdown.cancel();
+        self.tasks.wait().await;
+        if let Err(reason) = self.log.shutdown().await {
+            warn!(%reason, "the log had stopped before");
+        }
+    }
+}
+
+/// A master that is dropped stops as if it had crashed: nobody is told.
+impl Drop for Master {
+    fn drop(&mut self) {
+        self.shutdown.cancel();
+    }
+}
+
+/// Everything that a master listens on.
+struct Sockets {
+    http: TcpListener,
+    rpc: TcpListener,
+    dns_udp: UdpSocket,
+    dns_tcp: TcpListener,
+}
+
+impl Sockets {
+    /// Binds what the options say, and writes into them what came of it.
+    async fn bind(options: &mut Options) -> Result<Self, MasterError> {
         let http = listen(options.http, "REST").await?;
         let rpc = listen(options.rpc, "agents").await?;
         let (dns_udp, dns_tcp) = listen_dns(options.dns).await?;
@@ -87,61 +189,34 @@ impl Master {
         options.advertised_http = advertised(&options.advertised_http, asked, options.http);
         options.rpc = rpc.local_addr().unwrap_or(options.rpc);
         options.dns = dns_tcp.local_addr().unwrap_or(options.dns);
-        let (domain, name) = (options.dns_domain.clone(), options.name.clone());
-        let (cluster, inlets) = Cluster::new(options);
-        let machine = StateMachine::new(cluster.clone());
-        let log = open_log(data_dir, name, bootstrap, machine).await?;
-
-        let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
-        tasks.spawn(proposer::run(inlets.commands, log.clone(), shutdown.clone()));
-        tasks.spawn(found(cluster.clone(), shutdown.clone()));
-        tasks.spawn(leader::run(cluster.clone(), shutdown.clone()));
-        tasks.spawn(fleet::serve(rpc, cluster.clone(), inlets.logs, shutdown.clone()));
-        let (serving, stop) = (cluster.clone(), shutdown.clone());
-        tasks.spawn(async move {
-            if let Err(error) = api::serve(http, serving, stop).await {
-                warn!(%error, "the REST server ended");
-            }
-        });
-        let empty = Zone::new(dns::Settings { domain, ..dns::Settings::default() });
-        let zone = Arc::new(ArcSwap::from_pointee(empty.clone()));
-        tasks.spawn(names::run(cluster.clone(), zone.clone(), empty, shutdown.clone()));
-        let upstream = dns::Upstream::system(vec![cluster.options.dns]);
-        let (reading, stop) = (cluster.clone(), shutdown.clone());
-        tasks.spawn(async move {
-            // Questions wait in the socket meanwhile: "no such name" would be a lie that resolvers keep.
-            if names::complete(&reading, &stop).await
-                && let Err(error) = dns::server::serve(dns_udp, dns_tcp, zone, upstream, stop).await
-            {
-                warn!(%error, "the name server ended");
-            }
-        });
-        tasks.close();
-        info!(http = %cluster.options.http, rpc = %cluster.options.rpc, dns = %cluster.options.dns, "master is up");
-        Ok(Self { cluster, log, tasks, shutdown })
+        Ok(Self { http, rpc, dns_udp, dns_tcp })
     }
+}
 
-    /// What its parts share.
-    pub fn cluster(&self) -> &Arc<Cluster> {
-        &self.cluster
-    }
-
-    /// Resolves when the log has failed and the master can do nothing more: the reason.
-    pub async fn failed(&self) -> String {
-        match self.log.join().await {
-            Ok(()) => "its log was closed".to_owned(),
-            Err(reason) => reason.to_string(),
+/// Keeps the zone, and answers from it once it is whole.
+fn serve_names(
+    tasks: &TaskTracker,
+    cluster: &Arc<Cluster>,
+    peers: &Arc<Peers>,
+    (udp, tcp): (UdpSocket, TcpListener),
+    shutdown: &CancellationToken,
+) {
+    let domain = cluster.options.dns_domain.clone();
+    let empty = Zone::new(dns::Settings { domain, ..dns::Settings::default() });
+    let zone = Arc::new(ArcSwap::from_pointee(empty.clone()));
+    tasks.spawn(names::run(cluster.clone(), zone.clone(), empty, shutdown.clone()));
+    let upstream = dns::Upstream::system(vec![cluster.options.dns]);
+    let (cluster, peers, stop) = (cluster.clone(), peers.clone(), shutdown.clone());
+    tasks.spawn(async move {
+        // Questions wait in the socket meanwhile: "no such name" would be a lie that resolvers keep.
+        let whole = tokio::select! {
+            whole = names::complete(&cluster, &stop) => whole,
+            () = peers.caught_up() => true,
+        };
+        if whole && let Err(error) = dns::server::serve(udp, tcp, zone, upstream, stop).await {
+            warn!(%error, "the name server ended");
         }
-    }
-
-    /// Stops serving and closes the log. Tasks go on running.
-    pub async fn stop(self) {
-        self.shutdown.cancel();
-        self.tasks.wait().await;
-        if let Err(reason) = self.log.shutdown().await {
-            warn!(%reason, "the log had stopped before");
-        }
-    }
+    });
 }
 
 async fn listen(address: SocketAddr, purpose: &'static str) -> Result<TcpListener, MasterError> {
@@ -177,17 +252,50 @@ fn advertised(told: &str, asked: SocketAddr, bound: SocketAddr) -> String {
     }
 }
 
-/// Opening replays the log: not on a runtime thread.
+type Log = (Handle<StateMachine>, Switch, Reporter);
+
+/// Goes on with the log that is there; else begins one as it is told.
 async fn open_log(
+    cluster: &Arc<Cluster>,
+    info: &MasterInfo,
     data_dir: PathBuf,
-    name: String,
-    bootstrap: bool,
-    machine: StateMachine,
-) -> Result<Handle<StateMachine>, MasterError> {
-    let start = if bootstrap { consensus::Start::Found } else { consensus::Start::Existing };
+    start: &Start,
+) -> Result<Log, MasterError> {
+    match open(cluster, &data_dir, consensus::Start::Existing).await {
+        Err(consensus::OpenError::Empty(_)) => {}
+        opened => {
+            let log = opened?;
+            peers::forget_ticket(&data_dir)?;
+            return Ok(log);
+        }
+    }
+    let begin = match start {
+        Start::Existing => consensus::Start::Existing,
+        Start::Bootstrap => consensus::Start::Found,
+        Start::Join(addresses) => {
+            let joined = peers::join(&data_dir, info, addresses).await?;
+            consensus::Start::Join { id: joined.id, group: joined.group }
+        }
+    };
+    let log = open(cluster, &data_dir, begin).await?;
+    peers::forget_ticket(&data_dir)?;
+    Ok(log)
+}
+
+/// Opening replays the log: not on a runtime thread.
+async fn open(
+    cluster: &Arc<Cluster>,
+    data_dir: &Path,
+    start: consensus::Start,
+) -> Result<Log, consensus::OpenError> {
+    let (switch, reporter) = peers::transport();
+    let machine = StateMachine::new(cluster.clone());
+    let name = cluster.options.name.clone();
     let options = consensus::Options::new(data_dir, name, start, fastrand::u64(..));
-    let opened = tokio::task::spawn_blocking(move || consensus::open(options, machine)).await;
-    Ok(opened.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?)
+    let transport = switch.clone();
+    let opened = tokio::task::spawn_blocking(move || consensus::open_with(options, machine, transport)).await;
+    let log = opened.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
+    Ok((log, switch, reporter))
 }
 
 /// Names a new cluster as soon as this master leads it.

@@ -11,29 +11,30 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::{Cluster, Leadership};
-use crate::state::{Applied, Condition, Event, Presence, State, Task};
+use crate::state::{Applied, Condition, Event, MasterInfo, Presence, State, Task};
 
 /// Keeps `zone` in step with the state until `shutdown`.
-pub async fn run(
-    cluster: Arc<Cluster>,
-    zone: Arc<ArcSwap<Zone>>,
-    mut empty: Zone,
-    shutdown: CancellationToken,
-) {
+pub async fn run(cluster: Arc<Cluster>, zone: Arc<ArcSwap<Zone>>, empty: Zone, shutdown: CancellationToken) {
     let (mut news, mut leadership) = (cluster.subscribe(), cluster.leadership());
-    let own = cluster.options.advertised_http.parse().unwrap_or(cluster.options.http);
-    set_masters(&mut empty, &leadership.borrow_and_update(), own);
+    let mut restored = cluster.restored();
+    let own = cluster.options.info();
     let mut next = whole(&empty, &cluster.state());
-    zone.store(Arc::new(next.clone()));
+    let mut changed = true;
     loop {
-        let changed = tokio::select! {
+        if changed {
+            set_masters(&mut next, &leadership.borrow_and_update(), &own, &cluster.state());
+            zone.store(Arc::new(next.clone()));
+        }
+        changed = tokio::select! {
             () = shutdown.cancelled() => return,
-            changed = leadership.changed() => {
-                let now = leadership.borrow_and_update().clone();
-                // Also of the one that a zone made anew begins with.
-                set_masters(&mut empty, &now, own);
-                set_masters(&mut next, &now, own);
-                if changed.is_err() { return } else { true }
+            told = leadership.changed() => if told.is_err() { return } else { true },
+            told = restored.changed() => {
+                if told.is_err() {
+                    return;
+                }
+                // No entry says what a snapshot has changed.
+                next = whole(&empty, &cluster.state());
+                true
             }
             applied = news.recv() => match applied {
                 Ok(applied) => follow(&mut next, &cluster.state(), &applied),
@@ -44,14 +45,10 @@ pub async fn run(
                 Err(RecvError::Closed) => return,
             }
         };
-        if changed {
-            zone.store(Arc::new(next.clone()));
-        }
     }
 }
 
-/// Waits until the zone can be complete: a master that is still reading its log knows half of the names.
-/// False when `shutdown` came first.
+/// Waits until this master leads: then it knows all names. False when `shutdown` came first.
 pub async fn complete(cluster: &Cluster, shutdown: &CancellationToken) -> bool {
     let mut leadership = cluster.leadership();
     tokio::select! {
@@ -60,12 +57,25 @@ pub async fn complete(cluster: &Cluster, shutdown: &CancellationToken) -> bool {
     }
 }
 
-/// Who leads, and the masters: with one voter that is this one. Nobody reaches the address that means all.
-fn set_masters(zone: &mut Zone, leadership: &Leadership, own: SocketAddr) {
+/// Who leads, and all masters. Nobody reaches the address that means all.
+fn set_masters(zone: &mut Zone, leadership: &Leadership, own: &MasterInfo, state: &State) {
+    let mut masters: Vec<&MasterInfo> = state.masters.values().map(|entry| &entry.info).collect();
+    if masters.is_empty() {
+        masters.push(own);
+    }
     let told = leadership.leader_http.as_deref();
-    let leader = told.map(|leader| leader.parse().unwrap_or(own));
-    let reachable = |address: &SocketAddr| !address.ip().is_unspecified();
-    zone.set_masters(leader.filter(reachable), Some(own).filter(reachable).into_iter().collect());
+    let leader = masters.iter().copied().find(|master| told == Some(&*master.http));
+    let leader = leader.or_else(|| told.filter(|told| *told == own.http).map(|_| own));
+    let reached = |master: &MasterInfo| Some(rest(master)).filter(|address| !address.ip().is_unspecified());
+    zone.set_masters(leader.and_then(reached), masters.into_iter().filter_map(reached).collect());
+}
+
+/// Where REST of a master answers; where that is told by name, at the address of the rest of it.
+fn rest(master: &MasterInfo) -> SocketAddr {
+    master.http.parse().unwrap_or_else(|_| {
+        let port = master.http.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
+        SocketAddr::new(master.rpc.ip(), port.unwrap_or(0))
+    })
 }
 
 /// The zone of a whole state: `empty` with everything that runs.
@@ -92,6 +102,7 @@ pub fn follow(zone: &mut Zone, state: &State, applied: &Applied) -> bool {
                 agents_changed = true;
             }
             Event::AgentLost { .. } | Event::AgentForgotten { .. } => agents_changed = true,
+            Event::MastersChanged => {}
             _ => continue,
         }
         changed = true;
@@ -289,22 +300,38 @@ mod tests {
 
     #[test]
     fn masters_have_names_as_far_as_they_can_be_reached() {
-        let own: SocketAddr = "10.0.0.1:8080".parse().unwrap();
-        let all: SocketAddr = "0.0.0.0:8080".parse().unwrap();
-        let led_by = |leader: Option<&str>| Leadership {
-            leader_http: leader.map(str::to_owned),
-            ..Leadership::default()
+        let at = |name: &str, http: &str, ip: u8| MasterInfo {
+            http: http.to_owned(),
+            rpc: format!("10.0.0.{ip}:5050").parse().unwrap(),
+            ..crate::masters::fixture::info(name)
         };
-        for (leader, own, leaders, masters) in [
-            (None, own, 0, 1),
-            (Some("10.0.0.1:8080"), own, 1, 1),
-            (Some("m1.example:8080"), own, 1, 1),
-            (Some("0.0.0.0:8080"), all, 0, 0),
+        let nowhere = MasterInfo { rpc: "0.0.0.0:5050".parse().unwrap(), ..at("m1", "0.0.0.0:8080", 1) };
+        let (one, two, three) =
+            (at("m1", "10.0.0.1:8080", 1), at("m2", "m2.example:8080", 2), at("m3", "10.0.0.3:8080", 3));
+        let all = vec![one.clone(), two.clone(), three];
+        // What the state has, who leads, and who has a name then.
+        for (known, leader, leaders, masters) in [
+            (vec![], None, vec![], vec![1]),
+            (vec![], Some("10.0.0.1:8080"), vec![1], vec![1]),
+            (vec![nowhere], Some("0.0.0.0:8080"), vec![], vec![]),
+            (all.clone(), None, vec![], vec![1, 2, 3]),
+            (all.clone(), Some("10.0.0.3:8080"), vec![3], vec![1, 2, 3]),
+            (all, Some("m2.example:8080"), vec![2], vec![1, 2, 3]),
+            // It has just been elected, and its first word about itself is not in the state.
+            (vec![two], Some("10.0.0.1:8080"), vec![1], vec![1, 2]),
         ] {
             let mut bench = Bench::new();
-            set_masters(&mut bench.zone, &led_by(leader), own);
-            assert_eq!(bench.addresses("leader").len(), leaders, "{leader:?}");
-            assert_eq!(bench.addresses("master").len(), masters, "{leader:?}");
+            for (id, info) in (1..).zip(known) {
+                let entry = crate::state::MasterEntry { info, ..crate::masters::fixture::entry(id, "") };
+                bench.state.masters.insert(spec::ids::MasterId(id), Arc::new(entry));
+            }
+            let leadership = Leadership { leader_http: leader.map(str::to_owned), ..Leadership::default() };
+            set_masters(&mut bench.zone, &leadership, &one, &bench.state);
+            let ips = |numbers: Vec<u8>| -> Vec<IpAddr> {
+                numbers.into_iter().map(|n| [10, 0, 0, n].into()).collect()
+            };
+            assert_eq!(bench.addresses("leader"), ips(leaders), "{leader:?}");
+            assert_eq!(bench.addresses("master"), ips(masters), "{leader:?}");
         }
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use scheduler::cluster::Options;
-use scheduler::master::{Master, Setup};
+use scheduler::master::{Master, Setup, Start};
 use serde_json::Value;
 use spec::features::Features;
 use xtask::http;
@@ -56,7 +56,7 @@ fn setup(dir: &Path, needs: &Value) -> Setup {
             agent_timeout_millis: 75_000,
         },
         data_dir: dir.to_owned(),
-        bootstrap: true,
+        start: Start::Bootstrap,
     }
 }
 

@@ -78,16 +78,20 @@ pub struct MasterArgs {
     /// Where REST answers.
     #[arg(long, default_value = "127.0.0.1:8080", value_name = "IP:PORT")]
     pub http: SocketAddr,
-    /// Where agents connect.
+    /// Where agents and other masters connect.
     #[arg(long, default_value = "127.0.0.1:5050", value_name = "IP:PORT")]
     pub rpc: SocketAddr,
     /// Where DNS answers.
     #[arg(long, default_value = "127.0.0.1:8053", value_name = "IP:PORT")]
     pub dns: SocketAddr,
-    /// Begin a new cluster if the data directory is empty.
-    #[arg(long)]
+    /// Begin a new cluster if the data directory holds none. For the first master only.
+    #[arg(long, conflicts_with = "join")]
     pub bootstrap: bool,
-    /// Address that others reach this master by, when it listens on 0.0.0.0.
+    /// Join the cluster of these masters (their --rpc) if the data directory holds none. The master votes as
+    /// soon as it has caught up; if one of its name is dead, it takes that one's place.
+    #[arg(long, value_delimiter = ',', value_name = "IP:PORT")]
+    pub join: Vec<SocketAddr>,
+    /// Address that clients, agents and other masters reach this one by, when it listens on 0.0.0.0.
     #[arg(long, value_name = "IP")]
     pub advertise: Option<IpAddr>,
     /// Silence of an agent after which its tasks count as unreachable.

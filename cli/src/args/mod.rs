@@ -1,6 +1,7 @@
 //! The command line: verbs, options, and the texts that teach them. No behaviour.
 
 mod daemon;
+mod masters;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use anstyle::{AnsiColor, Style};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use daemon::{AgentArgs, DevArgs, DocumentArgs, MasterArgs, Runtime};
+pub use masters::{BackupArgs, MastersVerb, RecoverArgs, RestoreArgs};
 
 /// Errors.
 pub const RED: Style = AnsiColor::Red.on_default().bold();
@@ -34,16 +36,18 @@ pub struct Cli {
 /// Options of every verb that talks to a master.
 #[derive(Clone, Debug, Args)]
 pub struct ClientArgs {
-    /// REST address of a master.
+    /// REST addresses of the masters. Any of them will do; when one does not answer, or knows no leader, the
+    /// next is asked.
     #[arg(
         long,
         global = true,
         env = "CLUSTERCTL_MASTER",
         default_value = "http://127.0.0.1:8080",
-        value_name = "URL",
+        value_delimiter = ',',
+        value_name = "URL[,URL...]",
         help_heading = "Options of every verb that asks a master"
     )]
-    pub master: String,
+    pub master: Vec<String>,
     /// Tables for people or JSON for programs.
     #[arg(
         long,
@@ -57,8 +61,9 @@ pub struct ClientArgs {
 }
 
 /// How results are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Output {
+    #[default]
     Table,
     Json,
 }
@@ -148,6 +153,37 @@ pub enum Verb {
         #[arg(long = "type", value_name = "EVENT_TYPE")]
         types: Vec<String>,
     },
+    /// List the masters, take one out, or let another one lead.
+    #[command(after_help = "Example:\n  clusterctl masters\n  clusterctl masters remove m2")]
+    Masters {
+        #[command(subcommand)]
+        verb: Option<MastersVerb>,
+    },
+    /// Write the state of the cluster into a file, while it runs.
+    #[command(
+        after_help = "Example:\n  clusterctl backup cluster.gantry\n  clusterctl backup - | ssh host 'cat > cluster.gantry'\n\nThe file \
+                            holds everything that the masters agree on: apps with their versions, deployments, \
+                            tasks, agents. It is checked while it is written. To use it: clusterctl restore."
+    )]
+    Backup(BackupArgs),
+    /// Make the first master of a new cluster from a backup. Works on files; nothing has to run.
+    #[command(
+        after_help = "Example:\n  clusterctl restore cluster.gantry --name m1 --data-dir /var/lib/gantry/master\n\n\
+                            For when every master is lost; if one survives, see clusterctl recover. What was \
+                            changed after the backup is gone: tasks that were started after it are ended when \
+                            their agents come back. The old masters must be stopped and never started again; \
+                            agents that have seen the new cluster refuse them."
+    )]
+    Restore(RestoreArgs),
+    /// Make a cluster of one from the last master that survived. Works on files; nothing has to run.
+    #[command(
+        after_help = "Example:\n  clusterctl recover --name m1 --data-dir /var/lib/gantry/master --yes\n\n\
+                            For when a majority of the masters is lost for good. While a majority can be \
+                            started, start it instead: it knows everything, and a dead master is replaced with \
+                            clusterctl master --join. A single survivor may lack changes that the others had \
+                            acknowledged. If several survive, recover the one that is furthest."
+    )]
+    Recover(RecoverArgs),
     /// Write a completion script for a shell to standard output.
     #[command(after_help = "Example:\n  clusterctl completions bash > /etc/bash_completion.d/clusterctl")]
     Completions {

@@ -1,19 +1,36 @@
-//! Requests to a master, and its refusals as one line a person can act on.
+//! Requests to the masters, and their refusals as one line a person can act on. Any master will do: the one
+//! that answered last is asked first, `retry` says what follows a failure.
 
-use std::time::Duration;
+use std::cell::{Cell, RefCell};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
-use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use reqwest::{Method, Response, StatusCode, header};
 use serde_json::Value;
+
+use super::retry::{self, Attempt, Next, Trouble};
 
 /// Longest wait for an answer that is not a stream.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest wait for what another master can be asked as well: this one may hang.
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
+/// The same for the first bytes of a stream: masters wait for agents before they send a log.
+const STREAM_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest wait for a connection.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Masters that are kept in mind; far more than vote in any sane cluster.
+const MASTERS_MAX: usize = 32;
 
-/// One master's REST API.
+/// The masters' REST API.
 pub struct Master {
-    base: String,
+    /// Where they answer.
+    bases: RefCell<Vec<String>>,
+    /// The one to ask.
+    current: Cell<usize>,
+    /// Has any of them answered?
+    answered: Cell<bool>,
+    /// Was the user told that this may take a while?
+    told: Cell<bool>,
     http: reqwest::Client,
 }
 
@@ -27,14 +44,45 @@ pub struct Refused {
     pub message: String,
 }
 
+/// A request.
+struct Ask<'a> {
+    method: Method,
+    path: &'a str,
+    accept: &'a str,
+    headers: &'a [(&'static str, String)],
+    body: Option<&'a Value>,
+    /// For an answer; `None` for a stream without an end.
+    whole: bool,
+}
+
+impl Ask<'_> {
+    /// Does asking twice do no harm?
+    fn is_harmless(&self) -> bool {
+        self.method == Method::GET
+    }
+}
+
+/// An attempt without a good answer; without a `trouble` that is final.
+struct Failed {
+    trouble: Option<Trouble>,
+    error: anyhow::Error,
+}
+
 impl Master {
-    /// At `base`, for example `http://127.0.0.1:8080`.
-    pub fn new(base: &str) -> anyhow::Result<Self> {
-        let base = base.trim_end_matches('/').to_owned();
-        let base = if base.contains("://") { base } else { format!("http://{base}") };
+    /// At `bases`, for example `http://127.0.0.1:8080`; the first is asked first.
+    pub fn new(bases: &[String]) -> anyhow::Result<Self> {
+        let bases: Vec<String> =
+            bases.iter().filter(|base| !base.is_empty()).map(|base| absolute(base)).collect();
+        anyhow::ensure!(!bases.is_empty(), "--master names no master");
         // No proxy: a cluster's masters are reached directly, whatever the environment says for the web.
         let http = reqwest::Client::builder().no_proxy().connect_timeout(CONNECT_TIMEOUT).build()?;
-        Ok(Self { base, http })
+        Ok(Self {
+            bases: RefCell::new(bases),
+            current: Cell::default(),
+            answered: Cell::default(),
+            told: Cell::default(),
+            http,
+        })
     }
 
     /// Asks for JSON.
@@ -55,50 +103,179 @@ impl Master {
 
     /// Sends JSON (or nothing) and reads the JSON answer.
     pub async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
-        let mut request = self.http.request(method, self.url(path)).timeout(ANSWER_TIMEOUT);
-        if let Some(body) = body {
-            request = request.json(body);
+        let ask = Ask { method, path, accept: "application/json", headers: &[], body, whole: true };
+        if !ask.is_harmless() && !self.answered.get() && self.bases.borrow().len() > 1 {
+            // A change is not asked for twice, so whom to ask is found out first.
+            let ping = Ask { method: Method::GET, path: "/ping", accept: "*/*", body: None, ..ask };
+            self.send(&ping, Response::text).await?;
         }
-        let answer = self.send(request.header("Accept", "application/json")).await?;
-        let text = answer.text().await.context("the answer broke off")?;
+        let text = self.send(&ask, Response::text).await?;
         if text.is_empty() {
             return Ok(Value::Null);
         }
-        serde_json::from_str(&text).with_context(|| format!("{} did not answer in JSON", self.base))
+        serde_json::from_str(&text).with_context(|| format!("{} did not answer in JSON", self.base()))
     }
 
     /// Opens a stream that may go on for ever.
     pub async fn stream(&self, path: &str, accept: &str) -> anyhow::Result<Response> {
-        self.send(self.http.get(self.url(path)).header("Accept", accept)).await
+        self.stream_with(path, accept, &[]).await
     }
 
-    fn url(&self, path: &str) -> String {
-        format!("{}{path}", self.base)
+    /// The same with further headers.
+    pub async fn stream_with(
+        &self,
+        path: &str,
+        accept: &str,
+        headers: &[(&'static str, String)],
+    ) -> anyhow::Result<Response> {
+        let ask = Ask { method: Method::GET, path, accept, headers, body: None, whole: false };
+        self.send(&ask, async |answer| Ok(answer)).await
     }
 
-    async fn send(&self, request: RequestBuilder) -> anyhow::Result<Response> {
-        let answer = request.send().await.map_err(|error| self.unreachable(&error))?;
+    /// Learns where the other masters are, for what takes long; those that were named are asked first.
+    pub async fn learn(&self) {
+        let request = self.http.get(format!("{}/v2/masters?stale=true", self.base())).timeout(READ_TIMEOUT);
+        let Ok(answer) = request.send().await else { return };
+        let Ok(masters) = answer.json::<Value>().await else { return };
+        let mut bases = self.bases.borrow_mut();
+        for master in masters["masters"].as_array().into_iter().flatten() {
+            let Some(http) = master["http"].as_str().filter(|http| !http.is_empty()) else { continue };
+            let base = absolute(http);
+            if !bases.contains(&base) && bases.len() < MASTERS_MAX {
+                bases.push(base);
+            }
+        }
+    }
+
+    /// What was begun with the current master broke off: another one is asked next.
+    pub fn move_on(&self) {
+        self.turn(self.current.get());
+    }
+
+    /// The master that is asked next.
+    pub fn base(&self) -> String {
+        self.bases.borrow()[self.current.get()].clone()
+    }
+
+    fn turn(&self, from: usize) {
+        // Another request may have turned already.
+        if self.current.get() == from {
+            self.current.set((from + 1) % self.bases.borrow().len());
+        }
+    }
+
+    /// Asks until there is an answer or there will be none.
+    async fn send<T>(
+        &self,
+        ask: &Ask<'_>,
+        read: impl AsyncFn(Response) -> reqwest::Result<T>,
+    ) -> anyhow::Result<T> {
+        let started = Instant::now();
+        let mut untried = self.bases.borrow().len();
+        loop {
+            let asked = self.current.get();
+            untried = untried.saturating_sub(1);
+            let failed = match self.attempt(ask, untried > 0, &read).await {
+                Ok(answer) => return Ok(answer),
+                Err(failed) => failed,
+            };
+            let Some(trouble) = failed.trouble else { return Err(failed.error) };
+            let (harmless, answered, elapsed) = (ask.is_harmless(), self.answered.get(), started.elapsed());
+            match retry::next(Attempt { trouble, harmless, untried, answered, elapsed }) {
+                Next::Another => {}
+                Next::After(pause) => {
+                    self.tell(&failed.error);
+                    tokio::time::sleep(pause).await;
+                    untried = self.bases.borrow().len();
+                }
+                Next::GiveUp => return Err(failed.error),
+            }
+            self.turn(asked);
+        }
+    }
+
+    async fn attempt<T>(
+        &self,
+        ask: &Ask<'_>,
+        others: bool,
+        read: &impl AsyncFn(Response) -> reqwest::Result<T>,
+    ) -> Result<T, Failed> {
+        let base = self.base();
+        let request = self.http.request(ask.method.clone(), format!("{base}{}", ask.path));
+        let mut request = request.header(header::ACCEPT, ask.accept);
+        for (name, value) in ask.headers {
+            request = request.header(*name, value);
+        }
+        if let Some(body) = ask.body {
+            request = request.json(body);
+        }
+        let limit = match ask.whole {
+            false => STREAM_TIMEOUT,
+            true if ask.is_harmless() && others => READ_TIMEOUT,
+            true => ANSWER_TIMEOUT,
+        };
+        let hung = || Failed { trouble: Some(Trouble::NoAnswer), error: self.silence(ask, &base) };
+        let within = tokio::time::Instant::now() + limit;
+        let sent = tokio::time::timeout_at(within, request.send()).await.map_err(|_| hung())?;
+        let answer = sent.map_err(|error| self.unreachable(ask, &base, &error))?;
+        self.answered.set(true);
+        if !answer.status().is_success() {
+            return Err(self.refused(answer).await);
+        }
+        let read = tokio::time::timeout_at(within, read(answer)).await.map_err(|_| hung())?;
+        read.map_err(|error| self.unreachable(ask, &base, &error))
+    }
+
+    async fn refused(&self, answer: Response) -> Failed {
         let status = answer.status();
-        if status.is_success() {
-            return Ok(answer);
-        }
-        let text = answer.text().await.unwrap_or_default();
-        Err(Refused { status, message: refusal(status, &text) }.into())
+        let later =
+            answer.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+        let unavailable = matches!(
+            status,
+            StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
+        );
+        // Masters say when to come back only after doing nothing.
+        let not_now = later.map(|seconds| Trouble::NotNow(Duration::from_secs(seconds)));
+        let trouble = unavailable.then(|| not_now.unwrap_or(Trouble::Unclear));
+        let text = tokio::time::timeout(READ_TIMEOUT, answer.text()).await;
+        let text = text.ok().and_then(Result::ok).unwrap_or_default();
+        Failed { trouble, error: Refused { status, message: refusal(status, &text) }.into() }
     }
 
-    fn unreachable(&self, error: &reqwest::Error) -> anyhow::Error {
-        if error.is_connect() {
-            return anyhow!(
-                "no master answers at {}: is it running? (`clusterctl dev` starts one; --master or \
-                 CLUSTERCTL_MASTER name another)",
-                self.base
-            );
+    fn unreachable(&self, ask: &Ask<'_>, base: &str, error: &reqwest::Error) -> Failed {
+        if !error.is_connect() {
+            return Failed { trouble: Some(Trouble::NoAnswer), error: self.silence(ask, base) };
         }
-        if error.is_timeout() {
-            return anyhow!("the master at {} did not answer in time", self.base);
-        }
-        anyhow!("{error}")
+        let bases = self.bases.borrow().join(", ");
+        let error = anyhow!(
+            "no master answers at {bases}: is it running? (`clusterctl dev` starts one; --master or \
+             CLUSTERCTL_MASTER name another)"
+        );
+        Failed { trouble: Some(Trouble::NoConnection), error }
     }
+
+    fn silence(&self, ask: &Ask<'_>, base: &str) -> anyhow::Error {
+        if ask.is_harmless() {
+            return anyhow!("the master at {base} was asked and did not answer");
+        }
+        anyhow!(
+            "the master at {base} was asked and did not answer: whether it did what was asked for is not known. \
+             Look (`clusterctl apps`, `clusterctl deployments`) before you ask again"
+        )
+    }
+
+    /// Says once in a run why it takes so long.
+    fn tell(&self, why: &anyhow::Error) {
+        if !self.told.replace(true) {
+            anstream::eprintln!("waiting for a leader, up to {} s ({why})", retry::PATIENCE.as_secs());
+        }
+    }
+}
+
+/// A base as `http://host:port`, without a slash at its end.
+fn absolute(base: &str) -> String {
+    let base = base.trim().trim_end_matches('/');
+    if base.contains("://") { base.to_owned() } else { format!("http://{base}") }
 }
 
 /// The message of an error body and its details: `Object is not valid: /id: must not be root`.

@@ -1,17 +1,25 @@
-//! `clusterctl logs`: what tasks wrote, of one task or of all tasks of an app.
+//! `clusterctl logs`: what tasks wrote, of one task or of all tasks of an app. A log that is followed goes
+//! on through another master when one goes away.
 
 use std::io::Write;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use futures_util::StreamExt;
 use futures_util::future::join_all;
+use reqwest::Response;
 use serde_json::{Value, json};
 
 use super::http::{Master, app_path};
+use super::place::{Place, Search};
 use crate::args::{LogFile, LogsArgs, Output};
 
 /// Agents that are asked for a task that the masters have forgotten.
 const AGENTS_ASKED_MAX: usize = 64;
+/// Pause before a log that broke off is looked for again.
+const RESUME_PAUSE: Duration = Duration::from_millis(500);
+/// Time for a cluster to have a leader that the task's agent has found.
+const RESUME_MAX: Duration = Duration::from_secs(30);
 
 /// One output of one task.
 struct Source {
@@ -127,17 +135,90 @@ fn short(task: &str) -> &str {
 }
 
 async fn print(master: &Master, source: Source, args: &LogsArgs) -> anyhow::Result<()> {
-    let path = path(&source.task, source.agent.as_deref(), source.file, args.tail, args.follow);
-    let answer = master.stream(&path, "text/plain").await?;
+    let mut place = Place::new(args.tail.is_none());
+    let path = |tail, follow| path(&source.task, source.agent.as_deref(), source.file, tail, follow);
+    let answer = master.stream(&path(args.tail, args.follow), "text/plain").await?;
+    if args.follow {
+        master.learn().await;
+    }
+    let mut end = copy(answer, &source, 0, &mut place).await?;
+    let (mut told, mut broken_at) = (false, Instant::now());
+    loop {
+        if let Ok(rest) = &end {
+            // A master that is told to stop ends its streams in order, as if the task had ended.
+            if !args.follow || !goes_on(master, &source.task).await? {
+                return write(&source, rest);
+            }
+        } else if !args.follow {
+            bail!("the log of {} broke off", source.task);
+        }
+        if !std::mem::replace(&mut told, true) {
+            eprintln!("the log of {} broke off; looking for a master", source.task);
+        }
+        master.move_on();
+        // Agents take a moment to find the new leader, too.
+        tokio::time::sleep(RESUME_PAUSE).await;
+        let resuming = async {
+            let skip = find_again(master, &path(None, false), &mut place).await?;
+            Ok::<_, anyhow::Error>((skip, master.stream(&path(None, true), "text/plain").await?))
+        };
+        match resuming.await {
+            Ok((skip, answer)) => {
+                end = copy(answer, &source, skip, &mut place).await?;
+                (told, broken_at) = (false, Instant::now());
+            }
+            Err(error) if broken_at.elapsed() > RESUME_MAX => return Err(error),
+            Err(_) => end = Err(Broken),
+        }
+    }
+}
+
+/// A stream that did not come to its end.
+struct Broken;
+
+/// Prints the lines of a stream from `skip` bytes on; what is left behind the last one at its end.
+async fn copy(
+    answer: Response,
+    source: &Source,
+    mut skip: u64,
+    place: &mut Place,
+) -> anyhow::Result<Result<Vec<u8>, Broken>> {
     let mut chunks = answer.bytes_stream();
     let mut pending: Vec<u8> = Vec::new();
     while let Some(chunk) = chunks.next().await {
-        pending.extend_from_slice(&chunk.with_context(|| format!("the log of {} broke off", source.task))?);
+        let Ok(chunk) = chunk else { return Ok(Err(Broken)) };
+        let known = chunk.len().min(usize::try_from(skip).unwrap_or(usize::MAX));
+        skip -= known as u64;
+        pending.extend_from_slice(&chunk[known..]);
         let whole = pending.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
         let lines: Vec<u8> = pending.drain(..whole).collect();
-        write(&source, &lines)?;
+        write(source, &lines)?;
+        place.printed(&lines);
     }
-    write(&source, &pending)
+    Ok(Ok(pending))
+}
+
+/// How far into the log the place is.
+async fn find_again(master: &Master, path: &str, place: &mut Place) -> anyhow::Result<u64> {
+    let mut chunks = master.stream(path, "text/plain").await?.bytes_stream();
+    let mut search = Search::new(place);
+    while let Some(chunk) = chunks.next().await {
+        search.take(&chunk.context("the log broke off")?);
+    }
+    // What was printed was cut off: all there is now is new.
+    let offset = search.end().unwrap_or(0);
+    place.found(offset);
+    Ok(offset)
+}
+
+/// Does the task run on, although its log has ended? Masters forget tasks that have ended.
+async fn goes_on(master: &Master, task: &str) -> anyhow::Result<bool> {
+    // Its end may be on its way.
+    tokio::time::sleep(RESUME_PAUSE).await;
+    let app = task.split_once(".instance-").map_or(task, |(app, _)| app).replace('_', "/");
+    let Some(answer) = master.find(&format!("{}/tasks", app_path(&app))).await? else { return Ok(false) };
+    let mut tasks = answer["tasks"].as_array().into_iter().flatten();
+    Ok(tasks.any(|known| known["id"].as_str() == Some(task)))
 }
 
 fn write(source: &Source, lines: &[u8]) -> anyhow::Result<()> {

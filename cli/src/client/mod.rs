@@ -1,15 +1,19 @@
-//! The verbs that talk to a master: one file a verb or a family of them. `http` is the way there,
-//! `table` the way to the terminal, `wait` the progress display of everything that starts a deployment.
+//! The verbs that talk to a master: one file a verb or a family of them. `http` is the way there, `retry`
+//! what follows when a master does not answer, `table` the way to the terminal, `wait` the progress display of everything that starts a deployment.
 
 mod apps;
+mod backup;
 mod changes;
 mod cluster;
 mod deploy;
 mod events;
 mod http;
 mod logs;
+mod masters;
 mod outcome;
+mod place;
 mod progress;
+mod retry;
 mod table;
 mod tasks;
 mod wait;
@@ -52,9 +56,15 @@ async fn verbs(master: &Master, output: Output, verb: Verb) -> anyhow::Result<Ex
         Verb::Queue => cluster::queue(master, output).await?,
         Verb::Logs(args) => logs::run(master, output, args).await?,
         Verb::Events { types } => events::run(master, output, &types).await?,
-        Verb::Dev(_) | Verb::Master(_) | Verb::Agent(_) | Verb::Completions { .. } | Verb::Shim(_) => {
-            anyhow::bail!("this verb does not talk to a master")
-        }
+        Verb::Masters { verb } => masters::run(master, output, verb).await?,
+        Verb::Backup(args) => backup::run(master, output, args).await?,
+        Verb::Dev(_)
+        | Verb::Master(_)
+        | Verb::Agent(_)
+        | Verb::Restore(_)
+        | Verb::Recover(_)
+        | Verb::Completions { .. }
+        | Verb::Shim(_) => anyhow::bail!("this verb does not talk to a master"),
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -14,8 +14,6 @@ use crate::args::{Output, WaitArgs};
 
 /// Pause between looks: short enough to feel live, a handful of cheap requests a second.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
-/// Looks that may go unanswered in a row (a restart of the master takes a few).
-const MISSED_MAX: u32 = 50;
 
 /// A change that was accepted.
 pub struct Change {
@@ -74,22 +72,19 @@ struct Watch {
 impl Watch {
     /// Looks again and again until the deployment has ended, one way or another.
     async fn until_ended(&mut self, master: &Master, timeout: Duration) -> anyhow::Result<End> {
-        let deadline = Instant::now() + timeout;
+        let deadline = tokio::time::Instant::now() + timeout;
         let mut bars = Bars::new(&self.change.apps);
-        let mut missed = 0;
+        master.learn().await;
         let end = loop {
-            match look(master, &self.change, &self.deployment).await {
-                Ok(look) => {
-                    missed = 0;
-                    bars.show(&look);
-                    if let Some(end) = self.judge(look) {
-                        break end;
-                    }
-                }
-                Err(error) if missed >= MISSED_MAX => return Err(error),
-                Err(_) => missed += 1,
+            // Finds another master by itself when this one is gone.
+            let looking = look(master, &self.change, &self.deployment);
+            let Ok(look) = tokio::time::timeout_at(deadline, looking).await else { break End::TimedOut };
+            let look = look?;
+            bars.show(&look);
+            if let Some(end) = self.judge(look) {
+                break end;
             }
-            if Instant::now() >= deadline {
+            if tokio::time::Instant::now() >= deadline {
                 break End::TimedOut;
             }
             tokio::time::sleep(LOOK_EVERY).await;

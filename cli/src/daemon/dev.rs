@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use agent::options::Options as AgentOptions;
 use scheduler::cluster::Options;
-use scheduler::master::{Master, Setup};
+use scheduler::master::{Master, Setup, Start};
 use scheduler::state::{Agent, Presence};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -129,7 +129,7 @@ fn setup(args: &DevArgs, home: &Home) -> anyhow::Result<Setup> {
             agent_timeout_millis: AGENT_TIMEOUT_MILLIS,
         },
         data_dir: home.master(),
-        bootstrap: true,
+        start: Start::Bootstrap,
     })
 }
 

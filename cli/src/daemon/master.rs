@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use scheduler::cluster::Options;
-use scheduler::master::{Master, Setup};
+use scheduler::master::{Master, Setup, Start};
 use spec::features::{Features, KNOWN};
 
 use super::{StopSignals, check_exposure, not_started};
@@ -31,10 +31,14 @@ pub async fn run(args: MasterArgs) -> anyhow::Result<ExitCode> {
             agent_timeout_millis: millis(args.agent_timeout),
         },
         data_dir: args.data_dir,
-        bootstrap: args.bootstrap,
+        start: start(args.bootstrap, args.join),
     };
     let mut stop = StopSignals::listen()?;
-    let master = Master::start(setup).await.map_err(not_started)?;
+    let master = tokio::select! {
+        started = Master::start(setup) => started.map_err(not_started)?,
+        // It may wait for a cluster that is not there.
+        () = stop.asked() => return Ok(ExitCode::SUCCESS),
+    };
     let failure = tokio::select! {
         () = stop.asked() => None,
         reason = master.failed() => Some(reason),
@@ -43,6 +47,14 @@ pub async fn run(args: MasterArgs) -> anyhow::Result<ExitCode> {
     match failure {
         None => Ok(ExitCode::SUCCESS),
         Some(reason) => bail!("the master stopped: {reason}"),
+    }
+}
+
+fn start(bootstrap: bool, join: Vec<SocketAddr>) -> Start {
+    match bootstrap {
+        true => Start::Bootstrap,
+        false if join.is_empty() => Start::Existing,
+        false => Start::Join(join),
     }
 }
 

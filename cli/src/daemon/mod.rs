@@ -1,10 +1,13 @@
-//! The verbs that stay up: what daemons share about signals, logs and listening safely.
+//! The verbs that stay up, and those that make what they start from: what daemons share about signals, logs
+//! and listening safely.
 
 pub mod agent;
 mod banner;
 pub mod dev;
 mod home;
 pub mod master;
+pub mod recover;
+pub mod restore;
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::bed::{Run, clusterctl, entries, is_running};
 
 /// Verbs, each of which teaches itself.
-const VERBS: [&str; 15] = [
+const VERBS: [&str; 19] = [
     "dev",
     "master",
     "agent",
@@ -23,6 +23,10 @@ const VERBS: [&str; 15] = [
     "kill",
     "logs",
     "events",
+    "masters",
+    "backup",
+    "restore",
+    "recover",
 ];
 
 #[test]
@@ -73,7 +77,7 @@ fn dev(temporary: &str, more: &[&str]) -> Command {
 
 /// Starts one on a free port; up when this returns.
 fn dev_up(temporary: &str) -> (Child, String) {
-    let http = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let http = format!("127.0.0.1:{}", xtask::cluster::free_port().unwrap());
     let child = dev(temporary, &["--http", &http]).spawn().unwrap();
     let master = format!("http://{http}");
     let deadline = Instant::now() + Duration::from_secs(30);

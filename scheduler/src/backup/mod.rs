@@ -23,7 +23,7 @@ use uuid::Uuid;
 use crate::state::{CHUNK_BYTES_MAX, SnapshotError, State};
 
 pub use read::Reader;
-pub use successor::successor;
+pub use successor::{successor, survivor};
 
 const MAGIC: [u8; 8] = *b"GANTRYBK";
 /// What this version writes, and the highest that it reads.

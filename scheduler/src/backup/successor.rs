@@ -1,5 +1,5 @@
-//! What a cluster begins with that goes on from an older state: the old cluster has acknowledged things after
-//! that state, and its agents and clients have heard of them.
+//! What a cluster begins with that goes on from an older state, or from one that may lack the end: things
+//! were acknowledged after it, and agents and clients have heard of them.
 
 use imbl::OrdMap;
 
@@ -19,5 +19,12 @@ pub fn successor(mut state: State) -> State {
     // The founder is number 1, also before it has said so.
     state.last_master = state.last_master.max(1).saturating_add(1);
     state.masters = OrdMap::new();
+    state
+}
+
+/// The state of a cluster that goes on with one of its masters, this one. Its log goes on where it was.
+pub fn survivor(mut state: State, name: &str) -> State {
+    state.next_agent = state.next_agent.saturating_add(AGENTS_SKIPPED);
+    state.masters = state.masters.into_iter().filter(|(_, master)| master.info.name == name).collect();
     state
 }

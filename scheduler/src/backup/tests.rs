@@ -143,3 +143,27 @@ fn a_successor_gives_no_number_twice() {
     assert!(new.index > old.index && new.next_agent > old.next_agent);
     assert_eq!(successor(State { last_master: 5, ..old }).last_master, 6);
 }
+
+#[test]
+fn a_survivor_is_alone_and_gives_no_number_twice() {
+    use crate::state::{MasterEntry, MasterInfo};
+    let address = "127.0.0.1:1".parse().unwrap();
+    let master = |id, name: &str| {
+        let info = MasterInfo {
+            name: name.to_owned(),
+            http: "127.0.0.1:2".to_owned(),
+            rpc: address,
+            dns: address,
+            version: "1".to_owned(),
+        };
+        let id = spec::ids::MasterId(id);
+        (id, std::sync::Arc::new(MasterEntry { id, ticket: Uuid::nil(), info }))
+    };
+    let masters = [master(1, "m1"), master(2, "m2"), master(3, "m3")].into_iter().collect();
+    let old = State { index: 100, next_agent: 3, last_master: 3, masters, ..State::default() };
+    let new = survivor(old, "m2");
+    assert_eq!((new.index, new.last_master), (100, 3));
+    assert!(new.next_agent > 3);
+    let names: Vec<&str> = new.masters.values().map(|master| master.info.name.as_str()).collect();
+    assert_eq!(names, ["m2"]);
+}

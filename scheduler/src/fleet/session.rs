@@ -129,7 +129,7 @@ enum Opening {
 
 /// Reads the agent's first message.
 async fn open(stream: TcpStream) -> Result<(Reader, Writer, Opening), SessionError> {
-    let (mut reader, writer) = wire::open(stream).await?;
+    let (mut reader, writer) = wire::open(stream)?;
     match reader.read().await? {
         Some(AgentMessage::Hello(hello)) => Ok((reader, writer, Opening::Hello(hello))),
         Some(AgentMessage::WhoLeads) => Ok((reader, writer, Opening::WhoLeads)),

@@ -1,5 +1,5 @@
-//! Framing of an agent's stream: magic bytes, then length-delimited `postcard` messages. The one place
-//! where the connection is set up, so that TLS has a place to go.
+//! Framing of an agent's stream: after the magic bytes, which `rpc` has read, length-delimited `postcard`
+//! messages.
 
 use std::io;
 use std::time::Duration;
@@ -7,8 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
-use spec::protocol::{AgentMessage, FRAME_BYTES_MAX, MAGIC, MasterMessage, SILENCE_MILLIS_MAX, Wanted};
-use tokio::io::AsyncReadExt;
+use spec::protocol::{AgentMessage, FRAME_BYTES_MAX, MasterMessage, SILENCE_MILLIS_MAX, Wanted};
 use tokio::net::TcpStream;
 use tokio_util::codec::{Framed, LengthDelimitedCodec};
 
@@ -26,14 +25,9 @@ pub(super) struct Writer(SplitSink<Stream, Bytes>);
 /// The reading half.
 pub(super) struct Reader(SplitStream<Stream>);
 
-/// Checks the magic bytes and splits the stream.
-pub(super) async fn open(mut stream: TcpStream) -> io::Result<(Reader, Writer)> {
+/// Splits the stream, whose magic bytes have been read.
+pub(super) fn open(stream: TcpStream) -> io::Result<(Reader, Writer)> {
     stream.set_nodelay(true)?;
-    let mut magic = [0; MAGIC.len()];
-    stream.read_exact(&mut magic).await?;
-    if magic != MAGIC {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "not a Gantry agent"));
-    }
     let codec = LengthDelimitedCodec::builder().max_frame_length(FRAME_BYTES_MAX).new_codec();
     let (sink, stream) = Framed::new(stream, codec).split();
     Ok((Reader(stream), Writer(sink)))

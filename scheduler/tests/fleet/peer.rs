@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use gantry_scheduler::cluster::{Cluster, Options};
-use gantry_scheduler::master::{Master, Setup};
+use gantry_scheduler::master::{Master, Setup, Start};
 use gantry_scheduler::state::{Command, Deploy, Expect, Outcome, PutApp, State};
 use serde_json::json;
 use spec::app::AppDocument;
@@ -44,7 +44,8 @@ pub async fn master(dir: &Path, agent_timeout_millis: u64) -> Master {
         launch_timeout_millis: 300_000,
         agent_timeout_millis,
     };
-    let master = Master::start(Setup { options, data_dir: dir.to_owned(), bootstrap: true }).await.unwrap();
+    let master =
+        Master::start(Setup { options, data_dir: dir.to_owned(), start: Start::Bootstrap }).await.unwrap();
     let mut leadership = master.cluster().leadership();
     leadership.wait_for(|now| now.leading).await.unwrap();
     until(master.cluster(), "the cluster has a name", |state| !state.cluster_id.is_nil()).await;

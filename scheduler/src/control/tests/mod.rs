@@ -4,6 +4,7 @@
 mod convergence;
 mod properties;
 mod single;
+mod unreachable;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

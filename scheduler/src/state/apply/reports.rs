@@ -53,13 +53,14 @@ impl Change<'_> {
     }
 
     /// News of a task that is not there, or is another agent's. That it has ended is only news when it is
-    /// nobody's.
+    /// nobody's; one that is ending is not told again, which would cut its grace period short.
     fn hear_of_stranger(&mut self, agent: &AgentId, report: &TaskReport) {
         let task = report.task.clone();
-        if !report.state.is_terminal() {
-            self.event(Event::TaskUnknown { task, agent: agent.clone() });
-        } else if !self.state.tasks.contains_key(&task) {
-            self.event(Event::TaskUnknownEnded { task, state: report.state });
+        match report.state {
+            TaskState::Killing => {}
+            state if !state.is_terminal() => self.event(Event::TaskUnknown { task, agent: agent.clone() }),
+            _ if self.state.tasks.contains_key(&task) => {}
+            state => self.event(Event::TaskUnknownEnded { task, state }),
         }
     }
 

@@ -1,0 +1,63 @@
+//! Options of the verbs about the masters themselves.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+#[derive(Debug, Subcommand)]
+pub enum MastersVerb {
+    /// List the masters: who leads, who votes, who cannot be reached (the default).
+    #[command(after_help = "Example:\n  clusterctl masters list --output json")]
+    List,
+    /// Take a master out of the cluster. A majority of the others has to be up.
+    #[command(
+        after_help = "Example:\n  clusterctl masters remove m2\n\nA master that lost its disk needs no \
+                            removal: start it with --join and an empty directory, it takes its old place."
+    )]
+    Remove {
+        /// Name or id, as `clusterctl masters` shows it.
+        #[arg(value_name = "NAME|ID")]
+        name: String,
+    },
+    /// Let another master lead, for example before the leader's machine is restarted.
+    #[command(after_help = "Example:\n  clusterctl masters transfer m3")]
+    Transfer {
+        /// Who is to lead; the one that is furthest when not given.
+        #[arg(value_name = "NAME")]
+        to: Option<String>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct BackupArgs {
+    /// Where to put it; - writes to standard output.
+    pub file: String,
+    /// Replace a file of that name.
+    #[arg(long)]
+    pub force: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct RestoreArgs {
+    /// What `clusterctl backup` wrote.
+    pub file: PathBuf,
+    /// Name of the first master of the new cluster.
+    #[arg(long)]
+    pub name: String,
+    /// Directory for it; must be empty or not there.
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct RecoverArgs {
+    /// Name of the master that survived.
+    #[arg(long)]
+    pub name: String,
+    /// Its directory.
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: PathBuf,
+    /// The other masters are gone for good, and what only they knew may be lost.
+    #[arg(long)]
+    pub yes: bool,
+}
