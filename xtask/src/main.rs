@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use xtask::{bench, demo, faults, test};
+use xtask::{bench, demo, faults, sim, test};
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "Demo, tests and benchmarks of Gantry.")]
@@ -23,6 +23,8 @@ enum Task {
     Bench(bench::Bench),
     /// Kill, stop, cut off and restart masters and agents under load, and check that nothing is lost. Root only.
     Faults(faults::Faults),
+    /// Simulate whole clusters with faults, from seeds; each run can be repeated to the byte.
+    Sim(sim::Sim),
 }
 
 fn main() -> ExitCode {
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
         Task::Test(test) => test::run(&test),
         Task::Bench(bench) => bench::run(&bench),
         Task::Faults(faults) => faults::run(&faults),
+        Task::Sim(sim) => sim::run(&sim),
     };
     match done {
         Ok(code) => code,
