@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use gantry_tests::{in_a_house, programs};
 use serde_json::json;
-use xtask::cargo::Profile;
-use xtask::faults::site::Role;
-use xtask::faults::{Faults, house, rest, start_site, torment, verify};
+use xtask::cargo::{Profile, must};
+use xtask::faults::site::{Role, Site};
+use xtask::faults::{Faults, house, prepare_site, rest, start_all, start_site, torment, verify};
 
 /// Fault time of the short run.
 const MINUTES: f64 = 0.75;
@@ -68,5 +68,64 @@ fn a_dead_leader_costs_no_task_and_agents_find_the_next() -> anyhow::Result<()> 
         }
         ensure!(verify::steady(https[0], &id)? == before, "tasks were touched");
         Ok(())
+    })
+}
+
+#[test]
+fn a_full_disk_of_one_master_stops_only_that_one() -> anyhow::Result<()> {
+    in_a_house("a_full_disk_of_one_master_stops_only_that_one", |scratch| {
+        let mut site = prepare_site(&programs()?, scratch, 3, 1)?;
+        let full = *site.nodes(Role::Master).last().context("three masters")?;
+        let dir = site.member(full).dir.clone();
+        std::fs::create_dir_all(&dir)?;
+        // Mounted in this house only.
+        let mut mount = std::process::Command::new("mount");
+        must(mount.args(["-t", "tmpfs", "-o", "size=16m", "gantry-test"]).arg(&dir))?;
+        start_all(&mut site)?;
+        let mut filler = std::fs::File::create(dir.join("filler"))?;
+        while std::io::Write::write_all(&mut filler, &[1; 4096]).is_ok() {}
+
+        let address = site.https()[0];
+        let mut number = 0;
+        let mut create = |site: &mut Site| {
+            number += 1;
+            let label = "x".repeat(64 * 1024);
+            let app =
+                json!({"id": format!("/a{number}"), "cmd": "true", "instances": 0, "labels": {"l": label}});
+            verify::wait_until("a write", || {
+                let reply = rest::ask(address, "POST", "/v2/apps?force=true", &app)?;
+                // 409: the write of an earlier try.
+                ensure!(matches!(reply.status, 201 | 409), "{} {}", reply.status, reply.body);
+                Ok(())
+            })?;
+            site.member(full).ended()
+        };
+        let mut ended = None;
+        for _ in 0..500 {
+            ended = create(&mut site)?;
+            if ended.is_some() {
+                break;
+            }
+        }
+        let (code, said) = ended.context("the disk is not full")?;
+        let last = said.lines().last().unwrap_or_default();
+        ensure!(
+            code == Some(1) && last.contains("No space left") && last.contains("make room"),
+            "{code:?} {said}"
+        );
+        for _ in 0..20 {
+            create(&mut site)?;
+        }
+        // A file that is open keeps its room.
+        drop(filler);
+        // With room again it comes back and catches up.
+        std::fs::remove_file(dir.join("filler"))?;
+        site.member(full).kill()?;
+        site.start(full, false)?;
+        verify::wait_until("the cluster is whole again", || {
+            site.check()?;
+            verify::is_whole(&site)?;
+            verify::is_equal(&site)
+        })
     })
 }

@@ -257,18 +257,28 @@ impl Run {
 
 /// A whole cluster.
 pub fn start_site(programs: &Path, scratch: &Path, masters: u8, agents: u8) -> anyhow::Result<Site> {
+    let mut site = prepare_site(programs, scratch, masters, agents)?;
+    start_all(&mut site)?;
+    Ok(site)
+}
+
+/// Nodes on which nothing runs yet.
+pub fn prepare_site(programs: &Path, scratch: &Path, masters: u8, agents: u8) -> anyhow::Result<Site> {
     // A copy: what is built meanwhile must not take part.
     let clusterctl = scratch.join("clusterctl");
     std::fs::copy(programs.join("clusterctl"), &clusterctl).context("cannot copy clusterctl")?;
-    let mut site = Site::new(clusterctl, scratch, masters, agents)?;
+    Site::new(clusterctl, scratch, masters, agents)
+}
+
+/// Starts everything and waits until the cluster is whole.
+pub fn start_all(site: &mut Site) -> anyhow::Result<()> {
     for (index, node) in site.network.nodes().into_iter().enumerate() {
         site.start(node, index == 0)?;
     }
     wait_until("the cluster is whole", || {
         site.check()?;
-        verify::is_whole(&site)
-    })?;
-    Ok(site)
+        verify::is_whole(site)
+    })
 }
 
 fn progress(since: Instant, tally: &clients::Tally) {

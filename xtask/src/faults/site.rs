@@ -42,7 +42,8 @@ pub struct Member {
     pub name: String,
     /// What it is.
     pub role: Role,
-    dir: PathBuf,
+    /// Its data directory.
+    pub dir: PathBuf,
     log: PathBuf,
     child: Option<Child>,
 }
@@ -102,14 +103,18 @@ impl Member {
         }
     }
 
+    /// What it said last and its exit code, once it has ended by itself.
+    pub fn ended(&mut self) -> anyhow::Result<Option<(Option<i32>, String)>> {
+        let status = self.child.as_mut().map(Child::try_wait).transpose()?.flatten();
+        Ok(status.map(|status| (status.code(), self.last_lines())))
+    }
+
     /// Fails when it has ended although nobody killed it.
     pub fn check(&mut self) -> anyhow::Result<()> {
-        if let Some(child) = &mut self.child
-            && let Some(status) = child.try_wait()?
-        {
-            bail!("{} ended by itself ({status}):\n{}", self.name, self.last_lines());
+        match self.ended()? {
+            None => Ok(()),
+            Some((code, said)) => bail!("{} ended by itself ({code:?}):\n{said}", self.name),
         }
-        Ok(())
     }
 
     fn last_lines(&self) -> String {
