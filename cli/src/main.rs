@@ -14,6 +14,9 @@ use clap::{CommandFactory, Parser};
 
 use args::{Cli, Verb};
 
+#[global_allocator]
+static MEMORY: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match run(cli) {

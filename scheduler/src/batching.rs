@@ -1,16 +1,14 @@
 //! Which commands share a log entry. Pure: who asked for a command travels with it as any value.
 
 use crate::consensus::MAX_ENTRY_BYTES;
-use crate::state::Command;
+use crate::state::{Command, Encoded, FRAME_BYTES};
 
 /// Commands in one entry: enough to make fsync cheap, and few enough that applying them is no pause.
 const BATCH_COMMANDS_MAX: usize = 256;
 /// Encoded commands in one entry. A single command may be larger.
 const BATCH_BYTES_MAX: usize = 512 * 1024;
-/// What a batch takes besides its commands, at most.
-const BATCH_FRAME_BYTES: usize = 64;
 /// The largest command that an entry holds.
-pub const COMMAND_BYTES_MAX: usize = MAX_ENTRY_BYTES - BATCH_FRAME_BYTES;
+pub const COMMAND_BYTES_MAX: usize = MAX_ENTRY_BYTES - FRAME_BYTES;
 
 /// Commands that share an entry.
 #[derive(Debug)]
@@ -19,7 +17,8 @@ pub struct Shared<T> {
     pub taken: Vec<T>,
     /// What no entry holds, with its size in bytes: the log would refuse the whole batch for it.
     pub refused: Vec<(T, usize)>,
-    bytes: usize,
+    /// What was taken, as it goes into the entry.
+    pub encoded: Encoded,
 }
 
 /// Takes what waits, as far as an entry holds it; the first one that does not fit is `held` for the next.
@@ -29,16 +28,19 @@ pub fn fill<T>(
     held: &mut Option<T>,
     command: impl Fn(&T) -> &Command,
 ) -> Shared<T> {
-    let mut batch = Shared { taken: Vec::new(), refused: Vec::new(), bytes: 0 };
+    let mut batch = Shared { taken: Vec::new(), refused: Vec::new(), encoded: Encoded::default() };
     let mut next = Some(first);
     while let Some(asked) = next {
-        let bytes = postcard::experimental::serialized_size(command(&asked)).unwrap_or(usize::MAX);
+        let before = batch.encoded.mark();
+        batch.encoded.push(command(&asked));
+        let bytes = batch.encoded.bytes() - before.bytes();
         if bytes > COMMAND_BYTES_MAX {
+            batch.encoded.back_to(before);
             batch.refused.push((asked, bytes));
-        } else if batch.taken.is_empty() || batch.bytes + bytes <= BATCH_BYTES_MAX {
-            batch.bytes += bytes;
+        } else if batch.taken.is_empty() || batch.encoded.bytes() <= BATCH_BYTES_MAX {
             batch.taken.push(asked);
         } else {
+            batch.encoded.back_to(before);
             *held = Some(asked);
             break;
         }
@@ -63,6 +65,9 @@ mod tests {
         let (mut held, mut counts, mut refused) = (None, Vec::new(), Vec::new());
         while let Some(first) = held.take().or_else(|| waiting.pop_front()) {
             let batch = fill(first, || waiting.pop_front(), &mut held, |asked| &asked.1);
+            let entry = batch.encoded.entry(Default::default(), 7);
+            let taken: Vec<_> = batch.taken.iter().map(|asked| asked.1.clone()).collect();
+            assert_eq!(Batch::decode(&entry).unwrap().commands, taken);
             counts.push(batch.taken.len());
             refused.extend(batch.refused.into_iter().map(|((number, _), _)| number));
         }

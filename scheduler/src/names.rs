@@ -208,7 +208,7 @@ mod tests {
         /// Applies `events` and checks that following them leads where a new zone begins.
         fn follow(&mut self, events: Vec<Event>) -> bool {
             self.state.index += 1;
-            let applied = Applied { index: self.state.index, at: self.state.now, events };
+            let applied = Applied { index: self.state.index, after: 0, at: self.state.now, events };
             let changed = follow(&mut self.zone, &self.state, &applied);
             if changed {
                 assert_eq!(self.zone, whole(&Zone::new(dns::Settings::default()), &self.state));

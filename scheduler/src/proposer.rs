@@ -15,7 +15,7 @@ use crate::clock;
 use crate::cluster::{AskError, Asked};
 use crate::consensus::{Handle, ProposeError};
 use crate::machine::StateMachine;
-use crate::state::{Batch, Outcome};
+use crate::state::Outcome;
 
 /// Entries on their way at once: the next one is stamped while the last one is being synced.
 const IN_FLIGHT_MAX: usize = 16;
@@ -67,10 +67,9 @@ fn fill(first: Asked, waiting: &mut mpsc::Receiver<Asked>, held: &mut Option<Ask
 }
 
 async fn propose(log: Handle<StateMachine>, batch: Shared<Asked>) {
-    let (commands, answers): (Vec<_>, Vec<_>) =
-        batch.taken.into_iter().map(|asked| (asked.command, asked.answer)).unzip();
-    let batch = Batch { at: clock::now(), seed: fastrand::u64(..), commands };
-    let outcomes = tokio::time::timeout(COMMIT_TIMEOUT, log.propose(batch.encode())).await;
+    let entry = batch.encoded.entry(clock::now(), fastrand::u64(..));
+    let answers: Vec<_> = batch.taken.into_iter().map(|asked| asked.answer).collect();
+    let outcomes = tokio::time::timeout(COMMIT_TIMEOUT, log.propose(entry)).await;
     match outcomes {
         Ok(Ok(outcomes)) => {
             for (answer, outcome) in answers.into_iter().zip(outcomes) {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::bed::{Run, clusterctl, entries};
+use crate::bed::{Bed, Run, clusterctl, entries};
 use crate::fake::{Fake, broken};
 
 fn app(id: &str) -> String {
@@ -56,6 +56,47 @@ impl Drop for Alone {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+#[test]
+fn a_running_cluster_is_saved_and_begins_anew() {
+    let bed = Bed::new();
+    bed.run(&["deploy", "-"], &app("/t/before")).must(0, &[], &[]);
+    let saved = bed.dir.path().join("cluster.gantry");
+    let file = saved.to_str().unwrap();
+    // Changes go on meanwhile, and are in the backup or not.
+    let save =
+        || bed.command(&["backup", file, "-o", "json"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let saving = save().unwrap();
+    for number in 0..5 {
+        bed.run(&["deploy", "-", "--detach"], &app(&format!("/t/meanwhile{number}"))).must(0, &[], &[]);
+    }
+    let said = Run::of(&["backup"], saving).must(0, &[], &[]).json();
+    let id = said["clusterId"].as_str().unwrap().to_owned();
+    assert_eq!(said["bytes"].as_u64(), std::fs::metadata(&saved).ok().map(|file| file.len()));
+    bed.run(&["deploy", "-"], &app("/t/after")).must(0, &[], &[]);
+
+    bed.run(&["backup", file], "").must(1, &[], &["exists", "--force"]);
+    let text = bed.dir.path().join("second.gantry");
+    bed.run(&["backup", text.to_str().unwrap()], "").must(0, &["checked", "clusterctl restore", &id], &[]);
+    bed.run(&["backup", text.to_str().unwrap(), "--force"], "").must(0, &["checked"], &[]);
+    let piped = bed.command(&["backup", "-"]).output().unwrap();
+    assert!(piped.status.success() && piped.stdout.starts_with(b"GANTRYBK"));
+    let left = entries(bed.dir.path());
+    assert!(!left.iter().any(|path| path.extension().is_some_and(|end| end == "part")), "{left:?}");
+
+    let dir = bed.dir.path().join("m1");
+    let data = dir.to_str().unwrap();
+    let restore = ["restore", file, "--name", "m1", "--data-dir", data];
+    let next = format!("clusterctl master --name m1 --data-dir {data}");
+    Run::alone(&restore).must(0, &[&id, &next, "--join", "in epoch 1"], &["Warning", "stopped", "gone"]);
+    Run::alone(&restore).must(1, &[], &["nothing was restored", "empty"]);
+    let master = Alone::start(&dir, &[]);
+    let apps = master.apps();
+    assert!(apps.contains(&"/t/before".to_owned()) && !apps.contains(&"/t/after".to_owned()), "{apps:?}");
+    let agents = master.run(&["agents", "-o", "json"]).json();
+    assert_eq!(agents.as_array().map(Vec::len), Some(2), "{agents}");
+    master.run(&["masters"]).must(0, &["m1", "voter", "yes"], &[]);
 }
 
 #[test]

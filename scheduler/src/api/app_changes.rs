@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use axum::body::Body;
 use axum::http::StatusCode;
 use axum::response::Response;
+use bytes::Bytes;
 use serde_json::Value;
 use spec::app::{self, App, AppDocument, Update};
 use spec::features::Features;
@@ -22,8 +22,8 @@ use super::shapes::app_info::CreatedApp;
 use crate::state::{Expect, PutApp, State};
 
 /// `POST /v2/apps`.
-pub(super) async fn create(api: &Api, call: Call, body: Body) -> Result<Response, Failure> {
-    let document = body::json(&call.headers, body).await?;
+pub(super) async fn create(api: &Api, call: &Call, body: &Bytes) -> Result<Response, Failure> {
+    let document = body::json(&call.headers, body)?;
     let app = Arc::new(app::create(&document, &api.cluster.options.features)?);
     let (accepted, ()) = change::deploy(api, call.query.flag("force", false), |state| {
         if lookup::app(state, app.id.as_str()).is_some() {
@@ -34,14 +34,14 @@ pub(super) async fn create(api: &Api, call: Call, body: Body) -> Result<Response
     })
     .await?;
     let app = App { version: accepted.version, ..(*app).clone() };
-    announce(api, &call, &app);
+    announce(api, call, &app);
     let created = answer::json(StatusCode::CREATED, &CreatedApp::of(&app, accepted.id));
-    Ok(located(api, &call, answer::deployment_header(created, accepted), app.id.as_str()))
+    Ok(located(api, call, answer::deployment_header(created, accepted), app.id.as_str()))
 }
 
 /// `PUT /v2/apps/{id}`: merges, replaces, rolls back or creates.
-pub(super) async fn put(api: &Api, call: Call, body: Body, path: &str) -> Result<Response, Failure> {
-    let document = body::json(&call.headers, body).await?;
+pub(super) async fn put(api: &Api, call: &Call, body: &Bytes, path: &str) -> Result<Response, Failure> {
+    let document = body::json(&call.headers, body)?;
     let partial = call.query.flag("partialUpdate", true);
     let features = &api.cluster.options.features;
     let (accepted, (app, created)) = change::deploy(api, call.query.flag("force", false), |state| {
@@ -50,16 +50,16 @@ pub(super) async fn put(api: &Api, call: Call, body: Body, path: &str) -> Result
         Ok((Change { put: vec![put], ..Change::default() }, carried))
     })
     .await?;
-    announce(api, &call, &stored(api, &app));
+    announce(api, call, &stored(api, &app));
     if !created {
         return Ok(answer::deployment(StatusCode::OK, accepted));
     }
-    Ok(located(api, &call, answer::deployment(StatusCode::CREATED, accepted), app.id.as_str()))
+    Ok(located(api, call, answer::deployment(StatusCode::CREATED, accepted), app.id.as_str()))
 }
 
 /// `PATCH /v2/apps/{id}`: merges into an app that must exist.
-pub(super) async fn patch(api: &Api, call: Call, body: Body, path: &str) -> Result<Response, Failure> {
-    let document = body::json(&call.headers, body).await?;
+pub(super) async fn patch(api: &Api, call: &Call, body: &Bytes, path: &str) -> Result<Response, Failure> {
+    let document = body::json(&call.headers, body)?;
     let features = &api.cluster.options.features;
     let (accepted, app) = change::deploy(api, call.query.flag("force", false), |state| {
         let current = lookup_current(state, &[], path);
@@ -71,21 +71,21 @@ pub(super) async fn patch(api: &Api, call: Call, body: Body, path: &str) -> Resu
         Ok((Change { put: vec![put], ..Change::default() }, app))
     })
     .await?;
-    announce(api, &call, &stored(api, &app));
+    announce(api, call, &stored(api, &app));
     Ok(answer::deployment(StatusCode::OK, accepted))
 }
 
 /// `PUT /v2/apps`: an array, one deployment for all of it.
-pub(super) async fn put_many(api: &Api, call: Call, body: Body) -> Result<Response, Failure> {
-    let documents = array(body::json(&call.headers, body).await?)?;
+pub(super) async fn put_many(api: &Api, call: &Call, body: &Bytes) -> Result<Response, Failure> {
+    let documents = array(body::json(&call.headers, body)?)?;
     let partial = call.query.flag("partialUpdate", true);
-    many(api, &call, &documents, partial, false).await
+    many(api, call, &documents, partial, false).await
 }
 
 /// `PATCH /v2/apps`: an array of updates of apps that must all exist.
-pub(super) async fn patch_many(api: &Api, call: Call, body: Body) -> Result<Response, Failure> {
-    let documents = array(body::json(&call.headers, body).await?)?;
-    many(api, &call, &documents, true, true).await
+pub(super) async fn patch_many(api: &Api, call: &Call, body: &Bytes) -> Result<Response, Failure> {
+    let documents = array(body::json(&call.headers, body)?)?;
+    many(api, call, &documents, true, true).await
 }
 
 /// `DELETE /v2/apps/{id}`: forces unless told otherwise, as Marathon's code (not its documents) does.

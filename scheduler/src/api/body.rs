@@ -1,4 +1,4 @@
-//! Reading a request's JSON body: never more than [`BODY_BYTES_MAX`] in memory.
+//! Taking in a request's body, and reading JSON: never more than [`BODY_BYTES_MAX`] in memory.
 
 use std::time::Duration;
 
@@ -18,24 +18,28 @@ const DISCARD_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// How long a client may take to send its body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Takes a body in, so that it is at hand when another master is to have it.
+pub(super) async fn take(headers: &HeaderMap, body: Body) -> Result<Bytes, Failure> {
+    let expects = headers.contains_key(header::EXPECT);
+    tokio::time::timeout(BODY_TIMEOUT, read(body, declared_length(headers), expects))
+        .await
+        .map_err(|_| Failure::bad_request("The body did not arrive in time"))?
+}
+
 /// Reads JSON, refusing other content types (reference section 0).
-pub(super) async fn json(headers: &HeaderMap, body: Body) -> Result<Value, Failure> {
+pub(super) fn json(headers: &HeaderMap, body: &Bytes) -> Result<Value, Failure> {
     if !declares_json(headers) {
         return Err(Failure::media_type());
     }
-    json_of_any_type(headers, body).await
+    json_of_any_type(body)
 }
 
 /// Reads JSON whatever its content type claims, for the resources that declare none.
-pub(super) async fn json_of_any_type(headers: &HeaderMap, body: Body) -> Result<Value, Failure> {
-    let expects = headers.contains_key(header::EXPECT);
-    let bytes = tokio::time::timeout(BODY_TIMEOUT, read(body, declared_length(headers), expects))
-        .await
-        .map_err(|_| Failure::bad_request("The body did not arrive in time"))??;
-    if bytes.iter().all(u8::is_ascii_whitespace) {
+pub(super) fn json_of_any_type(body: &Bytes) -> Result<Value, Failure> {
+    if body.iter().all(u8::is_ascii_whitespace) {
         return Err(Failure::empty());
     }
-    serde_json::from_slice(&bytes).map_err(|error| Failure::not_json(error.to_string()))
+    serde_json::from_slice(body).map_err(|error| Failure::not_json(error.to_string()))
 }
 
 fn declares_json(headers: &HeaderMap) -> bool {

@@ -14,8 +14,9 @@ use crate::state::{Command, Deploy, Outcome, PutApp, Refusal, State};
 
 /// How often a plan is made anew before the client is told to try again.
 const ATTEMPTS: usize = 5;
-/// A command that is not answered for this long is given up; it may still take effect.
-const ASK_TIMEOUT: Duration = Duration::from_secs(10);
+/// A change that is not answered for this long is given up; it may still take effect. A master that passes
+/// the request on waits longer (`forward::READ_TIMEOUT`), so that it is this master who says so.
+pub(super) const ASK_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// What is to change; becomes a [`Deploy`].
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -48,11 +49,26 @@ pub(super) async fn deploy<T>(
     force: bool,
     plan: impl Fn(&State) -> Result<(Change, T), Failure>,
 ) -> Result<(Accepted, T), Failure> {
-    let mut last = Failure::internal();
+    in_time(attempts(api, force, plan)).await
+}
+
+async fn attempts<T>(
+    api: &Api,
+    force: bool,
+    plan: impl Fn(&State) -> Result<(Change, T), Failure>,
+) -> Result<(Accepted, T), Failure> {
+    let (mut last, mut looked_again) = (Failure::internal(), false);
     for _ in 0..ATTEMPTS {
-        let (change, carried) = plan(&api.cluster.state())?;
+        let planned = plan(&api.cluster.state());
+        if planned.is_err() && !looked_again {
+            // No log has a say in it: a master that does not lead any more must not refuse.
+            api.current().await?;
+            looked_again = true;
+            continue;
+        }
+        let (change, carried) = planned?;
         let command = Command::Deploy(change.into_deploy(&api.cluster.options, force));
-        match ask(api, command).await? {
+        match api.cluster.ask(command).await? {
             Outcome::Deployed { id, version } => return Ok((Accepted { id, version }, carried)),
             // What the plan saw is no longer so: look again.
             Outcome::Refused(refusal @ (Refusal::Changed(_) | Refusal::AppExists(_))) => {
@@ -67,10 +83,19 @@ pub(super) async fn deploy<T>(
     Err(last)
 }
 
-/// Proposes a command, but does not wait for ever.
+/// Does not wait for a change for ever.
+pub(super) async fn in_time<T, E: Into<Failure>>(
+    change: impl Future<Output = Result<T, E>>,
+) -> Result<T, Failure> {
+    match tokio::time::timeout(ASK_TIMEOUT, change).await {
+        Ok(changed) => changed.map_err(Into::into),
+        Err(_) => Err(AskError::TimedOut.into()),
+    }
+}
+
+/// Proposes a command.
 pub(super) async fn ask(api: &Api, command: Command) -> Result<Outcome, Failure> {
-    let answered = tokio::time::timeout(ASK_TIMEOUT, api.cluster.ask(command)).await;
-    Ok(answered.map_err(|_| AskError::TimedOut)??)
+    in_time(api.cluster.ask(command)).await
 }
 
 /// Proposes a command whose success says nothing.

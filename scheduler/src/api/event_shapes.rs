@@ -1,6 +1,6 @@
 //! From what `apply` says has happened to Marathon's events (reference section 1.9). Pure.
 //!
-//! No type that Marathon does not know is ever made: its Python client dies on one (clients.md rule 19).
+//! No type that Marathon does not know is made of an entry: its Python client dies on one (clients.md rule 19).
 //! What has no counterpart (agents that join, delays, expunged tasks) makes no event.
 
 use serde_json::{Value, json};
@@ -39,6 +39,12 @@ impl EventShape {
     pub fn stream(attached: bool, remote_address: &str, at: Timestamp) -> Self {
         let kind = if attached { "event_stream_attached" } else { "event_stream_detached" };
         Self::new(kind, at, json!({"remoteAddress": remote_address}))
+    }
+
+    /// Ours, for clients that resume by `Last-Event-ID`: of the entries after `after`, those up to `up_to` are
+    /// not remembered any more, or were never in this log.
+    pub fn missed(after: u64, up_to: u64, at: Timestamp) -> Self {
+        Self::new("gantry_events_missed", at, json!({"after": after, "upTo": up_to}))
     }
 }
 

@@ -8,7 +8,8 @@ use spec::time::Timestamp;
 use spec::violation::{Violation, Violations};
 
 use super::answer;
-use crate::cluster::AskError;
+use super::forward::NOT_LEADING;
+use crate::cluster::{AskError, MastersError};
 use crate::state::Refusal;
 
 /// An answer that is no success.
@@ -16,7 +17,10 @@ use crate::state::Refusal;
 pub(super) struct Failure {
     status: StatusCode,
     body: Value,
+    /// Nothing was done, and trying again may help.
     retry: bool,
+    /// Nothing was done, since this master does not lead.
+    elsewhere: bool,
 }
 
 const LOCKED: &str = "App is locked by one or more deployments. Override with the option '?force=true'. \
@@ -24,7 +28,7 @@ const LOCKED: &str = "App is locked by one or more deployments. Override with th
 
 impl Failure {
     fn new(status: StatusCode, body: Value) -> Self {
-        Self { status, body, retry: false }
+        Self { status, body, retry: false, elsewhere: false }
     }
 
     fn message(status: StatusCode, message: impl Into<String>) -> Self {
@@ -59,6 +63,11 @@ impl Failure {
     /// 400.
     pub fn bad_request(message: impl Into<String>) -> Self {
         Self::message(StatusCode::BAD_REQUEST, message)
+    }
+
+    /// 409.
+    pub fn conflict(message: impl Into<String>) -> Self {
+        Self::message(StatusCode::CONFLICT, message)
     }
 
     /// 422 for an argument that makes no sense.
@@ -114,9 +123,67 @@ impl Failure {
         Self::message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error")
     }
 
-    /// 503; trying again may help.
+    /// 503: nothing was done; trying again may help.
     pub fn unavailable(message: impl Into<String>) -> Self {
-        Self { retry: true, ..Self::message(StatusCode::SERVICE_UNAVAILABLE, message) }
+        Self::message(StatusCode::SERVICE_UNAVAILABLE, message).undone()
+    }
+
+    /// 503 in Marathon's words: nobody is known to lead.
+    pub fn no_leader() -> Self {
+        Self { elsewhere: true, ..Self::unavailable("Could not determine the current leader") }
+    }
+
+    /// 503 for a master that takes this one for the leader.
+    pub fn not_leading() -> Self {
+        Self { elsewhere: true, ..Self::unavailable("This master does not lead") }
+    }
+
+    /// 503: what this master knows could not be made sure to be current.
+    pub fn unreadable(error: &AskError) -> Self {
+        match error {
+            AskError::NotLeader => Self { elsewhere: true, ..Self::unavailable(error.to_string()) },
+            AskError::Busy => Self::unavailable(error.to_string()),
+            AskError::TimedOut | AskError::Closed | AskError::TooLarge { .. } => {
+                Self::unavailable("This master could not make sure in time that it still leads")
+            }
+        }
+    }
+
+    /// 502 in Marathon's words: the request has come back.
+    pub fn proxy_loop() -> Self {
+        Self::message(StatusCode::BAD_GATEWAY, "Detected proxying loop.").undone()
+    }
+
+    /// 502 in Marathon's words.
+    pub fn refused_connection() -> Self {
+        Self::message(StatusCode::BAD_GATEWAY, "Connection to leader refused.")
+    }
+
+    /// 502 in Marathon's words.
+    pub fn bad_connection() -> Self {
+        Self::message(StatusCode::BAD_GATEWAY, "Failed to successfully establish a connection to the leader.")
+    }
+
+    /// 504 in Marathon's words.
+    pub fn gateway_timeout() -> Self {
+        Self::message(StatusCode::GATEWAY_TIMEOUT, "Connection to leader timed out.")
+    }
+
+    /// Says that nothing was done: `Retry-After` is on no other failure.
+    pub fn undone(self) -> Self {
+        Self { retry: true, ..self }
+    }
+
+    /// Says that a change may have been made.
+    pub fn perhaps_done(mut self) -> Self {
+        let message = self.body["message"].as_str().unwrap_or_default();
+        self.body["message"] = format!("{message} The change may or may not have taken effect.").into();
+        Self { retry: false, ..self }
+    }
+
+    /// Was nothing done since this master does not lead?
+    pub fn is_elsewhere(&self) -> bool {
+        self.elsewhere
     }
 
     /// One field of the wrong shape: 422 "Invalid JSON".
@@ -126,8 +193,11 @@ impl Failure {
 
     /// As a response.
     pub fn into_response(self) -> Response {
-        let response = answer::json(self.status, &self.body);
-        if self.retry { answer::with(response, header::RETRY_AFTER, "1") } else { response }
+        let mut response = answer::json(self.status, &self.body);
+        if self.retry {
+            response = answer::with(response, header::RETRY_AFTER, "1");
+        }
+        if self.elsewhere { answer::with(response, NOT_LEADING, "true") } else { response }
     }
 }
 
@@ -137,13 +207,28 @@ impl From<Violations> for Failure {
     }
 }
 
+/// For changes.
 impl From<AskError> for Failure {
     fn from(error: AskError) -> Self {
         match error {
             AskError::TooLarge { .. } => Self::message(StatusCode::PAYLOAD_TOO_LARGE, error.to_string()),
-            AskError::NotLeader | AskError::Busy | AskError::TimedOut | AskError::Closed => {
-                Self::unavailable(error.to_string())
+            AskError::NotLeader => Self { elsewhere: true, ..Self::unavailable(error.to_string()) },
+            AskError::Busy => Self::unavailable(error.to_string()),
+            // The text says that the outcome is unknown.
+            AskError::TimedOut => Self::message(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
+            AskError::Closed => {
+                Self::message(StatusCode::SERVICE_UNAVAILABLE, format!("{error}.")).perhaps_done()
             }
+        }
+    }
+}
+
+impl From<MastersError> for Failure {
+    fn from(error: MastersError) -> Self {
+        match error {
+            MastersError::Ask(error) => error.into(),
+            MastersError::Unknown(_) => Self::not_found(error.to_string()),
+            MastersError::Refused(_) => Self::conflict(error.to_string()),
         }
     }
 }
@@ -152,12 +237,12 @@ impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
         let message = refusal.to_string();
         match refusal {
-            Refusal::AppExists(_) | Refusal::AgentBusy(_) => Self::message(StatusCode::CONFLICT, message),
+            Refusal::AppExists(_) | Refusal::AgentBusy(_) => Self::conflict(message),
             Refusal::NoApp(_) => Self::missing(message),
             Refusal::NoDeployment(_) | Refusal::NoTask(_) | Refusal::NoAgent(_) | Refusal::NoMaster(_) => {
                 Self::not_found(message)
             }
-            Refusal::TooManyMasters(_) => Self::message(StatusCode::CONFLICT, message),
+            Refusal::TooManyMasters(_) => Self::conflict(message),
             Refusal::Changed(_) => Self::unavailable(message),
             Refusal::Locked(ids) => {
                 let ids: Vec<Value> = ids.iter().map(|id| json!({"id": id.to_string()})).collect();

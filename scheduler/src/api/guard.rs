@@ -9,7 +9,6 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::response::Response;
 
 use super::failure::Failure;
-use super::route::Route;
 use crate::cluster::Leadership;
 
 /// Refuses a modifying request that a page of another site made.
@@ -26,19 +25,6 @@ pub(super) fn check_origin(method: &Method, headers: &HeaderMap) -> Result<(), F
         (Some(site), Some(host)) if site.eq_ignore_ascii_case(host) => Ok(()),
         _ => Err(Failure::cross_site()),
     }
-}
-
-/// Until it leads, a master may still be reading its log: what it knows is not what is, and an empty list of
-/// apps would be a lie that clients act upon. What speaks of this master alone is answered all the same, and
-/// a stream of events is sent to whoever leads.
-pub(super) fn check_ready(route: &Route, leadership: &Leadership) -> Result<(), Failure> {
-    let about_itself = matches!(route, Route::Ping | Route::Metrics | Route::Info | Route::Leader);
-    let redirected = *route == Route::Events && leadership.leader_http.is_some();
-    let nothing = matches!(route, Route::Unknown | Route::Root | Route::Pods);
-    if leadership.leading || about_itself || redirected || nothing {
-        return Ok(());
-    }
-    Err(Failure::unavailable("This master does not lead: it is starting, or there is no leader now"))
 }
 
 /// Puts on what Marathon puts on every answer; the leader's headers only when this master leads.
@@ -69,22 +55,6 @@ mod tests {
             headers.insert(header::ORIGIN, HeaderValue::from_static(origin));
         }
         check_origin(method, &headers).is_ok()
-    }
-
-    #[test]
-    fn nothing_is_said_of_the_cluster_by_who_does_not_lead() {
-        let apps =
-            ["/v2/apps", "/v2/apps/a", "/v2/tasks", "/v2/queue", "/v2/agents", "/v2/groups", "/v2/events"];
-        let itself = ["/ping", "/metrics", "/v2/info", "/v2/leader", "/v3"];
-        let starting = Leadership::default();
-        let leading = Leadership { term: 1, leading: true, leader_http: Some("m:80".to_owned()) };
-        let following = Leadership { leading: false, ..leading.clone() };
-        let ready = |path: &str, now: &Leadership| check_ready(&Route::of(path), now).is_ok();
-        for path in apps {
-            assert!(!ready(path, &starting) && ready(path, &leading), "{path}");
-            assert_eq!(ready(path, &following), path == "/v2/events", "{path}");
-        }
-        assert!(itself.iter().all(|path| ready(path, &starting)));
     }
 
     #[test]

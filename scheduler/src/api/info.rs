@@ -42,9 +42,3 @@ pub(super) fn leader(api: &Api) -> Result<Response, Failure> {
     let leader = leader.ok_or_else(|| Failure::not_found("There is no leader"))?;
     Ok(answer::ok(&json!({ "leader": leader })))
 }
-
-/// `DELETE /v2/leader`: a single master has nobody to hand over to and stays.
-pub(super) fn abdicate(api: &Api) -> Result<Response, Failure> {
-    leader(api)?;
-    Err(Failure::unavailable("There is no other master that could lead"))
-}

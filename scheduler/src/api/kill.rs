@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use axum::body::Body;
 use axum::http::StatusCode;
 use axum::response::Response;
+use bytes::Bytes;
 use serde_json::Value;
 use spec::app::{App, AppDocument};
 use spec::ids::{AppId, TaskId};
@@ -78,9 +78,9 @@ pub(super) async fn one(api: &Api, call: &Call, path: &str, task: &str) -> Resul
 }
 
 /// `POST /v2/tasks/delete`. Ids that are well formed but unknown are skipped.
-pub(super) async fn many(api: &Api, call: Call, body: Body) -> Result<Response, Failure> {
+pub(super) async fn many(api: &Api, call: &Call, body: &Bytes) -> Result<Response, Failure> {
     let switches = Switches::of(&call.query)?;
-    let ids = ids(&body::json_of_any_type(&call.headers, body).await?)?;
+    let ids = ids(&body::json_of_any_type(body)?)?;
     let victims = |state: &State| {
         let found: Vec<_> = ids.iter().filter_map(|id| state.tasks.get(id)).cloned().collect();
         let mut apps: Vec<AppId> = ids.iter().map(|id| id.app().clone()).collect();

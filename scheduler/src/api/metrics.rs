@@ -12,15 +12,19 @@ use spec::resources::Resources;
 use super::answer;
 use super::call::Call;
 use super::context::{Api, now};
-use super::lookup;
+use super::shapes::masters::role_name;
 use super::shapes::metrics::Samples;
 use super::shapes::task::condition_name;
 use super::tally::{METHODS, STATES, Tally};
+use super::{lookup, masters};
+use crate::cluster::{MasterRole, MasterStatus};
 use crate::state::{Condition, Presence, State};
 
 /// `GET /metrics` and `/metrics/prometheus`.
-pub(super) fn show(api: &Api, call: &Call) -> Response {
-    let samples = collect(api);
+pub(super) async fn show(api: &Api, call: &Call) -> Response {
+    // Without them rather than without metrics.
+    let masters = masters::known(api).await.unwrap_or_default();
+    let samples = collect(api, &masters);
     let accepts_json = call.headers.get(header::ACCEPT).is_some_and(|kind| kind == "application/json");
     if accepts_json && !call.path.contains("prometheus") {
         return answer::ok(&samples.json());
@@ -29,17 +33,19 @@ pub(super) fn show(api: &Api, call: &Call) -> Response {
     answer::with(response, header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")
 }
 
-fn collect(api: &Api) -> Samples {
+fn collect(api: &Api, masters: &[MasterStatus]) -> Samples {
     let state = api.cluster.state();
     let mut samples = Samples::default();
     let uptime = now().millis_since(api.tally.since) as f64 / 1000.0;
-    let leading = api.cluster.leadership().borrow().leading;
+    let leadership = api.election.leadership();
     samples.gauge("marathon.uptime.gauge.seconds", uptime);
     let led = api.tally.leading_millis(now()) as f64 / 1000.0;
     samples.gauge("marathon.leadership.duration.gauge.seconds", led);
     samples.gauge("marathon.instances.launch-overdue.gauge", overdue(api, &state) as f64);
-    samples.gauge("gantry_leading", f64::from(u8::from(leading)));
+    samples.gauge("gantry_leading", f64::from(u8::from(leadership.leading)));
+    samples.gauge("gantry_raft_term", leadership.term as f64);
     samples.gauge("gantry_raft_applied_index", state.index as f64);
+    of_masters(&mut samples, masters);
     of_apps(&mut samples, &state);
     of_tasks(&mut samples, &state);
     let measured = api.cluster.usage().values().map(|usage| usage.machine).fold(Measured::default(), plus);
@@ -47,6 +53,26 @@ fn collect(api: &Api) -> Samples {
     of_log(&mut samples, &api.tally);
     of_requests(&mut samples, &api.tally);
     samples
+}
+
+/// Who there is; how far they are only the leader knows, and says nothing of one that it has not heard of.
+fn of_masters(samples: &mut Samples, masters: &[MasterStatus]) {
+    for role in [MasterRole::Voter, MasterRole::Learner, MasterRole::Outside] {
+        let count = masters.iter().filter(|master| master.role == role).count();
+        samples.labelled_gauge("gantry_masters", ("role", role_name(role)), count as f64);
+    }
+    for master in masters {
+        if let Some(reachable) = master.reachable {
+            let label = ("master", &*master.id.to_string());
+            samples.labelled_gauge("gantry_master_reachable", label, f64::from(u8::from(reachable)));
+        }
+    }
+    for master in masters {
+        if let Some(behind) = master.behind {
+            let label = ("master", &*master.id.to_string());
+            samples.labelled_gauge("gantry_raft_entries_behind", label, behind as f64);
+        }
+    }
 }
 
 fn of_apps(samples: &mut Samples, state: &State) {

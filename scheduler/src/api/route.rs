@@ -34,6 +34,9 @@ pub(super) enum Route {
     Pods,
     Agents,
     Agent(String),
+    Masters,
+    Master(String),
+    Backup,
     Logs(String),
     Unknown,
 }
@@ -71,6 +74,9 @@ impl Route {
             ("pods", []) => Self::Pods,
             ("agents", []) => Self::Agents,
             ("agents", [id]) => Self::Agent((*id).to_owned()),
+            ("masters", []) => Self::Masters,
+            ("masters", [id]) => Self::Master((*id).to_owned()),
+            ("backup", []) => Self::Backup,
             _ => Self::Unknown,
         }
     }
@@ -138,6 +144,9 @@ mod tests {
             ("/v2/groups/a/apps", GroupApps(text("/a"))),
             ("/v2/groups/a/versions", Unknown),
             ("/metrics/prometheus", Metrics),
+            ("/v2/masters/", Masters),
+            ("/v2/masters/m%201", Master(text("m 1"))),
+            ("/v2/backup", Backup),
             ("/v2/schemas", Unknown),
             ("/v2/apps/%FF", Unknown),
         ] {

@@ -52,8 +52,12 @@ pub(super) fn fault(message: &Message, own: &Own) -> Option<&'static str> {
     }
 }
 
-/// They follow one another, and none is newer than its leader.
+/// They follow one another, and none is newer than its leader. No entry has term 0: raft takes that for the
+/// term of entries it does not have.
 fn entries(message: &Message) -> Option<&'static str> {
+    if (message.index == 0) != (message.log_term == 0) {
+        return Some("it follows an entry that cannot be");
+    }
     let (mut index, mut term, mut bytes) = (message.index, message.log_term, 0);
     for entry in &message.entries {
         index += 1;
@@ -163,6 +167,7 @@ mod tests {
             message(MsgPropose),
             message(MsgReadIndex),
             message(MsgHup),
+            with(MsgAppend, |message| message.index = 30),
             append(&[(12, 5)]),
             append(&[(11, 5), (12, 4)]),
             append(&[(11, 6)]),

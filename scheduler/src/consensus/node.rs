@@ -166,7 +166,12 @@ impl<M: Machine, S: LogStore> Node<M, S> {
             // The leader believes that this log is longer: a disk has gone back. The entries come again.
             message.commit = 0;
         }
-        self.requests.heard.insert(message.from, self.ticks);
+        if raft.prs().get(message.from).is_some() {
+            self.requests.heard.insert(message.from, self.ticks);
+        }
+        if self.heard_while_leaving(&message) {
+            return;
+        }
         self.election.settle(&mut self.raw.raft);
         if let Err(error) = self.raw.step(message) {
             tracing::debug!(%error, "message not taken");

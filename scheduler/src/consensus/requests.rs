@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use raft::eraftpb::{Message, MessageType};
 use raft::{ProgressState, StateRole};
 
 use super::Machine;
@@ -206,6 +207,21 @@ impl<M: Machine, S: LogStore> Node<M, S> {
         let term = raft.term;
         raft.become_follower(term, raft::INVALID_ID);
         self.election.settle(raft);
+    }
+
+    /// A leader that was removed must not commit anything more, and raft would break in trying: of what the
+    /// others have it only takes note.
+    pub(super) fn heard_while_leaving(&mut self, message: &Message) -> bool {
+        let raft = &mut self.raw.raft;
+        let leaving = raft.state == StateRole::Leader && !raft.promotable() && message.term == raft.term;
+        if !leaving || message.get_msg_type() != MessageType::MsgAppendResponse {
+            return false;
+        }
+        if let Some(progress) = raft.mut_prs().get_mut(message.from).filter(|_| !message.reject) {
+            progress.maybe_update(message.index);
+            progress.update_committed(message.commit);
+        }
+        true
     }
 
     /// Looks how far the members are, every few ticks; only a leader knows.

@@ -154,7 +154,7 @@ mod tests {
                 at: Timestamp::default(),
             },
         ];
-        let applied = Applied { index: 41, at: Timestamp::default(), events };
+        let applied = Applied { index: 41, after: 40, at: Timestamp::default(), events };
         let told = changes(&applied, 3);
         let (a, b) = (&told[&AgentId::new("a")], &told[&AgentId::new("b")]);
         assert_eq!((told.len(), a.fence, a.complete), (2, Fence { term: 3, index: 41 }, false));
@@ -166,7 +166,10 @@ mod tests {
         assert_eq!(a.kill, [KillTask { task: tasks[4].clone(), grace_millis: 7_000 }]);
         assert_eq!(b.run.len(), 1);
         assert_eq!(b.kill, [KillTask { task: stranger, grace_millis: KILL_GRACE_MILLIS }]);
-        assert!(changes(&Applied { index: 42, at: Timestamp::default(), events: Vec::new() }, 3).is_empty());
+        assert!(
+            changes(&Applied { index: 42, after: 41, at: Timestamp::default(), events: Vec::new() }, 3)
+                .is_empty()
+        );
     }
 
     #[test]

@@ -17,6 +17,8 @@ use spec::protocol::TaskState;
 pub struct Applied {
     /// Index of the entry.
     pub index: u64,
+    /// Index of the entry that was applied before it: readers see when they missed some.
+    pub after: u64,
     /// The time it carried.
     pub at: Timestamp,
     /// What happened.

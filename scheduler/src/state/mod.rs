@@ -29,7 +29,7 @@ use uuid::Uuid;
 
 pub use agent::*;
 pub use app::*;
-pub use batch::BatchError;
+pub use batch::{BatchError, Encoded, FRAME_BYTES, Mark};
 pub use command::*;
 pub use deployment::*;
 pub use event::*;

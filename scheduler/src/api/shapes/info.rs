@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::api::forward::{CONNECT_TIMEOUT, READ_TIMEOUT};
 use crate::cluster::{Leadership, Options};
 
 /// The release of Marathon whose behaviour this API has; clients choose their dialect by it.
@@ -42,8 +43,8 @@ fn marathon_config(options: &Options) -> Value {
         "hostname": hostname,
         "launch_token": null,
         "launch_token_refresh_interval": null,
-        "leader_proxy_connection_timeout_ms": null,
-        "leader_proxy_read_timeout_ms": null,
+        "leader_proxy_connection_timeout_ms": CONNECT_TIMEOUT.as_millis() as u64,
+        "leader_proxy_read_timeout_ms": READ_TIMEOUT.as_millis() as u64,
         "local_port_max": features.service_ports.end(),
         "local_port_min": features.service_ports.start(),
         "master": null,

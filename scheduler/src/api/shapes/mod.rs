@@ -6,6 +6,7 @@ pub(super) mod app_info;
 pub(super) mod deployment;
 pub(super) mod group;
 pub(super) mod info;
+pub(super) mod masters;
 pub(super) mod metrics;
 pub(super) mod queue;
 pub(super) mod task;

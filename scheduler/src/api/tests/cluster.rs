@@ -181,13 +181,25 @@ async fn info_has_every_key() {
 async fn the_leader_is_named_or_missing() {
     let mut bench = Bench::new(0).await;
     assert_eq!(bench.get("/v2/leader").await.expect(200), json!({"leader": "127.0.0.1:8080"}));
-    bench.delete("/v2/leader").await.expect(503);
     let (cluster, _inlets) = Cluster::new(options());
     bench.routes = super::super::router(cluster);
     let none = json!({"message": "There is no leader", "details": []});
     assert_eq!(bench.get("/v2/leader").await.expect(404), none);
-    assert_eq!(bench.delete("/v2/leader").await.expect(404), none);
+    bench.delete("/v2/leader").await.expect(503);
     assert_eq!(bench.get("/v2/apps").await.header("x-marathon-leader"), "");
+}
+
+#[tokio::test]
+async fn every_master_says_who_leads() {
+    let bench = Bench::new(0).await;
+    bench.cluster.set_leadership(super::follows(7, Some("10.0.0.9:8080")));
+    let info = bench.get("/v2/info").await.expect(200);
+    assert_eq!((&info["elected"], &info["leader"]), (&json!(false), &json!("10.0.0.9:8080")));
+    assert_eq!(bench.get("/v2/leader").await.expect(200), json!({"leader": "10.0.0.9:8080"}));
+    let metrics = bench.get("/metrics").await.text;
+    assert!(metrics.contains("gantry_leading 0\n") && metrics.contains("gantry_raft_term 7\n"), "{metrics}");
+    bench.cluster.set_leadership(super::follows(8, None));
+    assert_eq!(bench.get("/v2/info").await.expect(200)["leader"], json!(null));
 }
 
 #[tokio::test]

@@ -229,20 +229,44 @@ async fn a_large_body_is_413_and_never_held() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_master_that_cannot_answer_is_503_with_retry_after() {
+async fn a_change_that_is_not_confirmed_is_503_and_says_so() {
     // Nobody takes the commands.
     let (cluster, inlets) = Cluster::new(options());
-    cluster.set_leadership(crate::cluster::Leadership { leading: true, ..Default::default() });
+    cluster.set_leadership(super::leads(1, "127.0.0.1:8080"));
     let mut bench = Bench::new(0).await;
     bench.routes = super::super::router(cluster.clone());
     let began = tokio::time::Instant::now();
     let answer = bench.post("/v2/apps", json!({"id": "/a", "cmd": "true"})).await;
-    assert_eq!(keys(&answer.expect(503)), ["message"]);
-    assert_eq!(answer.header("retry-after"), "1");
-    assert!(began.elapsed() <= Duration::from_secs(15));
+    let body = answer.expect(503);
+    assert_eq!(keys(&body), ["message"]);
+    assert!(body["message"].as_str().unwrap().ends_with("it may or may not have taken effect"), "{body}");
+    assert_eq!(answer.header("retry-after"), "", "trying again may do it twice");
+    assert!(began.elapsed() <= Duration::from_secs(10));
     drop(inlets);
-    let answer = bench.delete("/v2/apps/a").await;
-    assert_eq!(answer.expect(503)["message"], "this master is shutting down");
+    let answer = bench.post("/v2/apps", json!({"id": "/a", "cmd": "true"})).await;
+    let message = "this master is shutting down. The change may or may not have taken effect.";
+    assert_eq!(answer.expect(503)["message"], message);
+    assert_eq!(answer.header("retry-after"), "");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_read_that_cannot_be_made_sure_is_503_with_retry_after() {
+    // Nobody says that this master still leads.
+    let (cluster, _inlets) = Cluster::new(options());
+    cluster.set_leadership(super::leads(1, "127.0.0.1:8080"));
+    let mut bench = Bench::new(0).await;
+    bench.routes = super::super::router(cluster);
+    let began = tokio::time::Instant::now();
+    // A refusal that no log has a say in is a read as well.
+    for (method, path) in [("GET", "/v2/apps"), ("DELETE", "/v2/apps/a/tasks")] {
+        let answer = bench.call(method, path, "").await;
+        let message = "This master could not make sure in time that it still leads";
+        assert_eq!(answer.expect(503)["message"], message, "{method} {path}");
+        assert_eq!(answer.header("retry-after"), "1");
+    }
+    let refused = bench.call("PATCH", "/v2/apps/none", "{}").await;
+    refused.expect(503);
+    assert!(began.elapsed() <= Duration::from_secs(20));
 }
 
 #[tokio::test]

@@ -20,7 +20,8 @@ async fn bench() -> (Bench, Arc<Task>) {
 }
 
 fn shape(state: &State, event: Event) -> Vec<EventShape> {
-    let applied = Applied { index: 1, at: Timestamp::from_millis(1_577_836_800_000), events: vec![event] };
+    let applied =
+        Applied { index: 1, after: 0, at: Timestamp::from_millis(1_577_836_800_000), events: vec![event] };
     shapes(&applied, state, true)
 }
 

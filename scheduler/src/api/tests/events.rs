@@ -11,28 +11,28 @@ use tower::ServiceExt;
 
 use super::{Bench, soon};
 
-async fn open(bench: &Bench, path: &str, accept: &str) -> Response<Body> {
+pub(super) async fn open(bench: &Bench, path: &str, accept: &str) -> Response<Body> {
     let request = Request::builder().uri(path).header("accept", accept).body(Body::empty()).unwrap();
     bench.routes.clone().oneshot(request).await.unwrap()
 }
 
-async fn stream(bench: &Bench, path: &str) -> Events {
+pub(super) async fn stream(bench: &Bench, path: &str) -> Events {
     let response = open(bench, path, "text/event-stream").await;
     assert_eq!(response.status(), 200);
     assert_eq!(response.headers()["content-type"], "text/event-stream;charset=utf-8");
     Events(response.into_body().into_data_stream())
 }
 
-struct Events(BodyDataStream);
+pub(super) struct Events(pub(super) BodyDataStream);
 
 impl Events {
-    async fn frame(&mut self) -> Option<String> {
+    pub(super) async fn frame(&mut self) -> Option<String> {
         let frame = soon(self.0.next()).await?;
         Some(String::from_utf8(frame.unwrap().to_vec()).unwrap())
     }
 
     /// The next event: its type and its data.
-    async fn next(&mut self) -> (String, Value) {
+    pub(super) async fn next(&mut self) -> (String, Value) {
         let frame = self.frame().await.expect("an event");
         let lines: Vec<&str> = frame.split("\r\n").collect();
         let [event, data, "", ""] = lines[..] else { panic!("a strange frame: {frame:?}") };
@@ -179,8 +179,7 @@ async fn rule_19_every_event_is_known_typed_and_timed() {
 #[tokio::test]
 async fn rule_20_who_does_not_lead_redirects() {
     let bench = Bench::new(0).await;
-    let leader_http = Some("10.0.0.9:8080".to_owned());
-    bench.cluster.set_leadership(crate::cluster::Leadership { term: 2, leading: false, leader_http });
+    bench.cluster.set_leadership(super::follows(2, Some("10.0.0.9:8080")));
     let response = open(&bench, "/v2/events?event_type=x", "text/event-stream").await;
     assert_eq!(response.status(), 302);
     assert_eq!(response.headers()["location"], "http://10.0.0.9:8080/v2/events?event_type=x");

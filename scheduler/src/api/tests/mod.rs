@@ -7,7 +7,12 @@ mod cluster;
 mod errors;
 mod event_shapes;
 mod events;
+mod failover;
+mod fake;
 mod kills;
+mod masters;
+mod proxy;
+mod resuming;
 mod serving;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -27,6 +32,7 @@ use spec::time::Timestamp;
 use tower::ServiceExt;
 use uuid::Uuid;
 
+use self::fake::Fake;
 use crate::cluster::{Cluster, Inlets, Leadership, LogRequest, Options};
 use crate::state::{Batch, Command, Outcome, Placement, State};
 
@@ -35,6 +41,7 @@ const EPOCH: u64 = 1_577_836_800_000;
 
 pub(super) struct Bench {
     pub(super) cluster: Arc<Cluster>,
+    pub(super) fake: Arc<Fake>,
     pub(super) routes: Router,
     pub(super) logs: tokio::sync::mpsc::Receiver<LogRequest>,
     seq: u64,
@@ -78,10 +85,18 @@ pub(super) fn options() -> Options {
 }
 
 /// Applies commands in the order they come, one log entry each.
-async fn drive(cluster: Arc<Cluster>, mut commands: tokio::sync::mpsc::Receiver<crate::cluster::Asked>) {
+async fn drive(
+    cluster: Arc<Cluster>,
+    fake: Arc<Fake>,
+    mut commands: tokio::sync::mpsc::Receiver<crate::cluster::Asked>,
+) {
     let mut state = State::default();
     let mut index = 0;
     while let Some(asked) = commands.recv().await {
+        if let Some(error) = fake.fails() {
+            let _ = asked.answer.send(Err(error));
+            continue;
+        }
         index += 1;
         let at = Timestamp::from_millis(EPOCH + index * 1000);
         let commands = vec![asked.command];
@@ -92,15 +107,32 @@ async fn drive(cluster: Arc<Cluster>, mut commands: tokio::sync::mpsc::Receiver<
     }
 }
 
+/// Of the master that leads.
+pub(super) fn leads(term: u64, advertised: &str) -> Leadership {
+    Leadership { term, leading: true, leader_http: Some(advertised.to_owned()) }
+}
+
+/// Of one that does not.
+pub(super) fn follows(term: u64, leader: Option<&str>) -> Leadership {
+    Leadership { term, leading: false, leader_http: leader.map(str::to_owned) }
+}
+
 impl Bench {
     /// With a leader and as many agents of 10 cores each.
     pub(super) async fn new(agents: usize) -> Self {
-        let (cluster, Inlets { commands, logs, .. }) = Cluster::new(options());
-        tokio::spawn(drive(cluster.clone(), commands));
-        let leader_http = Some("127.0.0.1:8080".to_owned());
-        cluster.set_leadership(Leadership { term: 1, leading: true, leader_http });
+        Self::at("127.0.0.1:8080", agents).await
+    }
+
+    /// The same, which others reach at `advertised`.
+    pub(super) async fn at(advertised: &str, agents: usize) -> Self {
+        let options = Options { advertised_http: advertised.to_owned(), ..options() };
+        let (cluster, Inlets { commands, logs, masters }) = Cluster::new(options);
+        let fake = Arc::new(Fake::default());
+        tokio::spawn(drive(cluster.clone(), fake.clone(), commands));
+        tokio::spawn(fake.clone().serve(cluster.clone(), masters));
+        cluster.set_leadership(leads(1, advertised));
         let routes = super::router(cluster.clone());
-        let bench = Self { cluster, routes, logs, seq: 0 };
+        let bench = Self { cluster, fake, routes, logs, seq: 0 };
         bench.ask(Command::Found { cluster_id: Uuid::from_u128(7) }).await;
         for n in 1..=agents {
             bench.ask(Command::RegisterAgent { id: None, info: info(n) }).await;

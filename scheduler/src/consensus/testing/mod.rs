@@ -1,7 +1,12 @@
 //! A machine for tests: it remembers every entry it was given, and a window into it stays outside.
 
+mod driven;
+mod foreign;
 mod group;
+mod members;
+mod rebirth;
 mod single;
+mod storm;
 
 use std::sync::{Arc, Mutex, MutexGuard};
 

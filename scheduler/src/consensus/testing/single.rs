@@ -18,7 +18,7 @@ fn options(dir: &Path) -> Options {
     Options::new(dir, "m1", Start::Found, 7)
 }
 
-async fn start(options: Options) -> (Handle<Recorder>, Recorder) {
+pub(super) async fn start(options: Options) -> (Handle<Recorder>, Recorder) {
     let machine = Recorder::default();
     let handle = open(options, machine.clone()).unwrap();
     let leading = async { handle.status().wait_for(|status| status.leading).await.unwrap().term };

@@ -10,7 +10,8 @@ use crate::state::{ActionKind, Deploy, Deployment, Event, Expect, Outcome, PutAp
 
 impl Change<'_> {
     pub(super) fn start_deployment(&mut self, deployment: Deployment) {
-        self.event(Event::DeploymentStarted { deployment: Arc::new(deployment.clone()) });
+        let deployment = Arc::new(deployment);
+        self.event(Event::DeploymentStarted { deployment: deployment.clone() });
         self.run_from_current(deployment);
     }
 
@@ -29,21 +30,20 @@ impl Change<'_> {
     }
 
     /// Begins the current step. A step that is complete at once is passed over, its events included.
-    fn run_from_current(&mut self, mut deployment: Deployment) {
+    fn run_from_current(&mut self, mut deployment: Arc<Deployment>) {
         while let Some(step) = deployment.steps.get(deployment.current) {
             let actions = step.actions.clone();
             let instant = self.is_instant(step);
-            let begun = Arc::new(deployment.clone());
-            self.event(Event::StepStarted { deployment: begun.clone(), actions: actions.clone() });
+            self.event(Event::StepStarted { deployment: deployment.clone(), actions: actions.clone() });
             if !instant {
-                self.state.deployments.insert(begun.id, begun);
+                self.state.deployments.insert(deployment.id, deployment);
                 return;
             }
-            self.event(Event::StepDone { deployment: begun, actions });
-            deployment.current += 1;
+            self.event(Event::StepDone { deployment: deployment.clone(), actions });
+            Arc::make_mut(&mut deployment).current += 1;
         }
         self.state.deployments.remove(&deployment.id);
-        self.event(Event::DeploymentDone { deployment: Arc::new(deployment) });
+        self.event(Event::DeploymentDone { deployment });
     }
 
     pub(super) fn complete_step(&mut self, id: &DeploymentId, step: usize) -> Outcome {
@@ -52,7 +52,7 @@ impl Change<'_> {
             let actions = done.current_actions().to_vec();
             let next = Deployment { current: step + 1, ..Deployment::clone(&done) };
             self.event(Event::StepDone { deployment: done, actions });
-            self.run_from_current(next);
+            self.run_from_current(Arc::new(next));
         }
         Outcome::Done
     }

@@ -35,13 +35,13 @@ const LATEST: Timestamp = Timestamp::from_millis(253_370_764_799_999);
 impl State {
     /// Applies one log entry. One outcome for each command, in order.
     pub fn apply(&mut self, index: u64, batch: &Batch) -> (Vec<Outcome>, Applied) {
-        self.index = index;
+        let after = std::mem::replace(&mut self.index, index);
         self.now = self.now.max(batch.at.min(LATEST));
         let ids = InstanceIds::new(self.now, batch.seed, index);
         let mut change = Change { state: self, events: Vec::new(), ids };
         let outcomes = batch.commands.iter().map(|command| change.command(command)).collect();
         let events = change.events;
-        (outcomes, Applied { index, at: self.now, events })
+        (outcomes, Applied { index, after, at: self.now, events })
     }
 }
 

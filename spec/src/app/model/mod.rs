@@ -260,7 +260,21 @@ impl Serialize for AppDocument {
 
 impl<'de> Deserialize<'de> for AppDocument {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let bytes = Vec::<u8>::deserialize(deserializer)?;
-        serde_json::from_slice(&bytes).map(|app| Self(Arc::new(app))).map_err(serde::de::Error::custom)
+        deserializer.deserialize_bytes(JsonBytes)
+    }
+}
+
+/// Reads a definition where its bytes lie: every master reads every change.
+struct JsonBytes;
+
+impl serde::de::Visitor<'_> for JsonBytes {
+    type Value = AppDocument;
+
+    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("the JSON of an app as bytes")
+    }
+
+    fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<AppDocument, E> {
+        serde_json::from_slice(bytes).map(|app| AppDocument(Arc::new(app))).map_err(E::custom)
     }
 }
