@@ -13,5 +13,6 @@ pub mod history;
 pub mod http;
 pub mod name;
 pub mod python;
+pub mod sim;
 pub mod stop;
 pub mod test;

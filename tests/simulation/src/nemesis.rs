@@ -1,0 +1,260 @@
+//! What goes wrong: drawn one fault after the other, each of which ends by itself. At the end of the faulty phase
+//! everything is mended.
+
+use scheduler::consensus::store::Fault;
+
+use crate::agent::Temper;
+use crate::bus::Event;
+use crate::net::{Place, Weather};
+use crate::world::World;
+
+/// A fault that ends.
+#[derive(Clone, Debug)]
+pub enum Act {
+    /// These links work again.
+    Join(Vec<(Place, Place)>),
+    /// The network is fast and loses nothing.
+    Fair,
+    /// This master's disk is as fast as before.
+    Fast(u64),
+    /// Containers of this machine behave.
+    Good(usize),
+}
+
+/// How a fast disk is.
+pub const FAST_DISK_MILLIS: u64 = 2;
+
+impl World {
+    /// Something goes wrong; soon something else will.
+    pub fn strike(&mut self) {
+        if self.quiet_since.is_some() {
+            return;
+        }
+        let pause = self.bus.between(100, 3_500);
+        self.bus.after(pause, Event::Nemesis);
+        match self.bus.rng.u32(0..100) {
+            0..14 => self.kill_master(),
+            14..24 => self.tear_disk(),
+            24..30 => self.slow_disk(),
+            30..42 => self.part_masters(),
+            42..50 => self.storm(),
+            50..53 => self.set_clock(),
+            53..61 => self.kill_agent(),
+            61..67 => self.kill_machine(),
+            67..77 => self.part_agent(),
+            77..83 => self.break_stream(),
+            83..97 => self.spoil_containers(),
+            _ => self.kill_everything(),
+        }
+    }
+
+    fn some_master(&mut self) -> u64 {
+        let ids: Vec<u64> = self.masters.keys().copied().collect();
+        ids[self.bus.rng.usize(0..ids.len())]
+    }
+
+    fn some_machine(&mut self) -> usize {
+        self.bus.rng.usize(0..self.machines.len())
+    }
+
+    fn fault(&mut self, name: &'static str, on: Place) {
+        self.bus.figures.fault(name);
+        self.bus.note("!", format_args!("{name}: {on}"));
+    }
+
+    /// The process is killed; sometimes the one that leads.
+    fn kill_master(&mut self) {
+        let leader =
+            self.masters.values().find(|master| master.life.as_ref().is_some_and(|life| life.leadership().2));
+        let leader = leader.map(|master| master.id);
+        let id = match leader.filter(|_| self.bus.rng.bool()) {
+            Some(leader) => leader,
+            None => self.some_master(),
+        };
+        self.fault("master killed", Place::Master(id));
+        let pause = self.bus.between(100, 9_000);
+        if let Some(master) = self.masters.get_mut(&id) {
+            master.crash(&mut self.bus, "killed");
+        }
+        self.bus.after(pause, Event::StartMaster(id));
+    }
+
+    /// Power fails for all masters at once.
+    fn kill_everything(&mut self) {
+        self.fault("all masters killed", Place::Master(0));
+        for id in self.masters.keys().copied().collect::<Vec<_>>() {
+            let pause = self.bus.between(100, 6_000);
+            if let Some(master) = self.masters.get_mut(&id) {
+                master.crash(&mut self.bus, "power");
+            }
+            self.bus.after(pause, Event::StartMaster(id));
+        }
+    }
+
+    /// The next write fails: nothing of it is there, or all of it though nobody heard so.
+    fn tear_disk(&mut self) {
+        let id = self.some_master();
+        let fault = if self.bus.rng.bool() { Fault::Fail } else { Fault::FailAfterSync };
+        self.fault(if fault == Fault::Fail { "write torn" } else { "write unheard" }, Place::Master(id));
+        if let Some(master) = self.masters.get_mut(&id) {
+            master.tear(fault);
+        }
+    }
+
+    fn slow_disk(&mut self) {
+        let id = self.some_master();
+        self.fault("slow disk", Place::Master(id));
+        let slow = self.bus.between(30, 700);
+        if let Some(master) = self.masters.get_mut(&id) {
+            master.slow = slow;
+        }
+        let millis = self.bus.between(500, 8_000);
+        self.bus.after(millis, Event::Fault(Act::Fast(id)));
+    }
+
+    /// One master is cut off from some of the others, both ways or one way.
+    fn part_masters(&mut self) {
+        let id = self.some_master();
+        let one_way = self.bus.chance(400);
+        let everybody = self.bus.rng.bool();
+        let mut links = Vec::new();
+        for other in self.masters.keys().copied().filter(|other| *other != id).collect::<Vec<_>>() {
+            if everybody || self.bus.rng.bool() {
+                links.extend(self.links(Place::Master(id), Place::Master(other), one_way));
+            }
+        }
+        if self.bus.chance(300) {
+            for agent in 0..self.machines.len() {
+                links.extend(self.links(Place::Master(id), Place::Agent(agent), false));
+            }
+        }
+        self.fault(if one_way { "master cut off one way" } else { "master cut off" }, Place::Master(id));
+        self.part(links);
+    }
+
+    fn links(&mut self, one: Place, other: Place, one_way: bool) -> Vec<(Place, Place)> {
+        match (one_way, self.bus.rng.bool()) {
+            (false, _) => vec![(one, other), (other, one)],
+            (true, true) => vec![(one, other)],
+            (true, false) => vec![(other, one)],
+        }
+    }
+
+    fn part(&mut self, links: Vec<(Place, Place)>) {
+        self.bus.net.cut.extend(links.iter().copied());
+        let millis = self.bus.between(200, 9_000);
+        self.bus.after(millis, Event::Fault(Act::Join(links)));
+    }
+
+    /// An agent is cut off from all masters or some of them, perhaps for so long that it is given up.
+    fn part_agent(&mut self) {
+        let agent = self.some_machine();
+        let one_way = self.bus.chance(300);
+        let everybody = self.bus.chance(700);
+        let mut links = Vec::new();
+        for master in self.masters.keys().copied().collect::<Vec<_>>() {
+            if everybody || self.bus.rng.bool() {
+                links.extend(self.links(Place::Agent(agent), Place::Master(master), one_way));
+            }
+        }
+        self.fault(if one_way { "agent cut off one way" } else { "agent cut off" }, Place::Agent(agent));
+        self.bus.net.cut.extend(links.iter().copied());
+        let millis = self.bus.between(500, 20_000);
+        self.bus.after(millis, Event::Fault(Act::Join(links)));
+    }
+
+    /// Messages are lost, doubled, late and out of order.
+    fn storm(&mut self) {
+        self.fault("storm", Place::Master(0));
+        let (loss, doubled) = (self.bus.rng.u32(0..300), self.bus.rng.u32(0..200));
+        self.bus.net.weather = Weather { loss, doubled, delay_max: self.bus.between(10, 600) };
+        let millis = self.bus.between(500, 7_000);
+        self.bus.after(millis, Event::Fault(Act::Fair));
+    }
+
+    fn set_clock(&mut self) {
+        let id = self.some_master();
+        self.fault("clock set", Place::Master(id));
+        let far = i64::try_from(self.bus.between(500, 120_000)).unwrap_or(0);
+        let offset = if self.bus.rng.bool() { far } else { -far };
+        if let Some(master) = self.masters.get_mut(&id) {
+            master.set_clock(offset);
+        }
+    }
+
+    fn kill_agent(&mut self) {
+        let agent = self.some_machine();
+        self.fault("agent killed", Place::Agent(agent));
+        let millis = self.bus.between(50, 5_000);
+        self.machines[agent].crash(millis, &mut self.bus);
+    }
+
+    /// A machine loses its power, with all tasks; now and then its disk is lost, too.
+    fn kill_machine(&mut self) {
+        let agent = self.some_machine();
+        let replaced = self.bus.chance(200);
+        self.fault(if replaced { "machine replaced" } else { "machine died" }, Place::Agent(agent));
+        self.machines[agent].die(replaced, &mut self.bus);
+        let millis = self.bus.between(500, 20_000);
+        self.bus.after(millis, Event::BootAgent(agent));
+    }
+
+    /// A stream breaks, with what is under way on it.
+    fn break_stream(&mut self) {
+        let conns: Vec<u64> = self.bus.net.conns.keys().copied().collect();
+        if conns.is_empty() {
+            return;
+        }
+        let conn = conns[self.bus.rng.usize(0..conns.len())];
+        let agent = self.bus.net.conns.get(&conn).map_or(0, |line| line.agent.0);
+        self.fault("stream broken", Place::Agent(agent));
+        self.reset(conn);
+    }
+
+    fn spoil_containers(&mut self) {
+        let agent = self.some_machine();
+        self.fault("containers misbehave", Place::Agent(agent));
+        let mut some = |most| if self.bus.rng.bool() { self.bus.rng.u32(0..most) } else { 0 };
+        self.machines[agent].temper = Temper {
+            fail: some(500),
+            hang: some(400),
+            stubborn: some(1000),
+            crash: some(600),
+            unhealthy: some(900),
+            stuck: some(500),
+        };
+        let millis = self.bus.between(2_000, 15_000);
+        self.bus.after(millis, Event::Fault(Act::Good(agent)));
+    }
+
+    /// A fault ends.
+    pub fn mend(&mut self, act: Act) {
+        match act {
+            Act::Join(links) => links.iter().for_each(|link| drop(self.bus.net.cut.remove(link))),
+            Act::Fair => self.bus.net.weather = Weather::FAIR,
+            Act::Fast(master) => {
+                if let Some(master) = self.masters.get_mut(&master) {
+                    master.slow = FAST_DISK_MILLIS;
+                }
+            }
+            Act::Good(agent) => self.machines[agent].temper = Temper::default(),
+        }
+    }
+
+    /// Everything is mended; clients ask for nothing more.
+    pub fn mend_all(&mut self) {
+        self.bus.note("!", format_args!("the faults end"));
+        self.quiet_since = Some(self.bus.now);
+        self.bus.net.cut.clear();
+        self.bus.net.weather = Weather::FAIR;
+        for master in self.masters.values_mut() {
+            master.slow = FAST_DISK_MILLIS;
+            master.start(&mut self.bus);
+        }
+        for machine in &mut self.machines {
+            machine.temper = Temper::default();
+            machine.boot(&mut self.bus);
+        }
+        self.clients.iter_mut().for_each(|client| client.done = true);
+    }
+}
