@@ -90,7 +90,7 @@ mod tests {
     fn answers_age_and_go() {
         let (start, second) = (Instant::now(), Duration::from_secs(1));
         let mut cache = Cache::default();
-        cache.put(&ask("web.example."), &reply(&ask("web.example."), "10.0.0.1", 30), start);
+        cache.put(&ask("web.example."), &reply(&ask("web.example."), [[10, 0, 0, 1]], 30), start);
         let mut other = ask("WEB.example.");
         packet::set_id(&mut other, 9);
         let later = Message::from_vec(&cache.fresh(&other, start + 10 * second).unwrap()).unwrap();
@@ -109,7 +109,7 @@ mod tests {
         cache.put(&query, &packet::truncated(&query), now);
         cache.put(&query, &packet::error(&query, hickory_proto::op::ResponseCode::NXDomain), now);
         cache.put(&query, b"nonsense", now);
-        let mut cut = reply(&query, "10.0.0.1", 30);
+        let mut cut = reply(&query, [[10, 0, 0, 1]], 30);
         cut[2] |= 2;
         cache.put(&query, &cut, now);
         assert!(cache.stale(&query).is_none());
@@ -120,8 +120,8 @@ mod tests {
         let (mut cache, now) = (Cache::default(), Instant::now());
         for n in 0..ENTRIES_MAX + 10 {
             let query = ask(&format!("n{n}.example."));
-            cache.put(&query, &reply(&query, "10.0.0.1", 30), now);
-            cache.put(&query, &reply(&query, "10.0.0.2", 30), now);
+            cache.put(&query, &reply(&query, [[10, 0, 0, 1]], 30), now);
+            cache.put(&query, &reply(&query, [[10, 0, 0, 2]], 30), now);
         }
         assert_eq!((cache.answers.len(), cache.order.len()), (ENTRIES_MAX, ENTRIES_MAX));
         assert!(cache.fresh(&ask("n0.example."), now).is_none());

@@ -1,6 +1,8 @@
 //! What the tests of whole clusters share: the built programs, an image of the probe, and waiting for a
 //! level (never for an edge). The tests themselves are in `tests/`.
 
+pub mod question;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};

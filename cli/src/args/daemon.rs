@@ -40,6 +40,9 @@ pub struct DevArgs {
     /// What runs tasks.
     #[arg(long, value_enum, default_value_t = Runtime::Auto)]
     pub runtime: Runtime,
+    /// Number of masters: 1, 3 or 5. The first one answers at --http and --dns, the others at ports of their own.
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = master_count)]
+    pub masters: u8,
     /// Number of agents, each with a loopback address of its own (127.0.0.1, 127.0.0.2, ...).
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
     pub agents: u8,
@@ -51,6 +54,16 @@ pub struct DevArgs {
     /// Listen on addresses beyond loopback although nothing is encrypted or authenticated.
     #[arg(long)]
     pub insecure: bool,
+}
+
+/// An even number is lost as soon as one less.
+fn master_count(text: &str) -> Result<u8, String> {
+    match text {
+        "1" => Ok(1),
+        "3" => Ok(3),
+        "5" => Ok(5),
+        _ => Err("1, 3 or 5".to_owned()),
+    }
 }
 
 /// Options that change what app documents may say.

@@ -11,13 +11,23 @@ use super::home::Home;
 const USUAL: &str = "127.0.0.1:8080";
 
 /// The text, with what there is to know.
-pub fn text(http: SocketAddr, dns: SocketAddr, agents: u8, runtimes: &Runtimes, home: &Home) -> String {
-    let mut text = String::from("Gantry is up: a master and ");
+pub fn text(masters: &[(SocketAddr, SocketAddr)], agents: u8, runtimes: &Runtimes, home: &Home) -> String {
+    let Some(((http, dns), others)) = masters.split_first() else { return String::new() };
+    let mut text = String::from("Gantry is up: ");
+    text.push_str(&if others.is_empty() {
+        "a master".to_owned()
+    } else {
+        format!("{} masters", masters.len())
+    });
+    text.push_str(" and ");
     text.push_str(&if agents == 1 { "an agent".to_owned() } else { format!("{agents} agents") });
     text.push_str(" in this process.\n\n");
     let dig = format!("dig @{} -p {} NAME.marathon.mesos", dns.ip(), dns.port());
     let _ = writeln!(text, "  REST   http://{http}/v2/apps");
     let _ = writeln!(text, "  DNS    {dns}   {dig}");
+    for (http, dns) in others {
+        let _ = writeln!(text, "  and    http://{http}/v2/apps   {dns}");
+    }
     let _ = writeln!(text, "  tasks  {}", tasks(runtimes));
     let _ = writeln!(text, "  data   {}\n", home.dir.display());
     if http.to_string() != USUAL {
@@ -58,7 +68,9 @@ mod tests {
     fn said(http: &str, temporary: bool) -> String {
         let home = Home { dir: "/var/x".into(), temporary };
         let runtimes = Runtimes { docker: Some("no Docker at /s".to_owned()), process: None, hollow: false };
-        text(http.parse().unwrap(), "127.0.0.1:53".parse().unwrap(), 1, &runtimes, &home)
+        let at = |http: &str| (http.parse().unwrap(), "127.0.0.1:53".parse().unwrap());
+        let all = [at(http), at("127.0.0.1:82"), at("127.0.0.1:83")];
+        text(&all[..if temporary { 1 } else { 3 }], 1, &runtimes, &home)
     }
 
     #[test]
@@ -67,6 +79,7 @@ mod tests {
         assert!(usual.contains("removes everything") && !usual.contains("CLUSTERCTL_MASTER"), "{usual}");
         assert!(usual.contains("processes (no Docker at /s)"), "{usual}");
         let kept = said("127.0.0.1:81", false);
+        assert!(kept.contains("3 masters") && kept.contains("http://127.0.0.1:83/"), "{kept}");
         assert!(kept.contains("--data-dir /var/x --remove"), "{kept}");
         assert!(kept.contains("export CLUSTERCTL_MASTER=http://127.0.0.1:81"), "{kept}");
     }

@@ -1,4 +1,4 @@
-//! `clusterctl dev`: a master and agents in one process. Without a data directory it leaves nothing behind.
+//! `clusterctl dev`: masters and agents in one process. Without a data directory it leaves nothing behind.
 
 use std::convert::Infallible;
 use std::io::Write;
@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use agent::options::Options as AgentOptions;
+use anyhow::ensure;
+use futures_util::future::{join_all, select_all};
 use scheduler::cluster::Options;
 use scheduler::master::{Master, Setup, Start};
 use scheduler::state::{Agent, Presence};
@@ -52,29 +54,53 @@ pub async fn run(args: DevArgs) -> anyhow::Result<ExitCode> {
 
 /// The life of the cluster. Tasks are left running.
 async fn live(args: &DevArgs, home: &Home, stop: &mut StopSignals) -> anyhow::Result<()> {
-    let master = Master::start(setup(args, home)?).await.map_err(not_started)?;
+    let masters = tokio::select! {
+        started = start_masters(args, home) => started?,
+        // Of several, some may wait for the others.
+        () = stop.asked() => return Ok(()),
+    };
     let shutdown = CancellationToken::new();
     let mut agents = JoinSet::new();
     for number in 0..args.agents {
-        agents.spawn(agent::node::run(agent_options(args, home, number, &master), shutdown.clone()));
+        agents.spawn(agent::node::run(agent_options(args, home, number, &masters), shutdown.clone()));
     }
+    let failed = select_all(masters.iter().map(|master| Box::pin(master.failed())));
     let ended = tokio::select! {
         () = stop.asked() => Ok(()),
-        reason = master.failed() => Err(anyhow::anyhow!("the master stopped: {reason}")),
+        (reason, ..) = failed => Err(anyhow::anyhow!("a master stopped: {reason}")),
         Some(ended) = agents.join_next() => Err(agent_ended(ended)),
-        never = welcome(args, home, &master) => match never {},
+        never = welcome(args, home, &masters) => match never {},
     };
     shutdown.cancel();
     while agents.join_next().await.is_some() {}
-    master.stop().await;
+    // At once: none shall lead when the others have gone.
+    join_all(masters.into_iter().map(Master::stop)).await;
     ended
 }
 
+/// The first one begins the cluster, the others join it. Later all of them tell each other where they are
+/// now.
+async fn start_masters(args: &DevArgs, home: &Home) -> anyhow::Result<Vec<Master>> {
+    let there = home.masters();
+    ensure!(
+        there <= args.masters,
+        "the cluster in {} has {there} masters and needs most of them: start it with --masters {there}",
+        home.dir.display()
+    );
+    let mut masters: Vec<Master> = Vec::new();
+    for number in 0..args.masters {
+        let rpc = masters.iter().map(|master| master.cluster().options.rpc).collect();
+        let start = if number == 0 { Start::Bootstrap } else { Start::Join(rpc) };
+        masters.push(Master::start(setup(args, home, number, start)?).await.map_err(not_started)?);
+    }
+    Ok(masters)
+}
+
 /// Says that the cluster is up as soon as it is.
-async fn welcome(args: &DevArgs, home: &Home, master: &Master) -> Infallible {
+async fn welcome(args: &DevArgs, home: &Home, masters: &[Master]) -> Infallible {
     let deadline = Instant::now() + JOIN_TIMEOUT;
     let state = loop {
-        let state = master.cluster().state();
+        let state = masters[0].cluster().state();
         let here = |agent: &&Arc<Agent>| agent.presence == Presence::Connected;
         if state.agents.values().filter(here).count() >= usize::from(args.agents) || Instant::now() > deadline
         {
@@ -83,8 +109,9 @@ async fn welcome(args: &DevArgs, home: &Home, master: &Master) -> Infallible {
         tokio::time::sleep(Duration::from_millis(20)).await;
     };
     let runtimes = state.agents.values().next().map(|agent| agent.info.runtimes.clone()).unwrap_or_default();
-    let options = &master.cluster().options;
-    let text = banner::text(options.http, options.dns, args.agents, &runtimes, home);
+    let at = |master: &Master| (master.cluster().options.http, master.cluster().options.dns);
+    let masters: Vec<_> = masters.iter().map(at).collect();
+    let text = banner::text(&masters, args.agents, &runtimes, home);
     // Nobody may be reading: the cluster is up all the same.
     let _ = std::io::stdout().write_all(text.as_bytes());
     std::future::pending().await
@@ -114,28 +141,30 @@ fn agent_ended(ended: Result<Result<(), agent::node::AgentError>, tokio::task::J
     }
 }
 
-fn setup(args: &DevArgs, home: &Home) -> anyhow::Result<Setup> {
+fn setup(args: &DevArgs, home: &Home, number: u8, start: Start) -> anyhow::Result<Setup> {
+    let first = number == 0;
+    let at = |asked: SocketAddr| if first { asked } else { SocketAddr::new(asked.ip(), 0) };
     Ok(Setup {
         options: Options {
-            name: "dev".to_owned(),
-            http: args.http,
+            name: if first { "dev".to_owned() } else { format!("dev-{}", number + 1) },
+            http: at(args.http),
             // Only this process connects, and it asks which port it became.
             rpc: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-            dns: args.dns,
-            advertised_http: args.http.to_string(),
+            dns: at(args.dns),
+            advertised_http: at(args.http).to_string(),
             features: features(&args.documents)?,
             dns_domain: "mesos".to_owned(),
             launch_timeout_millis: LAUNCH_TIMEOUT_MILLIS,
             agent_timeout_millis: AGENT_TIMEOUT_MILLIS,
         },
-        data_dir: home.master(),
-        start: Start::Bootstrap,
+        data_dir: home.master(number),
+        start,
     })
 }
 
-fn agent_options(args: &DevArgs, home: &Home, number: u8, master: &Master) -> AgentOptions {
+fn agent_options(args: &DevArgs, home: &Home, number: u8, masters: &[Master]) -> AgentOptions {
     let ip = IpAddr::V4(Ipv4Addr::new(127, 0, 0, number + 1));
-    let masters = vec![master.cluster().options.rpc];
+    let masters = masters.iter().map(|master| master.cluster().options.rpc).collect();
     AgentOptions {
         ports: vec![share_of_ports(number, args.agents)],
         runtime: runtime(args.runtime),

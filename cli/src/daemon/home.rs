@@ -10,6 +10,9 @@ use tracing::warn;
 /// Names of temporary directories begin so; the number of the process follows.
 const TEMPORARY: &str = "gantry-dev-";
 
+/// The directory of the first master; those of others have a number behind it.
+const MASTER: &str = "master";
+
 /// Where a cluster lives.
 #[derive(Debug)]
 pub struct Home {
@@ -34,9 +37,17 @@ impl Home {
         Ok(Self { dir, temporary })
     }
 
-    /// The log of the master.
-    pub fn master(&self) -> PathBuf {
-        self.dir.join("master")
+    /// The log of a master, counted from 0. The first one's is called as the only one's.
+    pub fn master(&self, number: u8) -> PathBuf {
+        match number {
+            0 => self.dir.join(MASTER),
+            number => self.dir.join(format!("{MASTER}-{}", number + 1)),
+        }
+    }
+
+    /// How many masters there are already.
+    pub fn masters(&self) -> u8 {
+        (0..u8::MAX).take_while(|number| self.master(*number).is_dir()).count() as u8
     }
 
     /// The directory of an agent, counted from 0.
@@ -77,7 +88,12 @@ fn remove_all(dir: &Path) -> anyhow::Result<()> {
 }
 
 fn is_master(part: &Path) -> bool {
-    part.file_name().is_some_and(|name| name == "master")
+    part.file_name().is_some_and(|name| is_master_name(&name.to_string_lossy()))
+}
+
+fn is_master_name(name: &str) -> bool {
+    let number = name.strip_prefix(MASTER).map(|rest| rest.strip_prefix('-').map(str::parse::<u8>));
+    matches!(number, Some(Some(Ok(_)))) || name == MASTER
 }
 
 /// The directories of a master and agents in `dir`.
@@ -89,7 +105,7 @@ fn parts(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
         let name = entry.file_name();
         let name = name.to_string_lossy();
         let number = name.strip_prefix("agent-").map(str::parse::<u8>);
-        if entry.file_type()?.is_dir() && (name == "master" || matches!(number, Some(Ok(_)))) {
+        if entry.file_type()?.is_dir() && (is_master_name(&name) || matches!(number, Some(Ok(_)))) {
             parts.push(entry.path());
         }
     }
@@ -121,9 +137,12 @@ mod tests {
         assert!(refused.contains("holds no cluster"), "{refused}");
         assert!(dir.path().join("agent-x").is_dir());
 
-        std::fs::create_dir(dir.path().join("master")).unwrap();
+        for name in ["master", "master-2", "master-x"] {
+            std::fs::create_dir(dir.path().join(name)).unwrap();
+        }
         remove(dir.path()).await.unwrap();
-        assert!(!dir.path().join("master").exists());
+        assert!(!dir.path().join("master").exists() && !dir.path().join("master-2").exists());
+        assert!(dir.path().join("master-x").is_dir(), "not the cluster's");
         assert!(dir.path().join("agent-x").is_dir(), "not the cluster's");
     }
 }

@@ -9,7 +9,7 @@ use scheduler::cluster::Options;
 use scheduler::master::{Master, Setup, Start};
 use spec::features::{Features, KNOWN};
 
-use super::{StopSignals, check_exposure, not_started};
+use super::{StopSignals, allow_files, check_exposure, not_started};
 use crate::args::{DocumentArgs, MasterArgs};
 
 /// Runs a master until told to stop.
@@ -33,6 +33,7 @@ pub async fn run(args: MasterArgs) -> anyhow::Result<ExitCode> {
         data_dir: args.data_dir,
         start: start(args.bootstrap, args.join),
     };
+    allow_files();
     let mut stop = StopSignals::listen()?;
     let master = tokio::select! {
         started = Master::start(setup) => started.map_err(not_started)?,

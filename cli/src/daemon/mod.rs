@@ -29,6 +29,16 @@ pub fn block_on(daemon: impl Future<Output = anyhow::Result<ExitCode>>) -> anyho
     code
 }
 
+/// For masters: every agent is a connection, and every connection a file. As many as the system grants, not the
+/// 1024 that programs begin with for the sake of `select`. Not for agents: tasks would inherit it.
+pub fn allow_files() {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let most = rustix::process::Rlimit { current: limit.maximum, ..limit };
+    if let Err(error) = rustix::process::setrlimit(rustix::process::Resource::Nofile, most) {
+        tracing::warn!(%error, "the number of open files stays at {:?}", limit.current);
+    }
+}
+
 /// SIGINT (Ctrl-C), SIGTERM and, unless started with `nohup`, SIGHUP (the terminal was closed).
 pub struct StopSignals {
     interrupt: Signal,

@@ -15,6 +15,7 @@
 //! ```
 
 mod changes;
+mod contents;
 mod driver;
 mod election;
 mod handle;

@@ -11,15 +11,16 @@ use raft::eraftpb::{
 };
 use raft::{Config, ProgressState, RawNode, ReadOnlyOption, Ready, SnapshotStatus, StateRole};
 
+use super::contents::restore;
 use super::election::{ELECTION_TICKS, Election, HEARTBEAT_TICKS};
 use super::handle::{ProposeError, Status};
 use super::inspect::{self, Own};
 use super::members::Members;
 use super::requests::Requests;
 use super::shipping::Shipping;
-use super::snapshots::{Progress, SnapshotJob, SnapshotPolicy, Written};
-use super::storage::{Storage, is_member};
-use super::store::{LogStore, SnapshotWrite, Staged, Stager, StoreError, Write};
+use super::snapshots::{Progress, SnapshotPolicy};
+use super::storage::Storage;
+use super::store::{LogStore, Staged, StoreError, Write};
 use super::transport::{Sent, Transport};
 use super::waiting::{Answer, Proposal, Waiting};
 use super::{Machine, logger};
@@ -69,19 +70,19 @@ pub enum NodeError {
 /// One member of the group.
 pub struct Node<M: Machine, S: LogStore> {
     pub(super) raw: RawNode<Storage<S>>,
-    machine: M,
+    pub(super) machine: M,
     pub(super) id: u64,
     pub(super) applied: u64,
     /// Members as of `applied`.
     pub(super) members: ConfState,
     /// The last term of which an entry was applied.
-    applied_term: u64,
+    pub(super) applied_term: u64,
     waiting: Waiting<M::Output>,
     pub(super) election: Election,
-    snapshots: Progress,
+    pub(super) snapshots: Progress,
     shipping: Shipping,
     /// Snapshots that raft was given and has not asked to be made durable.
-    incoming: Vec<(SnapshotMetadata, Staged)>,
+    pub(super) incoming: Vec<(SnapshotMetadata, Staged)>,
     pub(super) requests: Requests,
     /// Ticks since the start.
     pub(super) ticks: u64,
@@ -142,19 +143,7 @@ impl<M: Machine, S: LogStore> Node<M, S> {
         }
     }
 
-    /// A snapshot from the leader whose pieces have been staged here (see [`Node::stager`]). If raft has no
-    /// use for it the pieces are removed.
-    pub fn step_snapshot(&mut self, message: Message, pieces: Staged) {
-        if message.get_msg_type() != MessageType::MsgSnapshot {
-            return;
-        }
-        self.incoming.push((message.get_snapshot().get_metadata().clone(), pieces));
-        self.take(message);
-        let wanted = self.raw.snap().map(|snapshot| snapshot.get_metadata().clone());
-        self.incoming.retain(|(meta, _)| wanted.as_ref() == Some(meta));
-    }
-
-    fn take(&mut self, mut message: Message) {
+    pub(super) fn take(&mut self, mut message: Message) {
         let raft = &self.raw.raft;
         let last_index = raft.raft_log.last_index();
         let own = Own { id: self.id, term: raft.term, leader: raft.leader_id, last_index };
@@ -297,35 +286,6 @@ impl<M: Machine, S: LogStore> Node<M, S> {
         Ok(unsent)
     }
 
-    /// One atomic commit of a snapshot, entries and hard state. A commit index alone is not worth an fsync:
-    /// it goes with the next write, and is learnt again after a crash.
-    fn persist(&mut self, ready: &mut Ready) -> Result<(), NodeError> {
-        if !ready.must_sync() {
-            return Ok(());
-        }
-        let mut snapshot = None;
-        if !ready.snapshot().is_empty() {
-            let meta = ready.snapshot().get_metadata().clone();
-            let at = self.incoming.iter().position(|(staged, _)| *staged == meta);
-            let unknown = || NodeError::Restore { index: meta.index, reason: "its pieces are gone".into() };
-            let (stage, pieces) = self.incoming.remove(at.ok_or_else(unknown)?).1.keep();
-            snapshot = Some(SnapshotWrite::Received { meta, stage, pieces });
-        }
-        let received = snapshot.as_ref().map(|snapshot| snapshot.meta().clone());
-        let hard_state = Some(self.raw.raft.hard_state());
-        let entries = ready.take_entries();
-        self.raw.mut_store().commit(Write { snapshot, entries, hard_state, compact: 0 })?;
-        received.map_or(Ok(()), |meta| self.install(meta))
-    }
-
-    fn install(&mut self, meta: SnapshotMetadata) -> Result<(), NodeError> {
-        restore(&mut self.machine, self.raw.store().store())?;
-        (self.applied, self.applied_term) = (meta.index, meta.term);
-        self.members = meta.get_conf_state().clone();
-        self.machine.applied();
-        Ok(())
-    }
-
     fn apply(&mut self, entries: Vec<Entry>, answers: &mut Vec<Answer<M::Output>>) -> Result<(), NodeError> {
         if entries.iter().any(|entry| entry.get_entry_type() != EntryType::EntryNormal) {
             // The members in force must be found again after a crash (see `store`).
@@ -374,7 +334,7 @@ impl<M: Machine, S: LogStore> Node<M, S> {
 
     /// The hard state on disk with a later commit index. Not raft's own: between a message and `ready` that
     /// may speak of entries that are not on disk yet.
-    fn committed(&self, commit: u64) -> HardState {
+    pub(super) fn committed(&self, commit: u64) -> HardState {
         let stored = self.store().outline().hard_state();
         HardState { commit: stored.commit.max(commit), ..stored.clone() }
     }
@@ -385,39 +345,6 @@ impl<M: Machine, S: LogStore> Node<M, S> {
             self.machine.leadership(self.told.0, None, false);
         }
         if orderly { self.persist_commit(self.applied) } else { Ok(()) }
-    }
-
-    /// A snapshot to be written now, if one is due. It is not due again before `snapshot_written`.
-    pub fn snapshot_due(&mut self) -> Option<SnapshotJob> {
-        let current = self.store().outline().snapshot();
-        let lacks = |id: &u64| is_member(&self.members, *id) && !is_member(current.get_conf_state(), *id);
-        let wanted = self.raw.store().lacking().filter(lacks).is_some();
-        if !self.snapshots.due(wanted) || self.applied <= current.index {
-            return None;
-        }
-        self.snapshots.begun();
-        let mut meta =
-            SnapshotMetadata { index: self.applied, term: self.applied_term, ..SnapshotMetadata::default() };
-        meta.set_conf_state(self.members.clone());
-        let sink = self.stager()();
-        Some(SnapshotJob { meta, frozen: self.machine.freeze(), sink })
-    }
-
-    /// The job has ended (`None`: without a snapshot): makes it the current one and forgets old entries.
-    pub fn snapshot_written(&mut self, written: Option<Written>) -> Result<(), NodeError> {
-        self.snapshots.ended();
-        let outline = self.store().outline();
-        let Some(Written { meta, staged }) = written.filter(|new| new.meta.index > outline.snapshot().index)
-        else {
-            return Ok(());
-        };
-        let policy = self.snapshots.policy();
-        let compact = outline.compaction(meta.index, policy.keep_entries, policy.keep_bytes);
-        let (stage, pieces) = staged.keep();
-        let snapshot = Some(SnapshotWrite::Own { meta, stage, pieces });
-        let hard_state = Some(self.committed(self.applied));
-        self.raw.mut_store().commit(Write { snapshot, hard_state, compact, entries: Vec::new() })?;
-        Ok(())
     }
 
     fn settle_waiting(&mut self) -> Vec<Answer<M::Output>> {
@@ -479,17 +406,6 @@ impl<M: Machine, S: LogStore> Node<M, S> {
     pub fn store(&self) -> &S {
         self.raw.store().store()
     }
-
-    /// Where the pieces of a snapshot for `step_snapshot` go.
-    pub fn stager(&self) -> Stager {
-        self.store().stager()
-    }
-}
-
-fn restore<M: Machine>(machine: &mut M, store: &impl LogStore) -> Result<(), NodeError> {
-    let index = store.outline().snapshot().index;
-    let chunks = store.pieces()?.collect::<Result<_, _>>()?;
-    machine.restore(index, chunks).map_err(|reason| NodeError::Restore { index, reason })
 }
 
 fn refuse<O>(proposals: &[Proposal], why: impl Fn() -> ProposeError) -> Vec<Answer<O>> {

@@ -3,9 +3,9 @@
 //!
 //! Where very many agents are away together it is seldom they that have failed: a switch has, or this master's
 //! own network. Giving all of them up would start everything anew elsewhere, all at once. So within any minute no
-//! more than 3 agents are given up, or a tenth of all where that is more: of 3 agents all, of 100 agents 10 a minute,
-//! of 5,000 agents 500. Who has been away for longest goes first; the others stay as they are, and count as there
-//! again as soon as they come back.
+//! more than 3 agents are given up, or a tenth of those not given up before where that is more: of 3 agents all, of
+//! 100 agents 10 in the first minute and 9 in the next, of 5,000 agents 500. Who has been away for longest goes
+//! first; the others stay as they are, and count as there again as soon as they come back.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

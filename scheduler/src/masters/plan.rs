@@ -54,16 +54,20 @@ fn news<'a>(view: &'a View<'_>) -> impl Iterator<Item = Step> + 'a {
         .map(|(id, info)| Step::Ask(Command::SetMaster { id: MasterId(id), info: info.clone() }))
 }
 
-/// Masters that have been no members for long.
+/// Masters that have been no members for long, or whose place another one of their name has.
 fn forgotten(view: &View<'_>, memory: &mut Memory, now: Timestamp) -> Vec<Step> {
     let outside: Vec<u64> =
         view.state.masters.keys().map(|id| id.0).filter(|id| !view.is_member(*id)).collect();
     memory.outside.retain(|id, _| outside.contains(id));
     let long = outside.into_iter().filter(|id| {
         let since = *memory.outside.entry(*id).or_insert(now);
-        now.millis_since(since) >= OUTSIDE_MILLIS_MAX
+        now.millis_since(since) >= OUTSIDE_MILLIS_MAX || was_replaced(view, *id)
     });
     long.map(|id| Step::Ask(Command::RemoveMaster { id: MasterId(id) })).collect()
+}
+
+fn was_replaced(view: &View<'_>, id: u64) -> bool {
+    view.status.members.voters.iter().any(|voter| *voter > id && view.name(*voter) == view.name(id))
 }
 
 /// A learner that has caught up votes, in the place of the dead voter of its name if there is one. While that
@@ -165,6 +169,10 @@ mod tests {
         let mut memory = Memory::default();
         let mut at = |millis| bench.view(|view| plan(view, &mut memory, Timestamp::from_millis(millis)));
         let forget = vec![Step::Ask(Command::RemoveMaster { id: MasterId(3) })];
-        assert_eq!([at(1_000), at(60_999), at(61_000)], [vec![], vec![], forget]);
+        assert_eq!([at(1_000), at(60_999), at(61_000)], [vec![], vec![], forget.clone()]);
+        // Its heir votes: at once.
+        let mut bench = Bench::new(&[1, 2, 4], &[3]).named(4, "m3");
+        bench.status.members.learners.clear();
+        assert_eq!(planned(&bench), forget);
     }
 }

@@ -41,7 +41,7 @@ pub(super) async fn run(peers: Arc<Peers>, to: u64, mut outlet: Outlet, close: C
         let began = Instant::now();
         let ended = tokio::select! {
             () = close.cancelled() => return,
-            ended = connect(&peers, to, attempt, &mut outlet) => ended,
+            ended = connect(&peers, to, attempt, &mut outlet, &mut told) => ended,
         };
         outlet.connected(false);
         peers.switch.reports.tell(to, Sent::Unreachable);
@@ -65,15 +65,24 @@ fn mention(to: u64, error: &LinkError, told: &mut String) {
     match error {
         _ if *told == text => debug!(to, %error, "another master is still away"),
         LinkError::Refused(_) => warn!(to, %error, "another master refuses this one"),
+        // What it was first is news; that it is still away is not.
+        _ if !told.is_empty() => debug!(to, %error, "another master is still away"),
         _ => info!(to, %error, "no connection to another master"),
     }
     *told = text;
 }
 
-async fn connect(peers: &Arc<Peers>, to: u64, attempt: usize, outlet: &mut Outlet) -> Result<(), LinkError> {
+async fn connect(
+    peers: &Arc<Peers>,
+    to: u64,
+    attempt: usize,
+    outlet: &mut Outlet,
+    told: &mut String,
+) -> Result<(), LinkError> {
     let address = peers.address(to, attempt).ok_or(LinkError::Nowhere)?;
     let channel = open(peers, to, address, Purpose::Messages).await?;
-    debug!(to, %address, "connected to another master");
+    info!(to, %address, "connected to another master");
+    told.clear();
     outlet.connected(true);
     let Channel { mut reader, mut writer } = channel;
     tokio::select! {

@@ -2,14 +2,12 @@
 //! `resolve NAME...`, `sleep`, `exit N`, one after another.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::TcpListener;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
-use hickory_proto::op::{Message, MessageType, OpCode, Query};
-use hickory_proto::rr::{Name, RData, RecordType};
+use gantry_tests::question;
 
 fn main() -> ExitCode {
     let mut words = std::env::args().skip(1);
@@ -125,21 +123,6 @@ fn resolve_for_ever(names: &[String]) {
 }
 
 fn resolve(name: &str) -> anyhow::Result<String> {
-    let text = std::fs::read_to_string("/etc/resolv.conf").context("/etc/resolv.conf")?;
-    let server = text.lines().find_map(|line| line.strip_prefix("nameserver ")).context("no nameserver")?;
-    let server = SocketAddr::new(server.trim().parse()?, 53);
-    let mut question = Message::new(7, MessageType::Query, OpCode::Query);
-    question.metadata.recursion_desired = true;
-    question.add_query(Query::query(Name::from_ascii(format!("{name}."))?, RecordType::A));
-    let socket = UdpSocket::bind("0.0.0.0:0")?;
-    socket.set_read_timeout(Some(Duration::from_secs(5)))?;
-    socket.send_to(&question.to_vec()?, server)?;
-    let mut buffer = [0; 4096];
-    let length = socket.recv(&mut buffer).with_context(|| format!("{server} is silent"))?;
-    let answer = Message::from_vec(&buffer[..length])?;
-    let address = answer.answers.iter().find_map(|record| match &record.data {
-        RData::A(address) => Some(address.0.to_string()),
-        _ => None,
-    });
-    Ok(address.unwrap_or_else(|| format!("{:?}", answer.metadata.response_code)))
+    let answer = question::resolve(name, Duration::from_secs(5))?;
+    Ok(answer.address.map_or_else(|| format!("{:?}", answer.code), |address| address.to_string()))
 }

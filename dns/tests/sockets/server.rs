@@ -1,15 +1,14 @@
 //! The name server on real sockets: sizes, transports, forwarding, and packets of every kind.
 
-mod common;
-
 use std::sync::Arc;
 
-use common::*;
 use gantry_dns::{Upstream, packet};
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::RecordType;
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::time::{Instant, timeout};
+
+use crate::common::*;
 
 #[tokio::test]
 async fn names_begin_and_stop_with_their_tasks() {

@@ -1,5 +1,4 @@
 //! Clients and scripted servers on loopback, for the tests with real sockets.
-#![allow(dead_code, reason = "each test program uses its part")]
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,14 +7,16 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use gantry_dns::{Protocol, Settings, Upstream, Zone, ZonePort, ZoneTask};
-use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query};
-use hickory_proto::rr::rdata::A;
-use hickory_proto::rr::{Name, RData, Record, RecordType};
+use hickory_proto::op::Message;
+use hickory_proto::rr::RecordType;
 use spec::ids::AgentId;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+
+use crate::testing;
+pub use crate::testing::query;
 
 pub const SOON: Duration = Duration::from_secs(10);
 
@@ -67,18 +68,6 @@ impl Running {
         self.stop.cancel();
         timeout(SOON, self.task).await.unwrap().unwrap().unwrap();
     }
-}
-
-pub fn query(name: &str, kind: RecordType, edns: Option<u16>) -> Vec<u8> {
-    let mut message = Message::new(0x4711, MessageType::Query, OpCode::Query);
-    message.metadata.recursion_desired = true;
-    message.add_query(Query::query(Name::from_ascii(name).unwrap(), kind));
-    message.edns = edns.map(|size| {
-        let mut edns = Edns::new();
-        edns.set_max_payload(size);
-        edns
-    });
-    message.to_vec().unwrap()
 }
 
 pub async fn udp_bytes(at: SocketAddr, packet: &[u8]) -> Vec<u8> {
@@ -139,12 +128,7 @@ pub async fn resolver(answer: impl Fn(&[u8]) -> Option<Vec<u8>> + Send + 'static
     Scripted { at, asked, _task: tokio_util::task::AbortOnDropHandle::new(task) }
 }
 
+/// The answer of a resolver with so many addresses.
 pub fn reply(query: &[u8], count: u8, ttl: u32) -> Vec<u8> {
-    let mut message = Message::from_vec(query).unwrap();
-    message.metadata.message_type = MessageType::Response;
-    let name = message.queries[0].name().clone();
-    for n in 0..count {
-        message.add_answer(Record::from_rdata(name.clone(), ttl, RData::A(A([192, 0, 2, n].into()))));
-    }
-    message.to_vec().unwrap()
+    testing::reply(query, (0..count).map(|n| [192, 0, 2, n]), ttl)
 }

@@ -1,11 +1,8 @@
 //! The forwarder of an agent on real sockets: masters that go and come back, and the rest of the world.
 
-mod common;
-
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use common::*;
 use gantry_dns::{Upstream, packet, resolver as forwarder};
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::RecordType;
@@ -13,6 +10,8 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+
+use crate::common::*;
 
 const WEB: &str = "web.marathon.mesos.";
 
