@@ -8,10 +8,6 @@ pub enum Mutant {
     PromiseBeforeSync,
     /// A proposal of unknown fate is said to be surely not done.
     DroppedIsRefused,
-    /// `apply` does not check whether a placement still fits.
-    SkipFitCheck,
-    /// `apply` does not check whether a placement is still wanted.
-    SkipWantedCheck,
     /// The ports of a task that has ended stay taken.
     KeepPorts,
     /// What a task reserved is given back twice.

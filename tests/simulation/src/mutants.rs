@@ -17,12 +17,10 @@ pub enum Bug {
 }
 
 /// Every bug, and the most seeds that it may take to notice it.
-pub const ALL: [(Bug, u64); 17] = [
+pub const ALL: [(Bug, u64); 15] = [
     (Bug::LyingDisks, 10),
     (Bug::Master(MasterMutant::PromiseBeforeSync), 60),
     (Bug::Master(MasterMutant::DroppedIsRefused), 30),
-    (Bug::Master(MasterMutant::SkipFitCheck), 100),
-    (Bug::Master(MasterMutant::SkipWantedCheck), 60),
     (Bug::Master(MasterMutant::KeepPorts), 5),
     (Bug::Master(MasterMutant::DoubleFree), 5),
     (Bug::Master(MasterMutant::OwnClock), 5),

@@ -8,7 +8,6 @@ use spec::app::App;
 use spec::ids::{AppId, InstanceId, TaskId};
 
 use super::Change;
-use crate::mutants::{self, Mutant};
 use crate::placement::Checker;
 use crate::state::{Condition, Event, Goal, Outcome, Placement, State, Tally, Task};
 
@@ -57,10 +56,9 @@ impl Change<'_> {
             tally: self.state.tally(entry),
             checker: Checker::new(self.state, app),
         });
-        let wanted = app.version == placement.version && admission.tally.room(app) > 0;
-        let fits = admission.checker.check(agent, &placement.host_ports).is_ok();
-        let is_wanted =
-            (wanted || mutants::is(Mutant::SkipWantedCheck)) && (fits || mutants::is(Mutant::SkipFitCheck));
+        let is_wanted = app.version == placement.version
+            && admission.tally.room(app) > 0
+            && admission.checker.check(agent, &placement.host_ports).is_ok();
         is_wanted.then(|| app.clone())
     }
 
