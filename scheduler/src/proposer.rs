@@ -83,16 +83,11 @@ async fn propose(log: Handle<StateMachine>, batch: Shared<Asked>) {
 }
 
 fn ask_error(error: &ProposeError) -> AskError {
-    match error {
-        ProposeError::NotLeader { .. } => AskError::NotLeader,
-        ProposeError::Busy => AskError::Busy,
-        ProposeError::Stopped => AskError::Closed,
-        ProposeError::TooLarge { bytes, limit } => AskError::TooLarge { bytes: *bytes, limit: *limit },
-        ProposeError::Dropped | ProposeError::Empty | ProposeError::Impossible { .. } => {
-            warn!(%error, "a batch of commands has an unknown fate");
-            AskError::TimedOut
-        }
+    let told = batching::ask_error(error);
+    if told == AskError::TimedOut {
+        warn!(%error, "a batch of commands has an unknown fate");
     }
+    told
 }
 
 fn refuse(answers: Vec<Answer>, error: &AskError) {
