@@ -7,9 +7,9 @@
 
 #[cfg(test)]
 pub(crate) mod fixture;
-mod plan;
+pub mod plan;
 mod roster;
-mod rules;
+pub mod rules;
 mod shell;
 mod view;
 
@@ -25,8 +25,9 @@ use crate::cluster::{AskError, Cluster};
 use crate::consensus::{Handle, MemberChange, ProposeError, Status};
 use crate::machine::StateMachine;
 use crate::peers::Book;
+pub use crate::peers::was_removed;
 use crate::state::{Command, MasterInfo, Outcome};
-use view::View;
+pub use view::View;
 
 pub(crate) use shell::serve;
 

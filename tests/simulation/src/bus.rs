@@ -1,5 +1,6 @@
 //! What everybody in a run shares: the time, the agenda, chance, the network, the story, and the checks.
 
+use std::collections::BTreeMap;
 use std::fmt::Arguments;
 use std::time::{Duration, Instant};
 
@@ -15,7 +16,7 @@ use crate::agent::Happening;
 use crate::checks::Checks;
 use crate::client::{Reply, Request};
 use crate::figures::Figures;
-use crate::master::Asker;
+use crate::master::{Asker, Knock};
 use crate::net::{Frame, Net, Place};
 use crate::queue::{Millis, Queue};
 use crate::trace::Trace;
@@ -56,6 +57,14 @@ pub enum Event {
     Control(u64, Lifetime),
     /// A leader looks for agents that are away.
     Watch(u64, Lifetime),
+    /// A leader looks at the masters.
+    Tidy(u64, Lifetime),
+    /// A new master asks to be let in.
+    Knock(Knock),
+    /// It is told its number.
+    Joined(Knock, u64),
+    /// A master whose disk went back may start.
+    Return(u64),
     /// A snapshot is on disk.
     Snapshot(u64, Lifetime),
     /// A master's process starts.
@@ -119,6 +128,8 @@ pub struct Bus {
     pub checks: Checks,
     /// Sums.
     pub figures: Figures,
+    /// Whose name each master has.
+    pub seats: BTreeMap<u64, u64>,
     origin: Instant,
 }
 
@@ -133,6 +144,7 @@ impl Bus {
             trace: Trace::new(keep_trace),
             checks: Checks::default(),
             figures: Figures::default(),
+            seats: BTreeMap::new(),
             origin: Instant::now(),
         }
     }

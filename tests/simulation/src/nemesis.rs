@@ -32,20 +32,29 @@ impl World {
         }
         let pause = self.bus.between(100, 3_500);
         self.bus.after(pause, Event::Nemesis);
-        match self.bus.rng.u32(0..100) {
+        let turn = self.bus.rng.u32(0..115);
+        if self.seats.is_truce() && !(53..81).contains(&turn) {
+            return;
+        }
+        match turn {
             0..14 => self.kill_master(),
             14..24 => self.tear_disk(),
             24..30 => self.slow_disk(),
             30..42 => self.part_masters(),
             42..50 => self.storm(),
             50..53 => self.set_clock(),
-            53..61 => self.kill_agent(),
-            61..67 => self.kill_machine(),
-            67..77 => self.part_agent(),
-            77..81 => self.break_stream(),
-            81..83 => self.repeat_order(),
-            83..97 => self.spoil_containers(),
-            _ => self.kill_everything(),
+            53..59 => self.kill_agent(),
+            59..64 => self.kill_machine(),
+            64..67 => self.break_stream(),
+            67..69 => self.repeat_order(),
+            69..81 => self.spoil_containers(),
+            81..91 => self.part_agent(),
+            91..94 => self.kill_everything(),
+            94..97 => self.add_master(),
+            97..101 => self.remove_master(),
+            101..105 => self.lose_disk(),
+            105..109 => self.hand_over(),
+            _ => self.set_back(),
         }
     }
 
@@ -58,7 +67,7 @@ impl World {
         self.bus.rng.usize(0..self.machines.len())
     }
 
-    fn fault(&mut self, name: &'static str, on: Place) {
+    pub(crate) fn fault(&mut self, name: &'static str, on: Place) {
         self.bus.figures.fault(name);
         self.bus.note("!", format_args!("{name}: {on}"));
     }
@@ -190,6 +199,10 @@ impl World {
         self.fault("agent killed", Place::Agent(agent));
         let millis = self.bus.between(50, 5_000);
         self.machines[agent].crash(millis, &mut self.bus);
+        if self.bus.chance(500) {
+            self.bus.figures.fault("agent comes back smaller");
+            self.machines[agent].offer_other(&mut self.bus);
+        }
     }
 
     /// A machine loses its power, with all tasks; now and then its disk is lost, too.
@@ -259,10 +272,13 @@ impl World {
         self.bus.net.weather = Weather::FAIR;
         for master in self.masters.values_mut() {
             master.slow = FAST_DISK_MILLIS;
-            master.start(&mut self.bus);
+            if self.seats.may_start(master.id) {
+                master.start(&mut self.bus);
+            }
         }
         for machine in &mut self.machines {
             machine.temper = Temper::default();
+            machine.settle(&mut self.bus);
             machine.boot(&mut self.bus);
         }
         self.clients.iter_mut().for_each(|client| client.done = true);

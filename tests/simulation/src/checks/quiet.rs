@@ -22,6 +22,7 @@ pub fn missing(world: &World) -> Option<String> {
         .or_else(|| agents(&state))
         .or_else(|| world.machines.iter().find_map(|machine| machine_is(&state, machine)))
         .or_else(|| zones(world, &state))
+        .or_else(|| masters(world, &state))
         .or_else(|| queues(world))
 }
 
@@ -107,6 +108,22 @@ fn machine_is(state: &State, machine: &Machine) -> Option<String> {
         return Some(format!("{name} still has a record of {task}"));
     }
     machine.has_news().then(|| format!("{name} has reports that nobody has acknowledged"))
+}
+
+/// The state and the group know the masters that there are, and nobody waits to be one.
+fn masters(world: &World, state: &State) -> Option<String> {
+    let ids: Vec<u64> = world.masters.keys().copied().collect();
+    let known: Vec<u64> = state.masters.keys().map(|id| id.0).collect();
+    let members = |life: &crate::master::Life| life.members();
+    let lives = world.masters.values().filter_map(|master| master.life.as_ref());
+    let other = lives.map(members).find(|members| {
+        members.voters.iter().collect::<BTreeSet<_>>() != ids.iter().collect()
+            || !members.learners.is_empty()
+            || !members.outgoing.is_empty()
+    });
+    let waits = !world.seats.is_settled();
+    (known != ids || other.is_some() || waits)
+        .then(|| format!("masters are {ids:?}, known {known:?}, members {other:?}, some wait: {waits}"))
 }
 
 /// Names are those of what runs, on every master.

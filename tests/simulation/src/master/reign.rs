@@ -6,10 +6,11 @@ use std::time::Duration;
 use scheduler::cluster::AskError;
 use scheduler::control::{self, Memory, Settings};
 use scheduler::fleet::absence::Away;
-use scheduler::fleet::wanted;
-use scheduler::state::{Command, Outcome};
+use scheduler::fleet::{masters, wanted};
+use scheduler::state::{Command, Event as News, Outcome};
 use spec::ids::AgentId;
 
+use super::members::Tidy;
 use super::{Asker, Entry, Life};
 use crate::bus::{Bus, Event};
 use crate::queue::Millis;
@@ -32,6 +33,7 @@ pub(super) struct Reign {
     failed: bool,
     control_at: Option<Millis>,
     away: Away,
+    pub(super) tidy: Tidy,
     /// The session of each agent.
     pub(super) board: BTreeMap<AgentId, u64>,
 }
@@ -63,6 +65,7 @@ impl Life {
             failed: false,
             control_at: None,
             away: Away::default(),
+            tidy: Tidy::default(),
             board: BTreeMap::new(),
         });
         if state.cluster_id.is_nil() {
@@ -76,6 +79,15 @@ impl Life {
     pub(super) fn take_news(&mut self, entry: &Entry, bus: &mut Bus) {
         let Some(reign) = &mut self.reign else { return };
         reign.memory.note(&entry.applied);
+        if entry.applied.events.iter().any(|event| matches!(event, News::MastersChanged))
+            && let Some(message) = masters::all(&entry.after)
+        {
+            for conn in reign.board.values() {
+                if let Some(session) = self.sessions.get_mut(conn) {
+                    session.say(*conn, message.clone(), bus);
+                }
+            }
+        }
         for (agent, change) in wanted::changes(&entry.applied, reign.term) {
             if let Some(conn) = reign.board.get(&agent).copied()
                 && let Some(session) = self.sessions.get_mut(&conn)
@@ -94,6 +106,7 @@ impl Life {
         };
         let settings = Settings { launch_timeout_millis: LAUNCH_TIMEOUT_MILLIS };
         let step = control::step(&state, &mut reign.memory, now, bus.rng.u64(..), &settings);
+        bus.checks.decides(bus.now, &state, &step.commands);
         if step.commands.is_empty() {
             let pause = step.next_due.map_or(IDLE_MILLIS, |due| due.millis_since(now)).clamp(1, IDLE_MILLIS);
             return self.control_after(pause, bus);
