@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use agent::search::Attempt;
 use raft::eraftpb::{Message, MessageType};
 use scheduler::cluster::AskError;
-use scheduler::state::Outcome;
-use spec::ids::TaskId;
+use scheduler::state::{Command, Outcome};
+use spec::ids::{AgentId, AppId, TaskId};
 use spec::protocol::{AgentMessage, MasterMessage};
 use spec::time::Timestamp;
 
@@ -57,6 +57,14 @@ pub enum Event {
     Control(u64, Lifetime),
     /// A leader looks for agents that are away.
     Watch(u64, Lifetime),
+    /// What a leader's control loop has decided is proposed.
+    Decided(u64, Lifetime, u64, Vec<Command>),
+    /// An agent comes back with something else just when something is placed on it.
+    AimAtAgent(AgentId),
+    /// Somebody wants less of an app just when this leader places it.
+    AimAtApp(u64, AppId),
+    /// Somebody reads from this master, whatever it is.
+    Peek(u64),
     /// A leader looks at the masters.
     Tidy(u64, Lifetime),
     /// A new master asks to be let in.

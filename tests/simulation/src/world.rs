@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use agent::search::Attempt;
 use raft::eraftpb::{Message, MessageType};
 use scheduler::consensus::Sent;
+use spec::ids::AppId;
 
 use crate::agent::Machine;
 use crate::bus::{Bus, Event, Letter};
 use crate::checks::quiet;
-use crate::client::Client;
+use crate::client::{Client, Reply, Request, What};
 use crate::master::{Master, founded};
 use crate::net::{Frame, Place};
 use crate::queue::Millis;
@@ -120,6 +121,7 @@ impl World {
             | Event::Control(..)
             | Event::Watch(..)
             | Event::Tidy(..)
+            | Event::Decided(..)
             | Event::Snapshot(..)
             | Event::StartMaster(_)
             | Event::Session(..)
@@ -136,16 +138,45 @@ impl World {
             | Event::StartAgent(..)
             | Event::BootAgent(_) => self.handle_agent(event),
             Event::Act(client) => self.clients[client].act(&mut self.bus),
-            Event::Reply(client, number, reply) => {
-                self.clients[client].answered(number, reply, &mut self.bus)
-            }
+            Event::Reply(client, number, reply) => self.reply(client, number, reply),
             Event::Patience(client, mark) => self.clients[client].give_up(mark, &mut self.bus),
             Event::Fault(act) => self.mend(act),
             Event::Nemesis => self.strike(),
+            Event::AimAtAgent(agent) => self.aim_at_agent(&agent),
+            Event::AimAtApp(id, app) => self.onlook(id, vec![What::Scale(app, 0)]),
+            Event::Peek(id) => self.peek(id),
             Event::Knock(knock) => self.knock(knock),
             Event::Joined(knock, id) => self.joined(knock, id),
             Event::Return(id) => self.return_old(id),
             Event::Look => self.look(),
+        }
+    }
+
+    fn reply(&mut self, client: usize, number: u64, reply: Reply) {
+        match (self.clients.get_mut(client), reply) {
+            (Some(client), reply) => client.answered(number, reply, &mut self.bus),
+            // The onlooker's requests are told apart by what they must see.
+            (None, Reply::Seen(index)) => {
+                self.bus.figures.reads += 1;
+                self.bus.checks.seen(self.bus.now, client, number, index);
+            }
+            (None, _) => {}
+        }
+    }
+
+    /// An onlooker lets this master write something that changes nothing, and reads from it, whether it leads or not.
+    fn peek(&mut self, id: u64) {
+        self.onlook(id, vec![What::ResetDelay(AppId::parse("/nothing").expect("a path")), What::Read]);
+    }
+
+    /// An onlooker asks for these.
+    fn onlook(&mut self, id: u64, wishes: Vec<What>) {
+        let (client, floor) = (self.clients.len(), self.bus.checks.floor());
+        let life = self.masters.get_mut(&id).and_then(|master| master.life.as_mut());
+        if let Some(life) = life.filter(|_| self.quiet_since.is_none()) {
+            for what in wishes {
+                life.request(Request { client, number: floor, what, force: true, floor }, &mut self.bus);
+            }
         }
     }
 
@@ -177,6 +208,9 @@ impl World {
             Event::Answers(id, life, answers) => self.living(id, life, |life, bus| life.answer(answers, bus)),
             Event::Expire(id, life) => self.living(id, life, |life, bus| life.expire(bus)),
             Event::Control(id, life) => self.living(id, life, |life, bus| life.control_due(bus)),
+            Event::Decided(id, life, term, commands) => {
+                self.living(id, life, |life, bus| life.decided(term, commands, bus));
+            }
             Event::Tidy(id, life) => self.living(id, life, |life, bus| life.tidy(bus)),
             Event::Watch(id, life) => self.living(id, life, |life, bus| life.watch(bus)),
             Event::Snapshot(id, life) => self.living(id, life, |life, bus| life.snapshot_written(bus)),

@@ -13,7 +13,7 @@ impl Checks {
     pub fn decides(&mut self, now: Millis, state: &State, commands: &[Command]) {
         let mut replaced: BTreeMap<&AppId, BTreeSet<&TaskId>> = BTreeMap::new();
         for command in commands {
-            if let Command::KillTasks { tasks, reason: KillReason::Outdated, .. } = command {
+            if let Command::Decommission { tasks, reason: KillReason::Outdated } = command {
                 tasks.iter().for_each(|task| replaced.entry(task.app()).or_default().extend([task]));
             }
         }

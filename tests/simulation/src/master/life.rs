@@ -31,6 +31,13 @@ impl Life {
         format!("m{}", self.id)
     }
 
+    /// Nothing is handled for so long.
+    pub fn hang(&mut self, millis: Millis, bus: &mut Bus) {
+        self.busy_until = self.busy_until.max(bus.now + millis);
+        self.turn_at = None;
+        self.wake(bus);
+    }
+
     /// Its number.
     pub fn id(&self) -> u64 {
         self.id

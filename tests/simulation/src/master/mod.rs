@@ -256,7 +256,9 @@ impl Master {
         let late = if self.disk.commits() > commits { bus.between(0, self.slow) } else { 0 };
         match done {
             Ok(answers) => {
-                life.busy_until = bus.now + late;
+                // In a storm machines are busy, too: what arrives meanwhile is handled together.
+                let busy = if bus.net.weather.loss > 0 { bus.between(0, 40) } else { 0 };
+                life.busy_until = bus.now + late.max(busy);
                 life.after_turn(answers, late, bus);
             }
             Err(NodeError::Store(error)) => {

@@ -8,7 +8,7 @@ use scheduler::control::{self, Memory, Settings};
 use scheduler::fleet::absence::Away;
 use scheduler::fleet::{masters, wanted};
 use scheduler::state::{Command, Event as News, Outcome};
-use spec::ids::AgentId;
+use spec::ids::{AgentId, AppId};
 
 use super::members::Tidy;
 use super::{Asker, Entry, Life};
@@ -23,6 +23,9 @@ const RETRY_MILLIS: Millis = 100;
 pub const LAUNCH_TIMEOUT_MILLIS: u64 = 15_000;
 /// Silence after which an agent is given up.
 pub const AGENT_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// In so many of a thousand cases time passes between a decision and its proposal.
+const HELD_UP: u32 = 150;
 
 /// What a leader remembers.
 pub(super) struct Reign {
@@ -114,8 +117,25 @@ impl Life {
         let commands: Vec<Command> = step.commands.into_iter().flat_map(control::fitting).collect();
         let term = reign.term;
         reign.awaited = commands.len();
-        for command in commands {
-            self.ask(Asker::Control(term), command, bus);
+        if !bus.chance(HELD_UP) {
+            return self.decided(term, commands, bus);
+        }
+        // Whatever it was that held the loop up, the world goes on meanwhile.
+        if let Some((app, agent)) = commands.iter().find_map(some_target) {
+            match bus.rng.u8(0..3) {
+                0 => bus.after(1, Event::AimAtAgent(agent)),
+                1 => bus.after(1, Event::AimAtApp(self.id, app)),
+                _ => {}
+            }
+        }
+        let millis = bus.between(20, 500);
+        bus.after(millis, Event::Decided(self.id, self.number, term, commands));
+    }
+
+    /// What the control loop has decided is proposed.
+    pub fn decided(&mut self, term: u64, commands: Vec<Command>, bus: &mut Bus) {
+        if self.reign.as_ref().is_some_and(|reign| reign.term == term) {
+            commands.into_iter().for_each(|command| self.ask(Asker::Control(term), command, bus));
         }
     }
 
@@ -174,6 +194,12 @@ impl Life {
         }
         self.check_bounds(bus);
     }
+}
+
+/// What is to be placed, and where.
+fn some_target(command: &Command) -> Option<(AppId, AgentId)> {
+    let Command::Place(placements) = command else { return None };
+    placements.first().map(|placement| (placement.app.clone(), placement.agent.clone()))
 }
 
 /// Nothing of an outcome but whether there was one.
