@@ -31,7 +31,7 @@ pub const ALL: [(Bug, u64); 22] = [
     (Bug::Master(MasterMutant::KeepRemoved), 10),
     (Bug::Master(MasterMutant::DropFitCheck), 60),
     (Bug::Master(MasterMutant::DropWantedCheck), 60),
-    (Bug::Master(MasterMutant::BatchAppend), 60),
+    (Bug::Master(MasterMutant::BatchAppend), 400),
     (Bug::Master(MasterMutant::CommitAlone), 60),
     (Bug::Master(MasterMutant::SwapEntries), 60),
     (Bug::Master(MasterMutant::StaleReads), 200),

@@ -1,6 +1,6 @@
 //! Each applied entry by the states before and after it. I1: definitions are what accepted changes made them.
 //! I3: reservations and ports. I4: tasks at most as many as may be. I7: UNIQUE. I8: a task only moves forward, and
-//! only by its owner. I14: what is gone does not come back.
+//! only by its owner. I6: an instance has one run at a time. I14: what is gone does not come back.
 
 use std::collections::BTreeSet;
 
@@ -61,6 +61,7 @@ impl Checks {
         self.check_definitions(now, after);
         self.check_tasks(now, before, entry);
         self.check_unique(now, entry);
+        self.check_slots(now, entry);
     }
 
     /// I3: what is placed on an agent fits what it said last.
@@ -127,6 +128,19 @@ impl Checks {
                 entry.applied.index
             )
         });
+    }
+
+    /// I6: an instance has one run at a time.
+    fn check_slots(&mut self, now: Millis, entry: &Entry) {
+        for event in &entry.applied.events {
+            let Event::TaskPlaced { task } = event else { continue };
+            let runs =
+                entry.after.tasks_of(task.id.app()).filter(|other| other.id.instance == task.id.instance);
+            let count = runs.count();
+            self.claim(count <= 1, now, "I6", || {
+                format!("{} is one of {count} runs of an instance", task.id)
+            });
+        }
     }
 
     fn check_unique(&mut self, now: Millis, entry: &Entry) {

@@ -9,6 +9,7 @@ mod decisions;
 mod entries;
 mod log;
 mod machines;
+mod names;
 pub mod quiet;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -4,10 +4,10 @@
 use std::collections::BTreeSet;
 
 use agent::core::RuntimeKind;
-use scheduler::names;
 use scheduler::state::{Condition, Goal, Presence, State};
 use spec::ids::TaskId;
 
+use super::names::is_whole;
 use crate::agent::Machine;
 use crate::agent::State as Container;
 use crate::world::World;
@@ -129,12 +129,8 @@ fn masters(world: &World, state: &State) -> Option<String> {
 /// Names are those of what runs, on every master.
 fn zones(world: &World, state: &State) -> Option<String> {
     for (id, life) in world.masters.values().filter_map(|master| Some((master.id, master.life.as_ref()?))) {
-        let whole = names::whole(&dns::Zone::new(dns::Settings::default()), state);
-        let (mut zone, mut expected) = (life.zone.clone(), whole);
-        zone.set_serial(0);
-        expected.set_serial(0);
-        if zone != expected {
-            return Some(format!("m{id} answers for {} tasks, {} run", zone.len(), expected.len()));
+        if !is_whole(&life.zone, state) {
+            return Some(format!("m{id} answers for {} tasks, and not for those that run", life.zone.len()));
         }
     }
     None

@@ -239,6 +239,7 @@ impl Life {
         for entry in entries {
             if !restored {
                 names::follow(&mut self.zone, &entry.after, &entry.applied);
+                bus.checks.answers_for(bus.now, self.id, &self.zone, &entry.after);
             }
             bus.trace.note(
                 bus.now,
