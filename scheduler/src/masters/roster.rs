@@ -29,6 +29,7 @@ fn status(view: &View<'_>, id: u64) -> MasterStatus {
         leader: view.status.leader == Some(id),
         reachable: leads.then(|| view.is_active(id)),
         behind: (leads && role != MasterRole::Outside).then(|| view.behind(id)),
+        commits: (id == view.own).then_some(view.status.commits),
     }
 }
 
