@@ -9,6 +9,7 @@ pub mod core;
 pub mod environment;
 pub mod identity;
 pub mod machine;
+pub mod mutants;
 pub mod node;
 pub mod options;
 pub mod resolver;

@@ -1,6 +1,8 @@
 //! Which commands share a log entry. Pure: who asked for a command travels with it as any value.
 
-use crate::consensus::MAX_ENTRY_BYTES;
+use crate::cluster::AskError;
+use crate::consensus::{MAX_ENTRY_BYTES, ProposeError};
+use crate::mutants::{self, Mutant};
 use crate::state::{Command, Encoded, FRAME_BYTES};
 
 /// Commands in one entry: enough to make fsync cheap, and few enough that applying them is no pause.
@@ -47,6 +49,18 @@ pub fn fill<T>(
         next = if batch.taken.len() < BATCH_COMMANDS_MAX { more() } else { None };
     }
     batch
+}
+
+/// What whoever asked is told when the log did not take a batch.
+pub fn ask_error(error: &ProposeError) -> AskError {
+    match error {
+        ProposeError::NotLeader { .. } => AskError::NotLeader,
+        ProposeError::Busy => AskError::Busy,
+        ProposeError::Stopped => AskError::Closed,
+        ProposeError::TooLarge { bytes, limit } => AskError::TooLarge { bytes: *bytes, limit: *limit },
+        ProposeError::Dropped if mutants::is(Mutant::DroppedIsRefused) => AskError::NotLeader,
+        ProposeError::Dropped | ProposeError::Empty | ProposeError::Impossible { .. } => AskError::TimedOut,
+    }
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ mod leader;
 mod machine;
 pub mod master;
 mod masters;
+pub mod mutants;
 pub mod names;
 pub mod offline;
 mod peers;

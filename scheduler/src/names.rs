@@ -11,6 +11,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::{Cluster, Leadership};
+use crate::mutants::{self, Mutant};
 use crate::state::{Applied, Condition, Event, MasterInfo, Presence, State, Task};
 
 /// Keeps `zone` in step with the state until `shutdown`.
@@ -94,6 +95,7 @@ pub fn follow(zone: &mut Zone, state: &State, applied: &Applied) -> bool {
     for event in &applied.events {
         match event {
             Event::TaskChanged { task, .. } | Event::TaskKill { task, .. } => show(zone, state, task),
+            Event::TaskEnded { .. } if mutants::is(Mutant::KeepNames) => {}
             Event::TaskEnded { task, .. } | Event::TaskExpunged { task } => zone.remove(&task.id),
             Event::AgentJoined { agent } => {
                 // Perhaps with another address.

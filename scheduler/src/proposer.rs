@@ -17,8 +17,9 @@ use crate::consensus::{Handle, ProposeError};
 use crate::machine::StateMachine;
 use crate::state::Outcome;
 
-/// Entries on their way at once: the next one is stamped while the last one is being synced.
-const IN_FLIGHT_MAX: usize = 16;
+/// Entries on their way at once: one is being synced while the next one gathers. More of them would each hold
+/// fewer commands, and an entry costs every master a write, two messages and a fsync, whatever it holds.
+const IN_FLIGHT_MAX: usize = 2;
 /// An entry that is not committed by then has an unknown fate.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -82,16 +83,11 @@ async fn propose(log: Handle<StateMachine>, batch: Shared<Asked>) {
 }
 
 fn ask_error(error: &ProposeError) -> AskError {
-    match error {
-        ProposeError::NotLeader { .. } => AskError::NotLeader,
-        ProposeError::Busy => AskError::Busy,
-        ProposeError::Stopped => AskError::Closed,
-        ProposeError::TooLarge { bytes, limit } => AskError::TooLarge { bytes: *bytes, limit: *limit },
-        ProposeError::Dropped | ProposeError::Empty | ProposeError::Impossible { .. } => {
-            warn!(%error, "a batch of commands has an unknown fate");
-            AskError::TimedOut
-        }
+    let told = batching::ask_error(error);
+    if told == AskError::TimedOut {
+        warn!(%error, "a batch of commands has an unknown fate");
     }
+    told
 }
 
 fn refuse(answers: Vec<Answer>, error: &AskError) {

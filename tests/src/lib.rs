@@ -4,12 +4,13 @@
 pub mod question;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use serde_json::{Value, json};
 use xtask::cluster::{Cluster, Dev};
+use xtask::faults::house;
 use xtask::{docker, http};
 
 /// Longest wait for anything that should happen soon; generous, since CI machines are small and shared.
@@ -101,6 +102,18 @@ pub fn call(cluster: &Cluster, method: &str, path: &str, body: &Value) -> anyhow
 /// A GET that must succeed.
 pub fn get(cluster: &Cluster, path: &str) -> anyhow::Result<Value> {
     Ok(serde_json::from_str(&cluster.get(path)?)?)
+}
+
+/// Runs the body of the test of this name in a house of its own (see [`house`]): the test runs itself once more
+/// inside. The body gets a scratch directory.
+pub fn in_a_house(test: &str, body: impl FnOnce(&Path) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    if let Some(scratch) = house::inside() {
+        house::settle_in()?;
+        return body(&scratch);
+    }
+    let status = house::enter(&[test.into(), "--exact".into(), "--nocapture".into()])?;
+    anyhow::ensure!(status.success(), "it failed inside: {status}");
+    Ok(())
 }
 
 /// Removes every app and waits until their tasks are gone.

@@ -2,7 +2,7 @@
 //! bounded answers.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -20,6 +20,8 @@ pub struct Answer {
     pub status: u16,
     /// The whole body.
     pub body: String,
+    /// Is there a `Retry-After`? With it a master says that nothing was done.
+    pub retry_after: bool,
 }
 
 /// One request over TCP to `host:port`.
@@ -27,6 +29,38 @@ pub fn tcp(address: &str, method: &str, path: &str, body: &[u8]) -> anyhow::Resu
     let stream = TcpStream::connect(address).with_context(|| format!("cannot connect to {address}"))?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     exchange(stream, method, path, "application/json", body)
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub enum NoAnswer {
+    /// Nothing was sent.
+    NotConnected(std::io::Error),
+    /// Part of the request may have been sent, or all of it.
+    Broken(anyhow::Error),
+}
+
+impl From<NoAnswer> for anyhow::Error {
+    fn from(why: NoAnswer) -> Self {
+        match why {
+            NoAnswer::NotConnected(error) => anyhow::Error::new(error).context("cannot connect"),
+            NoAnswer::Broken(error) => error,
+        }
+    }
+}
+
+/// One request to a server that may hang: connecting, writing and each read take no longer than `timeout`.
+pub fn patient(
+    address: SocketAddr,
+    timeout: Duration,
+    method: &str,
+    path: &str,
+    body: &[u8],
+) -> Result<Answer, NoAnswer> {
+    let stream = TcpStream::connect_timeout(&address, timeout).map_err(NoAnswer::NotConnected)?;
+    stream.set_read_timeout(Some(timeout)).map_err(NoAnswer::NotConnected)?;
+    stream.set_write_timeout(Some(timeout)).map_err(NoAnswer::NotConnected)?;
+    exchange(stream, method, path, "application/json", body).map_err(NoAnswer::Broken)
 }
 
 /// One request over a Unix socket.
@@ -57,25 +91,27 @@ fn exchange<S: Read + Write>(
     reader.read_line(&mut line)?;
     let status = line.split(' ').nth(1).and_then(|code| code.parse().ok());
     let Some(status) = status else { bail!("not an HTTP answer: {line:?}") };
-    let chunked = headers(&mut reader)?;
+    let (chunked, retry_after) = headers(&mut reader)?;
     let mut body = Vec::new();
     if chunked {
         read_chunks(&mut reader, &mut body)?;
     } else {
         reader.take(BODY_BYTES_MAX).read_to_end(&mut body)?;
     }
-    Ok(Answer { status, body: String::from_utf8_lossy(&body).into_owned() })
+    Ok(Answer { status, body: String::from_utf8_lossy(&body).into_owned(), retry_after })
 }
 
-/// Reads past the headers; says whether the body is chunked.
-fn headers(reader: &mut impl BufRead) -> anyhow::Result<bool> {
-    let mut chunked = false;
+/// Reads past the headers; says whether the body is chunked, and whether there is a `Retry-After`.
+fn headers(reader: &mut impl BufRead) -> anyhow::Result<(bool, bool)> {
+    let (mut chunked, mut retry_after) = (false, false);
     loop {
         let mut line = String::new();
         if reader.read_line(&mut line)? == 0 || line == "\r\n" {
-            return Ok(chunked);
+            return Ok((chunked, retry_after));
         }
-        chunked |= line.to_ascii_lowercase().starts_with("transfer-encoding: chunked");
+        let line = line.to_ascii_lowercase();
+        chunked |= line.starts_with("transfer-encoding: chunked");
+        retry_after |= line.starts_with("retry-after:");
     }
 }
 

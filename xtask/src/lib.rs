@@ -9,6 +9,7 @@ pub mod cluster;
 pub mod demo;
 pub mod docker;
 pub mod examples;
+pub mod faults;
 pub mod history;
 pub mod http;
 pub mod name;

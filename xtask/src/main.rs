@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use xtask::{bench, demo, sim, test};
+use xtask::{bench, demo, faults, sim, test};
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "Demo, tests and benchmarks of Gantry.")]
@@ -21,6 +21,8 @@ enum Task {
     /// Measure; prints figures and ratios of one run.
     #[command(subcommand)]
     Bench(bench::Bench),
+    /// Kill, stop, cut off and restart masters and agents under load, and check that nothing is lost. Root only.
+    Faults(faults::Faults),
     /// Simulate whole clusters with faults, from seeds; each run can be repeated to the byte.
     Sim(sim::Sim),
 }
@@ -30,6 +32,7 @@ fn main() -> ExitCode {
         Task::Demo(demo) => demo::run(&demo),
         Task::Test(test) => test::run(&test),
         Task::Bench(bench) => bench::run(&bench),
+        Task::Faults(faults) => faults::run(&faults),
         Task::Sim(sim) => sim::run(&sim),
     };
     match done {

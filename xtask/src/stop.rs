@@ -25,6 +25,11 @@ pub fn asked() -> bool {
     ASKED.load(Ordering::Relaxed)
 }
 
+/// Raises the flag as a signal would.
+pub fn ask() {
+    ASKED.store(true, Ordering::Relaxed);
+}
+
 /// Sends a signal to a process that we started.
 #[allow(unsafe_code, reason = "the standard library can only kill")]
 pub fn signal(process: u32, signal: libc::c_int) {

@@ -32,6 +32,7 @@ pub use record::{Kept, Record, Stage};
 pub use sandboxes::{KEPT_MAX, KEPT_MILLIS_MAX};
 
 use crate::checks::{CheckKey, Probed};
+use crate::mutants::{self, Mutant};
 use crate::runtime::{Exit, Found, RuntimeError};
 use ledger::Ledger;
 use sandboxes::Sandboxes;
@@ -86,7 +87,7 @@ impl Core {
 
     /// Obeys the leader, unless it is an old one: then `None`.
     pub fn wanted(&mut self, wanted: Wanted, now: Timestamp) -> Option<Vec<Effect>> {
-        if wanted.fence < self.fence {
+        if wanted.fence < self.fence && !mutants::is(Mutant::OldFences) {
             return None;
         }
         self.fence_moved = self.fence_moved || wanted.fence > self.fence;
@@ -122,6 +123,9 @@ impl Core {
     }
 
     fn kill(&mut self, id: &TaskId, grace_millis: u64, now: Timestamp) {
+        if mutants::is(Mutant::IgnoreKill) {
+            return;
+        }
         if self.tasks.contains_key(id) {
             self.with(id, now, |task, cx| task.kill(grace_millis, cx));
         } else if !self.remembered.contains(id) {
@@ -135,7 +139,7 @@ impl Core {
         if self.remembered.contains(&run.task) {
             return;
         }
-        if self.tasks.contains_key(&run.task) {
+        if self.tasks.contains_key(&run.task) && !mutants::is(Mutant::LaunchTwice) {
             let Some(app) = app else { return };
             return self.with(&run.task, now, |task, cx| task.learn(app, run.host_ports, cx));
         }

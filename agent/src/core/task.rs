@@ -20,6 +20,7 @@ use super::ending::{cut, ending};
 use super::ledger::Ledger;
 use super::record::{Record, Stage};
 use crate::checks::{CheckKey, Probed, book};
+use crate::mutants::{self, Mutant};
 use crate::runtime::{Exit, Found, RuntimeError, Signal};
 
 /// First pause before a runtime that did not answer is asked again; doubles each time.
@@ -284,6 +285,9 @@ impl Task {
         self.report.message = cut(message);
         self.report.at = at;
         self.record(cx);
+        if mutants::is(Mutant::ForgetEnding) {
+            return self.acknowledged(cx);
+        }
         self.publish(cx);
     }
 

@@ -74,15 +74,19 @@ pub enum Verb {
     #[command(after_help = "Example:\n  clusterctl dev --data-dir ~/cluster --agents 2")]
     Dev(DevArgs),
     /// Run a master.
-    #[command(
-        after_help = "Example: a cluster of three masters, any one of which may be lost\n  on 10.0.0.1: clusterctl \
-                      master --name m1 --data-dir m1 --bootstrap --insecure \\\n      --http 10.0.0.1:8080 --rpc \
-                      10.0.0.1:5050 --dns 10.0.0.1:8053\n  on 10.0.0.2: clusterctl master --name m2 --data-dir m2 \
-                      --join 10.0.0.1:5050 --insecure \\\n      --http 10.0.0.2:8080 --rpc 10.0.0.2:5050 --dns \
-                      10.0.0.2:8053\n  on 10.0.0.3: the same with m3 and 10.0.0.3\n\nStarted again, each goes on \
-                      with its log, whatever --bootstrap or --join say. One that lost its data directory joins again \
-                      under its old name, and takes its old place."
-    )]
+    #[command(after_help = "\
+Example:
+  clusterctl master --name m1 --data-dir m1 --bootstrap
+
+A cluster of three masters, any one of which may be lost:
+  on 10.0.0.1: clusterctl master --name m1 --data-dir m1 --bootstrap --insecure \\
+      --http 10.0.0.1:8080 --rpc 10.0.0.1:5050 --dns 10.0.0.1:8053
+  on 10.0.0.2: clusterctl master --name m2 --data-dir m2 --join 10.0.0.1:5050 --insecure \\
+      --http 10.0.0.2:8080 --rpc 10.0.0.2:5050 --dns 10.0.0.2:8053
+  on 10.0.0.3: the same with m3 and 10.0.0.3
+
+Started again, each goes on with its log, whatever --bootstrap or --join say. One that lost its data
+directory joins again under its old name, and takes its old place.")]
     Master(MasterArgs),
     /// Run an agent.
     #[command(

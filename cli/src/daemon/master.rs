@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
@@ -15,8 +16,7 @@ use crate::args::{DocumentArgs, MasterArgs};
 /// Runs a master until told to stop.
 pub async fn run(args: MasterArgs) -> anyhow::Result<ExitCode> {
     check_exposure(&[("--http", args.http), ("--rpc", args.rpc), ("--dns", args.dns)], args.insecure)?;
-    std::fs::create_dir_all(&args.data_dir)
-        .with_context(|| format!("cannot create the data directory {}", args.data_dir.display()))?;
+    std::fs::create_dir_all(&args.data_dir).with_context(|| cannot_create(&args.data_dir))?;
     let setup = Setup {
         options: Options {
             name: args.name,
@@ -57,6 +57,10 @@ fn start(bootstrap: bool, join: Vec<SocketAddr>) -> Start {
         false if join.is_empty() => Start::Existing,
         false => Start::Join(join),
     }
+}
+
+fn cannot_create(directory: &Path) -> String {
+    format!("cannot create the data directory {} (--data-dir names another one)", directory.display())
 }
 
 pub(super) fn millis(duration: std::time::Duration) -> u64 {

@@ -24,6 +24,7 @@ use super::store::{LogStore, Staged, StoreError, Write};
 use super::transport::{Sent, Transport};
 use super::waiting::{Answer, Proposal, Waiting};
 use super::{Machine, logger};
+use crate::mutants::{self, Mutant};
 
 /// Bounds of raft's memory and messages; the defaults are none.
 const MESSAGE_BYTES_MAX: u64 = 1 << 20;
@@ -249,6 +250,9 @@ impl<M: Machine, S: LogStore> Node<M, S> {
         // A leader's messages may leave before its own fsync (thesis, section 10.2.1); all others are
         // promises, and leave after it.
         let mut unsent = self.send(transport, ready.take_messages())?;
+        if mutants::is(Mutant::PromiseBeforeSync) {
+            unsent.extend(self.send(transport, ready.take_persisted_messages())?);
+        }
         self.persist(&mut ready)?;
         let committed = ready.take_committed_entries();
         unsent.extend(self.send(transport, ready.take_persisted_messages())?);

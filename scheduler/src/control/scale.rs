@@ -8,6 +8,7 @@ use spec::ids::TaskId;
 use super::kills;
 use super::subject::{Subject, holds_place};
 use super::work::Todo;
+use crate::mutants::{self, Mutant};
 use crate::state::{Condition, Deployment, Goal, KillReason, Tally, Task};
 
 /// An app without a deployment: what is missing is started, what is too much is ended.
@@ -35,6 +36,9 @@ pub(super) fn scale(subject: &Subject<'_>, app: &Arc<App>, deployment: &Deployme
 /// anybody can still end.
 pub(super) fn remove(subject: &Subject<'_>, todo: &mut Todo) {
     let staying = subject.tasks.iter().filter(|task| task.goal != Goal::Decommissioned);
+    if mutants::is(Mutant::KeepRemoved) {
+        return;
+    }
     todo.end.extend(staying.map(|task| (task.id.clone(), KillReason::Removed)));
     todo.is_done = todo.end.is_empty() && !subject.tasks.iter().any(|task| task.takes_room());
 }

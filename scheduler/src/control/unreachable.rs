@@ -6,6 +6,7 @@ use spec::time::Timestamp;
 
 use super::subject::Subject;
 use super::work::Todo;
+use crate::mutants::{self, Mutant};
 use crate::state::{Condition, Goal, Task};
 
 /// What becomes of an unreachable task next.
@@ -24,6 +25,7 @@ pub(super) fn watch(subject: &Subject<'_>, todo: &mut Todo) {
             match fate {
                 _ if at > subject.now => todo.due_at(at),
                 Fate::Inactive => todo.inactive.push(task.id.clone()),
+                Fate::Expunged if mutants::is(Mutant::NeverExpunge) => {}
                 Fate::Expunged => todo.expunge.push(task.id.clone()),
             }
         }

@@ -7,6 +7,7 @@ use spec::app::{App, AppDocument};
 use spec::ids::{AgentId, TaskId};
 use spec::protocol::{Fence, KILL_GRACE_MILLIS, KillTask, RunTask, Wanted};
 
+use crate::mutants::{self, Mutant};
 use crate::state::{Applied, Condition, Event, Goal, State, Task};
 
 /// What one applied entry changes for each agent, said by the leader of `term`.
@@ -38,7 +39,8 @@ fn empty(fence: Fence, complete: bool) -> Wanted {
 /// Everything that the state wants of one agent, said by the leader of `term`.
 pub fn complete(state: &State, agent: &AgentId, term: u64) -> Wanted {
     let mut wanted = empty(Fence { term, index: state.index }, true);
-    for task in state.tasks_on(agent) {
+    let left_out = usize::from(mutants::is(Mutant::LeaveOut));
+    for task in state.tasks_on(agent).skip(left_out) {
         if task.goal == Goal::Running && task.condition != Condition::Killing {
             run_task(&mut wanted, task);
         } else {

@@ -13,6 +13,7 @@ pub mod checks;
 pub mod client;
 pub mod figures;
 pub mod master;
+pub mod mutants;
 pub mod nemesis;
 pub mod net;
 pub mod queue;
@@ -42,7 +43,16 @@ pub struct Report {
 
 /// Runs a seed. A panic of the product is a failure like any other.
 pub fn run(seed: u64, keep_trace: bool) -> Report {
+    run_with(seed, keep_trace, None)
+}
+
+/// The same with a deliberate bug.
+pub fn run_with(seed: u64, keep_trace: bool, bug: Option<mutants::Bug>) -> Report {
+    let _on = mutants::On::new(bug);
     let mut world = World::new(seed, keep_trace);
+    if bug == Some(mutants::Bug::LyingDisks) {
+        world.masters.values().for_each(|master| master.disk.lie(true));
+    }
     let ended = catch_unwind(AssertUnwindSafe(|| world.run()));
     if let Err(panic) = ended {
         let now = world.bus.now;

@@ -23,6 +23,9 @@ struct Options {
     /// Print everything that happens; with --seed.
     #[arg(long, requires = "seed")]
     trace: bool,
+    /// Look for every deliberate bug, and print what noticed it.
+    #[arg(long)]
+    mutants: bool,
     /// Runs at once.
     #[arg(long, default_value_t = 2)]
     jobs: usize,
@@ -38,6 +41,9 @@ struct Shared {
 
 fn main() -> ExitCode {
     let options = Options::parse();
+    if options.mutants {
+        return mutants();
+    }
     match options.seed {
         Some(seed) => one(seed, options.trace),
         None => many(&options),
@@ -56,6 +62,32 @@ fn one(seed: u64, trace: bool) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The table of deliberate bugs.
+fn mutants() -> ExitCode {
+    // Some bugs make the product panic; that is reported like everything else.
+    std::panic::set_hook(Box::new(|_| {}));
+    let mut missed = false;
+    println!("{:<34} {:<10} {:>6} {:>6}  what was seen", "bug", "noticed by", "seeds", "most");
+    for (bug, most) in simulation::mutants::ALL {
+        match simulation::mutants::hunt(bug, most) {
+            Some(caught) => {
+                let Failure { invariant, text, .. } = caught.report.failure.unwrap_or_else(no_failure);
+                let text: String = text.chars().take(90).collect();
+                println!("{:<34} {invariant:<10} {:>6} {most:>6}  {text}", format!("{bug:?}"), caught.seeds);
+            }
+            None => {
+                missed = true;
+                println!("{:<34} {:<10} {:>6} {most:>6}", format!("{bug:?}"), "NOBODY", "-");
+            }
+        }
+    }
+    if missed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+fn no_failure() -> Failure {
+    Failure { at: 0, invariant: "none", text: String::new() }
 }
 
 fn tell(seed: u64, failure: &Failure) {

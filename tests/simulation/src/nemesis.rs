@@ -42,7 +42,8 @@ impl World {
             53..61 => self.kill_agent(),
             61..67 => self.kill_machine(),
             67..77 => self.part_agent(),
-            77..83 => self.break_stream(),
+            77..81 => self.break_stream(),
+            81..83 => self.repeat_order(),
             83..97 => self.spoil_containers(),
             _ => self.kill_everything(),
         }
@@ -91,12 +92,14 @@ impl World {
         }
     }
 
-    /// The next write fails: nothing of it is there, or all of it though nobody heard so.
+    /// The next write fails: nothing of it is there, or all of it though nobody heard so. Now and then on several
+    /// masters.
     fn tear_disk(&mut self) {
         let id = self.some_master();
         let fault = if self.bus.rng.bool() { Fault::Fail } else { Fault::FailAfterSync };
+        let several = self.bus.chance(300);
         self.fault(if fault == Fault::Fail { "write torn" } else { "write unheard" }, Place::Master(id));
-        if let Some(master) = self.masters.get_mut(&id) {
+        for master in self.masters.values_mut().filter(|master| (master.id == id) != several) {
             master.tear(fault);
         }
     }
@@ -211,6 +214,13 @@ impl World {
         self.reset(conn);
     }
 
+    /// An order that some leader once gave comes again, out of nowhere.
+    fn repeat_order(&mut self) {
+        let agent = self.some_machine();
+        self.fault("old order repeated", Place::Agent(agent));
+        self.machines[agent].hear_again(&mut self.bus);
+    }
+
     fn spoil_containers(&mut self) {
         let agent = self.some_machine();
         self.fault("containers misbehave", Place::Agent(agent));
@@ -230,7 +240,7 @@ impl World {
     /// A fault ends.
     pub fn mend(&mut self, act: Act) {
         match act {
-            Act::Join(links) => links.iter().for_each(|link| drop(self.bus.net.cut.remove(link))),
+            Act::Join(links) => self.bus.net.cut.retain(|link| !links.contains(link)),
             Act::Fair => self.bus.net.weather = Weather::FAIR,
             Act::Fast(master) => {
                 if let Some(master) = self.masters.get_mut(&master) {

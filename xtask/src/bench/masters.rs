@@ -79,9 +79,6 @@ impl Kind for Masters {
 
     async fn is_whole(&self) -> bool {
         let Some(leader) = self.leader().await else { return false };
-        if self.http.len() == 1 {
-            return true;
-        }
         let Ok(told) = get(self.http[leader], "/v2/masters").await else { return false };
         let masters = told["masters"].as_array().map_or(&[][..], Vec::as_slice);
         let well = masters.iter().filter(|master| is_well(master)).count();

@@ -8,6 +8,7 @@ use spec::protocol::AgentInfo;
 use spec::resources::Resources;
 
 use super::Change;
+use crate::mutants::{self, Mutant};
 use crate::state::{Agent, Condition, Event, Goal, Outcome, Presence, Refusal, Task};
 
 impl Agent {
@@ -34,7 +35,12 @@ impl Agent {
     /// Frees what a task took.
     pub(in crate::state) fn release(&mut self, task: &Task) {
         self.reserved = self.reserved.minus(&task.app.resources());
-        task.host_ports.iter().for_each(|port| drop(self.ports.remove(port)));
+        if mutants::is(Mutant::DoubleFree) {
+            self.reserved = self.reserved.minus(&task.app.resources());
+        }
+        if !mutants::is(Mutant::KeepPorts) {
+            task.host_ports.iter().for_each(|port| drop(self.ports.remove(port)));
+        }
         self.tasks.remove(&task.id);
     }
 }

@@ -8,6 +8,7 @@ use spec::protocol::TaskState;
 use spec::time::Timestamp;
 
 use super::Change;
+use crate::mutants::{self, Mutant};
 use crate::state::{Condition, Event, Goal, Outcome, Task, TaskFailure, Vacant};
 
 /// How a task ended.
@@ -22,6 +23,9 @@ pub(super) struct Ending {
 impl Change<'_> {
     /// Takes a task that has ended out of the state.
     pub(super) fn end_task(&mut self, id: &TaskId, ending: Ending) {
+        if mutants::is(Mutant::KeepEnded) {
+            return;
+        }
         let Some(task) = self.remove_task(id) else {
             return;
         };

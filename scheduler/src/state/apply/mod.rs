@@ -28,6 +28,7 @@ use spec::time::Timestamp;
 
 use self::instance_ids::InstanceIds;
 use super::{Agent, AppEntry, Applied, Batch, Command, Event, Outcome, Refusal, State, Task};
+use crate::mutants::{self, Mutant};
 
 /// The end of the year 9998: a clock that says more is broken, and could not be written as text.
 const LATEST: Timestamp = Timestamp::from_millis(253_370_764_799_999);
@@ -37,6 +38,9 @@ impl State {
     pub fn apply(&mut self, index: u64, batch: &Batch) -> (Vec<Outcome>, Applied) {
         let after = std::mem::replace(&mut self.index, index);
         self.now = self.now.max(batch.at.min(LATEST));
+        if mutants::is(Mutant::OwnClock) {
+            self.now = self.now.plus_millis(mutants::noise());
+        }
         let ids = InstanceIds::new(self.now, batch.seed, index);
         let mut change = Change { state: self, events: Vec::new(), ids };
         let outcomes = batch.commands.iter().map(|command| change.command(command)).collect();

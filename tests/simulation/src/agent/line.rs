@@ -15,6 +15,8 @@ use crate::bus::{Bus, Event};
 use crate::net::{Frame, Place};
 use crate::queue::Millis;
 
+/// Orders that may come again.
+const ORDERS_KEPT: usize = 8;
 /// As `node::line` has it.
 const REPORTS_MAX: usize = 1000;
 
@@ -198,8 +200,19 @@ impl Machine {
         self.say_news(bus);
     }
 
+    /// The oldest order that is remembered comes again.
+    pub fn hear_again(&mut self, bus: &mut Bus) {
+        if let Some(order) = self.orders.front().cloned().filter(|_| self.is_heard()) {
+            self.on_wanted(order, bus);
+        }
+    }
+
     fn on_wanted(&mut self, wanted: Wanted, bus: &mut Bus) {
         let (now, fence) = (self.now(bus), wanted.fence);
+        self.orders.push_back(wanted.clone());
+        if self.orders.len() > ORDERS_KEPT {
+            self.orders.pop_front();
+        }
         let Some(process) = &mut self.process else { return };
         let Some(effects) = process.core.wanted(wanted, now) else {
             return bus

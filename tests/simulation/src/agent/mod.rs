@@ -5,12 +5,12 @@ mod containers;
 mod line;
 mod perform;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use agent::checks::CheckKey;
 use agent::core::{Core, Effect, Kept, Record, RuntimeKind};
 use spec::ids::{AgentId, TaskId};
-use spec::protocol::{AgentInfo, Runtimes};
+use spec::protocol::{AgentInfo, Runtimes, Wanted};
 use spec::resources::Resources;
 use spec::time::Timestamp;
 use uuid::Uuid;
@@ -88,6 +88,8 @@ pub struct Machine {
     pub temper: Temper,
     disk: Disk,
     containers: BTreeMap<TaskId, Container>,
+    /// What leaders said lately, to this machine.
+    orders: VecDeque<Wanted>,
     process: Option<Process>,
 }
 
@@ -133,6 +135,7 @@ impl Machine {
             temper: Temper::default(),
             disk: Disk::default(),
             containers: BTreeMap::new(),
+            orders: VecDeque::new(),
             process: None,
         }
     }
@@ -205,6 +208,7 @@ impl Machine {
         self.containers.retain(|_, container| exited && container.kind == RuntimeKind::Docker);
         if replaced {
             self.disk = Disk::default();
+            self.orders.clear();
             self.containers.clear();
             bus.checks.machine_replaced(self.number);
         }
@@ -259,6 +263,11 @@ impl Machine {
     /// Is it that run of its process?
     pub fn lives(&self, life: Lifetime) -> bool {
         self.process.as_ref().is_some_and(|process| process.life == life)
+    }
+
+    /// Is it on, since that boot?
+    pub fn is_on(&self, boot: Lifetime) -> bool {
+        self.on && self.boots == boot
     }
 
     fn now(&self, bus: &Bus) -> Timestamp {

@@ -19,6 +19,7 @@ pub fn missing(world: &World) -> Option<String> {
         Err(text) => return Some(text),
     };
     apps(&state)
+        .or_else(|| agents(&state))
         .or_else(|| world.machines.iter().find_map(|machine| machine_is(&state, machine)))
         .or_else(|| zones(world, &state))
         .or_else(|| queues(world))
@@ -73,6 +74,13 @@ fn apps(state: &State) -> Option<String> {
         }
     }
     None
+}
+
+/// Agents that will not come back have nothing.
+fn agents(state: &State) -> Option<String> {
+    let gone =
+        state.agents.values().find(|agent| agent.presence == Presence::Lost && !agent.tasks.is_empty());
+    gone.map(|agent| format!("{} is away for good and still has {} tasks", agent.id, agent.tasks.len()))
 }
 
 fn machine_is(state: &State, machine: &Machine) -> Option<String> {

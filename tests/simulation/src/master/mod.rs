@@ -16,8 +16,7 @@ use scheduler::clock::Clock;
 use scheduler::cluster::AskError;
 use scheduler::consensus::store::{Fault, First, LogStore, MemoryDisk, MemoryStore};
 use scheduler::consensus::{
-    Answer, Node, NodeConfig, NodeError, Proposal, ProposeError, Sent, SnapshotPolicy, Written,
-    first_snapshot,
+    Answer, Node, NodeConfig, NodeError, Proposal, Sent, SnapshotPolicy, Written, first_snapshot,
 };
 use scheduler::names;
 use scheduler::state::{Batch, Command, Outcome, State};
@@ -243,6 +242,8 @@ impl Master {
             }
             Err(NodeError::Store(error)) => {
                 let why = error.to_string();
+                // What was sent before the write is under way.
+                life.outbox.take().into_iter().for_each(|letter| bus.send_raft(letter, 0));
                 self.crash(bus, &why);
                 let pause = bus.between(200, 5_000);
                 bus.after(pause, Event::StartMaster(self.id));
@@ -391,7 +392,7 @@ impl Life {
                 flight.askers.into_iter().zip(outcomes.map(Ok)).collect()
             }
             Err(error) => {
-                let error = ask_error(&error);
+                let error = batching::ask_error(&error);
                 flight.askers.into_iter().map(|asker| (asker, Err(error.clone()))).collect()
             }
         }
@@ -465,16 +466,6 @@ impl Life {
         let kept = outline.last_index().saturating_sub(outline.snapshot().index);
         bus.checks.bound(bus.now, "entries of the log after the snapshot", kept as usize, 4_000);
         bus.checks.bound(bus.now, "sessions", self.sessions.len(), 64);
-    }
-}
-
-fn ask_error(error: &ProposeError) -> AskError {
-    match error {
-        ProposeError::NotLeader { .. } => AskError::NotLeader,
-        ProposeError::Busy => AskError::Busy,
-        ProposeError::Stopped => AskError::Closed,
-        ProposeError::TooLarge { bytes, limit } => AskError::TooLarge { bytes: *bytes, limit: *limit },
-        ProposeError::Dropped | ProposeError::Empty | ProposeError::Impossible { .. } => AskError::TimedOut,
     }
 }
 
