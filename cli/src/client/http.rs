@@ -190,7 +190,11 @@ impl Master {
         }
         let (accept, kind) = ("*/*", Kind::Ping);
         let ping = Ask { method: Method::GET, path: "/ping", accept, headers: &[], body: None, kind };
-        self.send(&ping, Response::text).await.map(drop)
+        match self.send(&ping, Response::text).await {
+            // A refusal is a sign of life, too.
+            Err(error) if error.downcast_ref::<Refused>().is_none() => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// The master that is asked next.
