@@ -112,7 +112,8 @@ fn what_may_have_been_done_is_not_asked_for_twice() {
 
 #[test]
 fn events_go_on_at_another_master() {
-    let first = Fake::new(|before, _, _| match before {
+    let first = Fake::new(|before, line, _| match before {
+        _ if line == "GET /ping" => answer("200 OK", "", "pong"),
         0 => broken("text/event-stream", "id: 7\r\nevent: a\r\ndata: {\"eventType\":\"a\"}\r\n\r\n"),
         _ => answer("500 Internal Server Error", "", "{}"),
     });
