@@ -134,7 +134,7 @@ mod tests {
             ("who is there", three().away(&[3]), false, (10, 150, 150), &[(3, 2)]),
             ("nobody is there", deserted(), false, (600, 150, 150), &[]),
             ("nobody else votes", alone(), false, (600, 150, 150), &[]),
-            ("asked to lead: only after five minutes", three(), true, (310, 150, 150), &[(303, 3)]),
+            ("asked to lead: only after five minutes", three(), true, (310, 150, 150), &[(300, 3)]),
         ];
         for (case, bench, invited, (seconds, every, takes), expected) in cases {
             let found = Reign::of(bench, invited).goes_on(seconds, every, takes);
