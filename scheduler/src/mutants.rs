@@ -28,7 +28,8 @@ pub enum Mutant {
     DropFitCheck,
     /// A placement is not checked again when it is applied: whether its app still wants it.
     DropWantedCheck,
-    /// raft's `batch_append`, which acknowledges entries that are not there when messages are reordered.
+    /// raft's `batch_append`, which acknowledges entries that are not there when messages are reordered; and messages
+    /// are not inspected, which would notice and drop what it makes of them.
     BatchAppend,
     /// A leader commits what is on its own disk.
     CommitAlone,

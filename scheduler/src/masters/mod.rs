@@ -12,7 +12,7 @@ pub mod plan;
 mod roster;
 pub mod rules;
 mod shell;
-mod slow;
+pub mod slow;
 #[cfg(test)]
 mod tests;
 mod view;

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use scheduler::cluster::AskError;
 use scheduler::consensus::MemberChange;
 use scheduler::masters::plan::{self, Memory, Step};
+use scheduler::masters::slow::HandOver;
 use scheduler::masters::{View, rules};
 use scheduler::state::{Command, MasterInfo, Outcome};
 use spec::ids::MasterId;
@@ -88,6 +89,7 @@ impl Life {
             None => {}
             Some(Step::Ask(command)) => self.ask(Asker::Tidy(term), command, bus),
             Some(Step::Change(change)) => self.change(Asker::Tidy(term), change, bus),
+            Some(Step::HandOver(HandOver { to, .. })) => self.transfer(Asker::Tidy(term), to, bus),
         }
     }
 
@@ -147,10 +149,14 @@ impl Life {
     /// Another master shall lead.
     pub fn hand_over(&mut self, bus: &mut Bus) {
         if let Ok(Some(to)) = self.view(|view| rules::successor(view, None)) {
-            bus.note(self.name(), format_args!("hands over to m{to}"));
-            let ticket = self.wish(Asker::Nobody);
-            self.node.transfer(ticket, to);
-            self.wake(bus);
+            self.transfer(Asker::Nobody, to, bus);
         }
+    }
+
+    fn transfer(&mut self, asker: Asker, to: u64, bus: &mut Bus) {
+        bus.note(self.name(), format_args!("hands over to m{to}"));
+        let ticket = self.wish(asker);
+        self.node.transfer(ticket, to);
+        self.wake(bus);
     }
 }
