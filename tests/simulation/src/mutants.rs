@@ -25,7 +25,7 @@ pub const ALL: [(Bug, u64); 22] = [
     (Bug::Master(MasterMutant::DoubleFree), 5),
     (Bug::Master(MasterMutant::OwnClock), 5),
     (Bug::Master(MasterMutant::LeaveOut), 5),
-    (Bug::Master(MasterMutant::KeepNames), 5),
+    (Bug::Master(MasterMutant::KeepNames), 30),
     (Bug::Master(MasterMutant::NeverExpunge), 30),
     (Bug::Master(MasterMutant::KeepEnded), 5),
     (Bug::Master(MasterMutant::KeepRemoved), 10),
