@@ -9,10 +9,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::plan::{self, Memory, Step};
+use super::slow::HandOver;
 use super::{Masters, NotDone, roster, rules};
 use crate::clock;
 use crate::cluster::{AskError, MastersError, MastersRequest};
-use crate::consensus::ProposeError;
+use crate::consensus::{MemberChange, ProposeError};
 use crate::peers::Peers;
 
 /// How often the leader looks at the masters.
@@ -151,7 +152,7 @@ async fn remove(masters: &Masters, peers: &Peers, id: u64) -> Result<(), NotDone
 }
 
 /// Looks after the masters whenever this one leads.
-async fn tidy(masters: &Masters) {
+pub(super) async fn tidy(masters: &Masters) {
     let mut leadership = masters.cluster.leadership();
     while leadership.wait_for(|now| now.leading).await.is_ok() {
         let mut memory = Memory::default();
@@ -168,12 +169,32 @@ async fn tidy(masters: &Masters) {
     }
 }
 
+fn tell(masters: &Masters, change: MemberChange) {
+    let name = |id| masters.view(|view| view.name(id));
+    match change {
+        MemberChange::Promote { id, replacing: None } => info!(master = name(id), id, "a master votes now"),
+        MemberChange::Promote { id, replacing: Some(former) } => {
+            info!(master = name(id), id, former, "a master votes now, in the place of the former one");
+        }
+        MemberChange::AddLearner(id) => info!(master = name(id), id, "a master is added"),
+        MemberChange::Remove(id) => info!(master = name(id), id, "a master is taken out"),
+    }
+}
+
 async fn carry_out(masters: &Masters, step: Step) -> Result<(), NotDone> {
     match step {
         Step::Ask(command) => drop(masters.cluster.ask(command).await?),
         Step::Change(change) => {
             masters.change(change).await?;
-            info!(?change, "the masters have changed");
+            tell(masters, change);
+        }
+        Step::HandOver(HandOver { to, commit }) => {
+            let successor = masters.view(|view| view.name(to));
+            let millis = commit.as_millis();
+            warn!(
+                "the disk of this master takes {millis} ms to sync, so {successor} is to lead: look at the disk"
+            );
+            masters.transfer(Some(to)).await?;
         }
     }
     Ok(())

@@ -216,10 +216,8 @@ impl World {
     fn handle_stream(&mut self, event: Event) {
         match event {
             Event::Dial(agent, life, attempt) => self.dial(agent, life, attempt),
-            Event::DialFailed(agent, life, attempt) => {
-                if self.machines[agent].lives(life) {
-                    self.machines[agent].dial_failed(attempt, &mut self.bus);
-                }
+            Event::DialFailed(agent, life, attempt) if self.machines[agent].lives(life) => {
+                self.machines[agent].dial_failed(attempt, &mut self.bus);
             }
             Event::Connected(agent, life, conn, attempt) => {
                 if self.machines[agent].lives(life) {
@@ -288,15 +286,11 @@ impl World {
         let bus = &mut self.bus;
         match event {
             Event::BootAgent(agent) => self.machines[agent].boot(bus),
-            Event::StartAgent(agent, boot) => {
-                if self.machines[agent].boots == boot {
-                    self.machines[agent].start(bus);
-                }
+            Event::StartAgent(agent, boot) if self.machines[agent].boots == boot => {
+                self.machines[agent].start(bus);
             }
-            Event::Machine(agent, boot, task, what) => {
-                if self.machines[agent].boots == boot && self.machines[agent].on {
-                    self.machines[agent].happen(&task, what, bus);
-                }
+            Event::Machine(agent, boot, task, what) if self.machines[agent].is_on(boot) => {
+                self.machines[agent].happen(&task, what, bus);
             }
             Event::Told(agent, life, task, what) if self.machines[agent].lives(life) => {
                 self.machines[agent].told(&task, what, bus);

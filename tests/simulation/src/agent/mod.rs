@@ -265,6 +265,11 @@ impl Machine {
         self.process.as_ref().is_some_and(|process| process.life == life)
     }
 
+    /// Is it on, since that boot?
+    pub fn is_on(&self, boot: Lifetime) -> bool {
+        self.on && self.boots == boot
+    }
+
     fn now(&self, bus: &Bus) -> Timestamp {
         bus.wall(0)
     }

@@ -49,7 +49,7 @@ impl Checks {
             return self.fail(now, "I2", text);
         }
         let equal = truth.after == entry.after
-            && (index % BYTES_EVERY != 0 || truth.after.snapshot().eq(entry.after.snapshot()));
+            && (!index.is_multiple_of(BYTES_EVERY) || truth.after.snapshot().eq(entry.after.snapshot()));
         self.claim(equal, now, "I2", || {
             format!("m{master} has another state at index {index} than others had")
         });
