@@ -3,7 +3,10 @@
 
 use std::time::Duration;
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -16,14 +19,19 @@ use crate::state::Outcome;
 
 /// Turns of the runtime for which an entry gathers at most.
 const GATHER_TURNS_MAX: usize = 16;
+/// For how long an entry on its way holds up the next one. What takes longer takes it on the network or a disk,
+/// and then entries follow each other without waiting.
+const ALONE: Duration = Duration::from_millis(5);
+/// Entries on their way at once.
+const IN_FLIGHT_MAX: usize = 16;
 /// An entry that is not committed by then has an unknown fate.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(10);
 
 type Answer = oneshot::Sender<Result<Outcome, AskError>>;
 
-/// Takes commands until the channel or `shutdown` closes. One entry is on its way, and the next one gathers: more
-/// of them would each hold fewer commands, and an entry costs every master a write, two messages and a fsync,
-/// whatever it holds.
+/// Takes commands until the channel or `shutdown` closes. While an entry is on its way the next one gathers, as
+/// long as that takes little: more entries would each hold fewer commands, and an entry costs every master a
+/// write, two messages and a fsync, whatever it holds.
 pub async fn run(
     mut commands: mpsc::Receiver<Asked>,
     log: Handle<StateMachine>,
@@ -32,11 +40,18 @@ pub async fn run(
     // A command that did not fit the last entry opens the next.
     let mut held: Option<Asked> = None;
     let proposing = async {
-        while let Some(first) = next(&mut held, &mut commands).await {
+        let mut on_their_way = FuturesUnordered::new();
+        loop {
+            let first = tokio::select! {
+                asked = next(&mut held, &mut commands) => asked,
+                Some(()) = on_their_way.next(), if !on_their_way.is_empty() => continue,
+            };
+            let Some(first) = first else { return };
+            make_room(&mut on_their_way).await;
             gather(&commands).await;
             let batch = fill(first, &mut commands, &mut held);
             if !batch.taken.is_empty() {
-                propose(&log, batch).await;
+                on_their_way.push(propose(&log, batch));
             }
         }
     };
@@ -44,6 +59,16 @@ pub async fn run(
         biased;
         () = shutdown.cancelled() => {}
         () = proposing => {}
+    }
+}
+
+/// Waits until no entry is on its way, or until they take long and are not too many.
+async fn make_room(on_their_way: &mut FuturesUnordered<impl Future<Output = ()>>) {
+    while !on_their_way.is_empty() {
+        let ended = timeout(ALONE, on_their_way.next()).await;
+        if ended.is_err() && on_their_way.len() < IN_FLIGHT_MAX {
+            return;
+        }
     }
 }
 
@@ -78,7 +103,7 @@ fn fill(first: Asked, waiting: &mut mpsc::Receiver<Asked>, held: &mut Option<Ask
 async fn propose(log: &Handle<StateMachine>, batch: Shared<Asked>) {
     let entry = batch.encoded.entry(clock::now(), fastrand::u64(..));
     let answers: Vec<_> = batch.taken.into_iter().map(|asked| asked.answer).collect();
-    let outcomes = tokio::time::timeout(COMMIT_TIMEOUT, log.propose(entry)).await;
+    let outcomes = timeout(COMMIT_TIMEOUT, log.propose(entry)).await;
     match outcomes {
         Ok(Ok(outcomes)) => {
             for (answer, outcome) in answers.into_iter().zip(outcomes) {
@@ -101,5 +126,34 @@ fn ask_error(error: &ProposeError) -> AskError {
 fn refuse(answers: Vec<Answer>, error: &AskError) {
     for answer in answers {
         let _ = answer.send(Err(error.clone()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use futures_util::future::Either;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_next_entry_waits_for_quick_ones_only() {
+        let quick = || Either::Left(ready(()));
+        let slow = || Either::Right(pending());
+        // Entries on their way, how many of them are slow; how long the next one waits, how many are left.
+        for (count, stuck, millis) in [(0, 0, 0), (1, 0, 0), (3, 0, 0), (1, 1, 5), (5, 2, 5), (15, 15, 5)] {
+            let mut entries: FuturesUnordered<_> =
+                (0..count).map(|number| if number < stuck { slow() } else { quick() }).collect();
+            let begin = tokio::time::Instant::now();
+            make_room(&mut entries).await;
+            assert_eq!(
+                (begin.elapsed().as_millis(), entries.len()),
+                (millis, stuck),
+                "{count} with {stuck} slow"
+            );
+        }
+        let mut full: FuturesUnordered<_> = (0..IN_FLIGHT_MAX).map(|_| pending()).collect();
+        assert!(timeout(ALONE * 100, make_room(&mut full)).await.is_err(), "there is no room");
     }
 }
