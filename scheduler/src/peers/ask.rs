@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tracing::{debug, info};
+use tracing::{debug, warn};
 
 use super::channel::{Channel, REPLY_TIMEOUT};
 use super::wire::{Opening, Purpose, Refusal, Reply};
@@ -31,7 +31,7 @@ impl Peers {
                     }
                     Ok(_) => {}
                     Err(LinkError::Refused(refusal)) => {
-                        info!(%contact, reason = %refusal, "another master refuses this one");
+                        warn!(%contact, reason = %refusal, "a master that --join names refuses this one");
                         self.refused(&refusal);
                     }
                     Err(_) => silent.push(contact),
