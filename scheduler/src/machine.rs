@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use spec::ids::MasterId;
+use tracing::info;
 
 use crate::cluster::{Cluster, Leadership};
 use crate::consensus::{Frozen, Machine};
@@ -37,6 +38,20 @@ impl StateMachine {
             false => entry.map(|entry| entry.info.http.clone()),
         };
         self.cluster.set_leadership(Leadership { term, leading, leader_http });
+    }
+
+    /// One line for whoever reads the log.
+    fn note(&self, term: u64, leader: Option<u64>, leading: bool) {
+        let name = |id: u64| {
+            let entry = self.state.masters.get(&MasterId(id));
+            entry.map_or_else(|| format!("number {id}"), |entry| entry.info.name.clone())
+        };
+        match leader {
+            _ if leading => info!(term, "this master leads"),
+            Some(leader) if self.reign.1 != Some(leader) => info!(term, leader = name(leader), "a leader"),
+            None if self.reign.1.is_some() => info!(term, "no leader"),
+            _ => {}
+        }
     }
 }
 
@@ -74,6 +89,7 @@ impl Machine for StateMachine {
     }
 
     fn leadership(&mut self, term: u64, leader: Option<u64>, leading: bool) {
+        self.note(term, leader, leading);
         self.reign = (term, leader, leading);
         self.tell_leadership();
     }

@@ -44,7 +44,7 @@ pub async fn run(master: &Master, output: Output, types: &[String]) -> anyhow::R
         if since.elapsed() < LASTED {
             tokio::time::sleep(LASTED).await;
         }
-        master.move_on();
+        master.move_on().await?;
         resuming = true;
     }
 }

@@ -9,6 +9,7 @@ use reqwest::{Method, Response, StatusCode, header};
 use serde_json::Value;
 
 use super::retry::{self, Attempt, Next, Trouble};
+use super::round::{Round, unknown};
 
 /// Longest wait for an answer that is not a stream.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -16,6 +17,8 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
 /// The same for the first bytes of a stream: masters wait for agents before they send a log.
 const STREAM_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest wait for a sign of life while there are others to ask.
+const PING_TIMEOUT: Duration = Duration::from_secs(1);
 /// Longest wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Masters that are kept in mind; far more than vote in any sane cluster.
@@ -51,14 +54,34 @@ struct Ask<'a> {
     accept: &'a str,
     headers: &'a [(&'static str, String)],
     body: Option<&'a Value>,
-    /// For an answer; `None` for a stream without an end.
-    whole: bool,
+    kind: Kind,
+}
+
+/// What is expected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// A sign of life.
+    Ping,
+    /// An answer.
+    Whole,
+    /// A stream that may have no end.
+    Stream,
 }
 
 impl Ask<'_> {
     /// Does asking twice do no harm?
     fn is_harmless(&self) -> bool {
         self.method == Method::GET
+    }
+
+    /// Longest wait; shorter when there are other masters to ask.
+    fn patience(&self, others: bool) -> Duration {
+        match self.kind {
+            Kind::Stream => STREAM_TIMEOUT,
+            Kind::Ping if others => PING_TIMEOUT,
+            Kind::Whole if self.is_harmless() && others => READ_TIMEOUT,
+            Kind::Ping | Kind::Whole => ANSWER_TIMEOUT,
+        }
     }
 }
 
@@ -103,11 +126,10 @@ impl Master {
 
     /// Sends JSON (or nothing) and reads the JSON answer.
     pub async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
-        let ask = Ask { method, path, accept: "application/json", headers: &[], body, whole: true };
-        if !ask.is_harmless() && !self.answered.get() && self.bases.borrow().len() > 1 {
+        let ask = Ask { method, path, accept: "application/json", headers: &[], body, kind: Kind::Whole };
+        if !ask.is_harmless() && !self.answered.get() {
             // A change is not asked for twice, so whom to ask is found out first.
-            let ping = Ask { method: Method::GET, path: "/ping", accept: "*/*", body: None, ..ask };
-            self.send(&ping, Response::text).await?;
+            self.find_awake().await?;
         }
         let text = self.send(&ask, Response::text).await?;
         if text.is_empty() {
@@ -128,8 +150,16 @@ impl Master {
         accept: &str,
         headers: &[(&'static str, String)],
     ) -> anyhow::Result<Response> {
-        let ask = Ask { method: Method::GET, path, accept, headers, body: None, whole: false };
+        let ask = Ask { method: Method::GET, path, accept, headers, body: None, kind: Kind::Stream };
         self.send(&ask, async |answer| Ok(answer)).await
+    }
+
+    /// Does a master answer there at all?
+    pub async fn answers(base: &str) -> bool {
+        let Ok(http) = reqwest::Client::builder().no_proxy().timeout(PING_TIMEOUT).build() else {
+            return false;
+        };
+        http.get(format!("{}/ping", absolute(base))).send().await.is_ok()
     }
 
     /// Learns where the other masters are, for what takes long; those that were named are asked first.
@@ -147,9 +177,24 @@ impl Master {
         }
     }
 
-    /// What was begun with the current master broke off: another one is asked next.
-    pub fn move_on(&self) {
+    /// What was begun with the current master broke off: another one is asked next, one that answers.
+    pub async fn move_on(&self) -> anyhow::Result<()> {
         self.turn(self.current.get());
+        self.find_awake().await
+    }
+
+    /// Passes over masters that are silent.
+    async fn find_awake(&self) -> anyhow::Result<()> {
+        if self.bases.borrow().len() == 1 {
+            return Ok(());
+        }
+        let (accept, kind) = ("*/*", Kind::Ping);
+        let ping = Ask { method: Method::GET, path: "/ping", accept, headers: &[], body: None, kind };
+        match self.send(&ping, Response::text).await {
+            // A refusal is a sign of life, too.
+            Err(error) if error.downcast_ref::<Refused>().is_none() => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// The master that is asked next.
@@ -172,6 +217,7 @@ impl Master {
     ) -> anyhow::Result<T> {
         let started = Instant::now();
         let mut untried = self.bases.borrow().len();
+        let mut round = Round::default();
         loop {
             let asked = self.current.get();
             untried = untried.saturating_sub(1);
@@ -180,15 +226,19 @@ impl Master {
                 Err(failed) => failed,
             };
             let Some(trouble) = failed.trouble else { return Err(failed.error) };
+            round.note(self.base(), trouble, &failed.error);
             let (harmless, answered, elapsed) = (ask.is_harmless(), self.answered.get(), started.elapsed());
             match retry::next(Attempt { trouble, harmless, untried, answered, elapsed }) {
                 Next::Another => {}
                 Next::After(pause) => {
-                    self.tell(&failed.error);
+                    self.tell(&round);
                     tokio::time::sleep(pause).await;
                     untried = self.bases.borrow().len();
                 }
-                Next::GiveUp => return Err(failed.error),
+                Next::GiveUp if matches!(trouble, Trouble::NoAnswer | Trouble::Unclear) && !harmless => {
+                    return Err(unknown(&failed.error));
+                }
+                Next::GiveUp => return Err(round.verdict()),
             }
             self.turn(asked);
         }
@@ -209,21 +259,16 @@ impl Master {
         if let Some(body) = ask.body {
             request = request.json(body);
         }
-        let limit = match ask.whole {
-            false => STREAM_TIMEOUT,
-            true if ask.is_harmless() && others => READ_TIMEOUT,
-            true => ANSWER_TIMEOUT,
-        };
-        let hung = || Failed { trouble: Some(Trouble::NoAnswer), error: self.silence(ask, &base) };
-        let within = tokio::time::Instant::now() + limit;
+        let hung = || Failed { trouble: Some(Trouble::NoAnswer), error: silence(&base) };
+        let within = tokio::time::Instant::now() + ask.patience(others);
         let sent = tokio::time::timeout_at(within, request.send()).await.map_err(|_| hung())?;
-        let answer = sent.map_err(|error| self.unreachable(ask, &base, &error))?;
+        let answer = sent.map_err(|error| unreachable(&base, &error))?;
         self.answered.set(true);
         if !answer.status().is_success() {
             return Err(self.refused(answer).await);
         }
         let read = tokio::time::timeout_at(within, read(answer)).await.map_err(|_| hung())?;
-        read.map_err(|error| self.unreachable(ask, &base, &error))
+        read.map_err(|error| unreachable(&base, &error))
     }
 
     async fn refused(&self, answer: Response) -> Failed {
@@ -242,34 +287,22 @@ impl Master {
         Failed { trouble, error: Refused { status, message: refusal(status, &text) }.into() }
     }
 
-    fn unreachable(&self, ask: &Ask<'_>, base: &str, error: &reqwest::Error) -> Failed {
-        if !error.is_connect() {
-            return Failed { trouble: Some(Trouble::NoAnswer), error: self.silence(ask, base) };
-        }
-        let bases = self.bases.borrow().join(", ");
-        let error = anyhow!(
-            "no master answers at {bases}: is it running? (`clusterctl dev` starts one; --master or \
-             CLUSTERCTL_MASTER name another)"
-        );
-        Failed { trouble: Some(Trouble::NoConnection), error }
-    }
-
-    fn silence(&self, ask: &Ask<'_>, base: &str) -> anyhow::Error {
-        if ask.is_harmless() {
-            return anyhow!("the master at {base} was asked and did not answer");
-        }
-        anyhow!(
-            "the master at {base} was asked and did not answer: whether it did what was asked for is not known. \
-             Look (`clusterctl apps`, `clusterctl deployments`) before you ask again"
-        )
-    }
-
     /// Says once in a run why it takes so long.
-    fn tell(&self, why: &anyhow::Error) {
+    fn tell(&self, round: &Round) {
         if !self.told.replace(true) {
-            anstream::eprintln!("waiting for a leader, up to {} s ({why})", retry::PATIENCE.as_secs());
+            let (most, why) = (retry::PATIENCE.as_secs(), round.reason());
+            anstream::eprintln!("waiting for a leader, up to {most} s ({why})");
         }
     }
+}
+
+fn unreachable(base: &str, error: &reqwest::Error) -> Failed {
+    let trouble = if error.is_connect() { Trouble::NoConnection } else { Trouble::NoAnswer };
+    Failed { trouble: Some(trouble), error: silence(base) }
+}
+
+fn silence(base: &str) -> anyhow::Error {
+    anyhow!("the master at {base} was asked and did not answer")
 }
 
 /// A base as `http://host:port`, without a slash at its end.

@@ -1,6 +1,7 @@
 //! `clusterctl logs`: what tasks wrote, of one task or of all tasks of an app. A log that is followed goes
 //! on through another master when one goes away.
 
+use std::cell::Cell;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
@@ -45,7 +46,8 @@ pub async fn run(master: &Master, output: Output, args: LogsArgs) -> anyhow::Res
             output,
         })
     });
-    let done = join_all(sources.map(|source| print(master, source, &args))).await;
+    let outage = Outage { id: &args.id, broken: Cell::default() };
+    let done = join_all(sources.map(|source| print(master, source, &args, &outage))).await;
     done.into_iter().collect()
 }
 
@@ -134,7 +136,7 @@ fn short(task: &str) -> &str {
     uuid.get(..8).unwrap_or(uuid)
 }
 
-async fn print(master: &Master, source: Source, args: &LogsArgs) -> anyhow::Result<()> {
+async fn print(master: &Master, source: Source, args: &LogsArgs, outage: &Outage<'_>) -> anyhow::Result<()> {
     let mut place = Place::new(args.tail.is_none());
     let path = |tail, follow| path(&source.task, source.agent.as_deref(), source.file, tail, follow);
     let answer = master.stream(&path(args.tail, args.follow), "text/plain").await?;
@@ -153,22 +155,45 @@ async fn print(master: &Master, source: Source, args: &LogsArgs) -> anyhow::Resu
             bail!("the log of {} broke off", source.task);
         }
         if !std::mem::replace(&mut told, true) {
-            eprintln!("the log of {} broke off; looking for a master", source.task);
+            outage.begins();
         }
-        master.move_on();
         // Agents take a moment to find the new leader, too.
         tokio::time::sleep(RESUME_PAUSE).await;
         let resuming = async {
+            master.move_on().await?;
             let skip = find_again(master, &path(None, false), &mut place).await?;
             Ok::<_, anyhow::Error>((skip, master.stream(&path(None, true), "text/plain").await?))
         };
         match resuming.await {
             Ok((skip, answer)) => {
+                outage.ends();
                 end = copy(answer, &source, skip, &mut place).await?;
                 (told, broken_at) = (false, Instant::now());
             }
             Err(error) if broken_at.elapsed() > RESUME_MAX => return Err(error),
             Err(_) => end = Err(Broken),
+        }
+    }
+}
+
+/// Says once, for all streams that break off together, that they do.
+struct Outage<'a> {
+    id: &'a str,
+    /// Streams that are looked for.
+    broken: Cell<usize>,
+}
+
+impl Outage<'_> {
+    fn begins(&self) {
+        if self.broken.replace(self.broken.get() + 1) == 0 {
+            eprintln!("the log of {} broke off; looking for a master", self.id);
+        }
+    }
+
+    fn ends(&self) {
+        self.broken.set(self.broken.get() - 1);
+        if self.broken.get() == 0 {
+            eprintln!("the log of {} goes on", self.id);
         }
     }
 }

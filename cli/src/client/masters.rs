@@ -1,6 +1,7 @@
 //! `clusterctl masters`: who leads and who follows, taking a master out, handing over.
 
 use anyhow::{Context, bail};
+use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json as value};
 
@@ -18,12 +19,36 @@ pub async fn run(master: &Master, output: Output, verb: Option<MastersVerb>) -> 
 }
 
 async fn list(master: &Master, output: Output) -> anyhow::Result<()> {
-    let answer = master.get("/v2/masters").await?;
+    match master.get("/v2/masters").await {
+        Ok(answer) => show(output, &answer),
+        Err(error) => {
+            // Without a leader it is what a person wants to know: who is up?
+            if let Ok(mut known) = master.get("/v2/masters?stale=true").await {
+                ping(&mut known).await;
+                show(output, &known)?;
+            }
+            Err(error)
+        }
+    }
+}
+
+/// Followers do not know who can be reached: asks each master itself.
+async fn ping(listed: &mut Value) {
+    let Some(masters) = listed["masters"].as_array_mut() else { return };
+    let pings = masters.iter().map(|one| Master::answers(one["http"].as_str().unwrap_or_default()));
+    for (answers, one) in join_all(pings).await.into_iter().zip(masters) {
+        one["reachable"] = answers.into();
+    }
+}
+
+fn show(output: Output, answer: &Value) -> anyhow::Result<()> {
     if output == Output::Json {
-        return json(&answer);
+        return json(answer);
     }
     let mut rows = table(&["MASTER", "ID", "ROLE", "LEADS", "REACHABLE", "BEHIND", "HTTP", "VERSION"]);
-    for one in answer["masters"].as_array().into_iter().flatten() {
+    let mut masters: Vec<&Value> = answer["masters"].as_array().into_iter().flatten().collect();
+    masters.sort_by_key(|one| (text(&one["name"]), one["id"].as_u64()));
+    for one in masters {
         rows.add_row([
             text(&one["name"]),
             number(&one["id"]),

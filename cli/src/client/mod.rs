@@ -14,6 +14,7 @@ mod outcome;
 mod place;
 mod progress;
 mod retry;
+mod round;
 mod table;
 mod tasks;
 mod wait;

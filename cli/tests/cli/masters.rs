@@ -83,7 +83,9 @@ fn a_leader_is_waited_for() {
 #[test]
 fn waiting_for_a_leader_has_an_end() {
     let never = Fake::new(|_, _, _| leaderless());
-    let run = apps(&[&never.base, DEAD]).must(1, &[], &["waiting for a leader, up to 15 s", "error: "]);
+    let said =
+        ["waiting for a leader, up to 15 s", "error: Nobody leads; no answer from", DEAD, "A majority"];
+    let run = apps(&[&never.base, DEAD]).must(1, &[], &said);
     assert_eq!(run.err.lines().count(), 2, "{run}");
     assert!((5..50).contains(&never.asked("GET")), "{}", never.asked("GET"));
 }
@@ -91,7 +93,7 @@ fn waiting_for_a_leader_has_an_end() {
 #[test]
 fn what_may_have_been_done_is_not_asked_for_twice() {
     let unclear = || answer("503 Service Unavailable", "", r#"{"message":"It may have taken effect"}"#);
-    for (what, said) in [(unclear(), "It may have taken effect"), (String::new(), "is not known")] {
+    for (what, said) in [(unclear(), "It may have taken effect"), (String::new(), "did not answer")] {
         let bad = what.clone();
         let fake =
             Fake::new(
@@ -100,7 +102,7 @@ fn what_may_have_been_done_is_not_asked_for_twice() {
                 },
             );
         let other = Fake::new(good);
-        kill(&[&fake.base, &other.base]).must(1, &[], &[said]);
+        kill(&[&fake.base, &other.base]).must(1, &[], &[said, "is not known. Look"]);
         assert_eq!((fake.asked("POST"), other.asked("POST")), (1, 0));
         // What only reads is asked of the other.
         let bad = Fake::new(move |_, _, _| what.clone());
@@ -110,7 +112,8 @@ fn what_may_have_been_done_is_not_asked_for_twice() {
 
 #[test]
 fn events_go_on_at_another_master() {
-    let first = Fake::new(|before, _, _| match before {
+    let first = Fake::new(|before, line, _| match before {
+        _ if line == "GET /ping" => answer("200 OK", "", "pong"),
         0 => broken("text/event-stream", "id: 7\r\nevent: a\r\ndata: {\"eventType\":\"a\"}\r\n\r\n"),
         _ => answer("500 Internal Server Error", "", "{}"),
     });
@@ -159,9 +162,32 @@ fn a_log_goes_on_where_it_broke_off() {
     let masters = [first.base.as_str(), &second.base].join(",");
     for tail in [&[][..], &["--tail", "2"]] {
         let line = [&["logs", "-f", TASK, "--file", "stdout", "--master", &masters], tail].concat();
-        let run = Run::alone(&line).must(0, &[], &["broke off"]);
+        let run = Run::alone(&line).must(0, &[], &["broke off", "goes on"]);
         assert_eq!(run.out, "one\ntwo\nhalf\nend", "{run}");
     }
+}
+
+#[test]
+fn without_a_leader_it_is_shown_who_is_up() {
+    let dead = DEAD.trim_start_matches("http://").to_owned();
+    let fake = Fake::new(move |_, line, headers| {
+        let own = headers.lines().find_map(|line| line.strip_prefix("host: ")).unwrap_or_default();
+        let one = |name: &str, http: &str| json!({"id": 1, "name": name, "http": http, "role": "voter", "leader": false, "reachable": null});
+        match line {
+            "GET /v2/masters?stale=true" => {
+                let masters = json!({"masters": [one("m2", &dead), one("m1", own)]});
+                answer("200 OK", "", &masters.to_string())
+            }
+            "GET /ping" => answer("200 OK", "", "pong"),
+            _ => leaderless(),
+        }
+    });
+    let run =
+        Run::alone(&["masters", "--master", &fake.base]).must(1, &[], &["error: Nobody leads. A majority"]);
+    let reachable: Vec<Vec<&str>> =
+        run.out.lines().skip(1).map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!((reachable[0][0], reachable[0][4]), ("m1", "yes"), "{run}");
+    assert_eq!((reachable[1][0], reachable[1][4]), ("m2", "no"), "{run}");
 }
 
 #[test]

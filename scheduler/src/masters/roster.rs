@@ -28,7 +28,8 @@ fn status(view: &View<'_>, id: u64) -> MasterStatus {
         role,
         leader: view.status.leader == Some(id),
         reachable: leads.then(|| view.is_active(id)),
-        behind: (leads && role != MasterRole::Outside).then(|| view.behind(id)),
+        // One that was not heard of since this one leads may have much or little.
+        behind: (leads && role != MasterRole::Outside && view.is_known(id)).then(|| view.behind(id)),
     }
 }
 
@@ -53,7 +54,7 @@ mod tests {
             [
                 (1, Voter, true, Some(true), Some(0)),
                 (2, Voter, false, Some(true), Some(7)),
-                (3, Learner, false, Some(false), Some(COMMIT)),
+                (3, Learner, false, Some(false), None),
                 (4, Outside, false, Some(true), None),
             ]
         );

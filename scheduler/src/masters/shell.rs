@@ -12,7 +12,7 @@ use super::plan::{self, Memory, Step};
 use super::{Masters, NotDone, roster, rules};
 use crate::clock;
 use crate::cluster::{AskError, MastersError, MastersRequest};
-use crate::consensus::ProposeError;
+use crate::consensus::{MemberChange, ProposeError};
 use crate::peers::Peers;
 
 /// How often the leader looks at the masters.
@@ -165,12 +165,24 @@ async fn tidy(masters: &Masters) {
     }
 }
 
+fn tell(masters: &Masters, change: MemberChange) {
+    let name = |id| masters.view(|view| view.name(id));
+    match change {
+        MemberChange::Promote { id, replacing: None } => info!(master = name(id), id, "a master votes now"),
+        MemberChange::Promote { id, replacing: Some(former) } => {
+            info!(master = name(id), id, former, "a master votes now, in the place of the former one");
+        }
+        MemberChange::AddLearner(id) => info!(master = name(id), id, "a master is added"),
+        MemberChange::Remove(id) => info!(master = name(id), id, "a master is taken out"),
+    }
+}
+
 async fn carry_out(masters: &Masters, step: Step) -> Result<(), NotDone> {
     match step {
         Step::Ask(command) => drop(masters.cluster.ask(command).await?),
         Step::Change(change) => {
             masters.change(change).await?;
-            info!(?change, "the masters have changed");
+            tell(masters, change);
         }
     }
     Ok(())

@@ -45,6 +45,11 @@ impl<'a> View<'a> {
         id == self.own || self.standing(id).is_some_and(|standing| standing.active)
     }
 
+    /// Has it said how far it is?
+    pub(super) fn is_known(&self, id: u64) -> bool {
+        self.is_active(id) || self.standing(id).is_some_and(|standing| standing.matched > 0)
+    }
+
     /// Entries of the log that it lacks.
     pub(super) fn behind(&self, id: u64) -> u64 {
         let matched = self.standing(id).map_or(0, |standing| standing.matched);

@@ -111,6 +111,7 @@ fn ticket(dir: &Path) -> Result<Uuid, JoinError> {
         Ok(text) => Uuid::parse_str(text.trim()).map_err(io::Error::other),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let ticket = Uuid::new_v4();
+            std::fs::create_dir_all(dir)?;
             write_whole(dir, &path, &ticket.to_string())?;
             Ok(ticket)
         }
@@ -151,13 +152,15 @@ mod tests {
 
     #[test]
     fn a_ticket_is_kept_until_it_has_been_used() {
-        let dir = tempfile::tempdir().unwrap();
-        let first = ticket(dir.path()).unwrap();
-        assert_eq!(ticket(dir.path()).unwrap(), first);
-        forget_ticket(dir.path()).unwrap();
-        forget_ticket(dir.path()).unwrap();
-        assert_ne!(ticket(dir.path()).unwrap(), first);
-        std::fs::write(dir.path().join(TICKET_FILE), "nonsense").unwrap();
-        assert!(matches!(ticket(dir.path()), Err(JoinError::Ticket { .. })));
+        let scratch = tempfile::tempdir().unwrap();
+        // Nobody has made it yet.
+        let dir = &scratch.path().join("m2");
+        let first = ticket(dir).unwrap();
+        assert_eq!(ticket(dir).unwrap(), first);
+        forget_ticket(dir).unwrap();
+        forget_ticket(dir).unwrap();
+        assert_ne!(ticket(dir).unwrap(), first);
+        std::fs::write(dir.join(TICKET_FILE), "nonsense").unwrap();
+        assert!(matches!(ticket(dir), Err(JoinError::Ticket { .. })));
     }
 }
