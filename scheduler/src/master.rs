@@ -140,15 +140,15 @@ impl Master {
         &self.cluster
     }
 
-    /// Resolves when the log has failed, or the cluster has removed this master, and it can do nothing more:
-    /// the reason.
+    /// Resolves when the log has failed, or the other masters have no place for this one, and it can do nothing
+    /// more: the reason.
     pub async fn failed(&self) -> String {
         tokio::select! {
             ended = self.log.join() => match ended {
                 Ok(()) => "its log was closed".to_owned(),
                 Err(reason) => reason.to_string(),
             },
-            reason = self.peers.removed() => reason,
+            reason = self.peers.dismissed() => reason,
         }
     }
 
