@@ -12,6 +12,7 @@ use spec::ids::{AgentId, AppId, MasterId, TaskId};
 use spec::protocol::{LogFile, Usage};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
+use crate::consensus::Commits;
 use crate::placement::Waiting;
 use crate::state::{Applied, Command, MasterInfo, Outcome, State};
 
@@ -140,6 +141,8 @@ pub struct MasterStatus {
     pub reachable: Option<bool>,
     /// Entries of the log that it lacks; `None` as above.
     pub behind: Option<u64>,
+    /// What its disk has done; `None` of all but the one that was asked.
+    pub commits: Option<Commits>,
 }
 
 /// What a master is in the replicated group.

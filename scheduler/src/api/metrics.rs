@@ -73,6 +73,11 @@ fn of_masters(samples: &mut Samples, masters: &[MasterStatus]) {
             samples.labelled_gauge("gantry_raft_entries_behind", label, behind as f64);
         }
     }
+    // Seconds by commits is what this master's disk takes: the leader's is what every change waits for.
+    if let Some(commits) = masters.iter().find_map(|master| master.commits) {
+        samples.counter("gantry_log_commits_total", commits.count);
+        samples.seconds("gantry_log_commit_seconds_total", commits.time);
+    }
 }
 
 fn of_apps(samples: &mut Samples, state: &State) {

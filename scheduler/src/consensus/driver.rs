@@ -15,7 +15,7 @@ use tokio::sync::{oneshot, watch};
 use super::handle::{Input, ProposeError, Reply, Status};
 use super::node::{Node, NodeError};
 use super::snapshots::Written;
-use super::store::{LogStore, StoreError};
+use super::store::{LogStore, StoreError, Timed};
 use super::waiting::{Answer, Proposal};
 use super::{MAX_BATCH_BYTES, Machine, Transport};
 
@@ -27,7 +27,7 @@ const PAUSE_TICKS: u32 = 5;
 
 /// The thread's own state.
 pub(super) struct Driver<M: Machine, S: LogStore> {
-    pub(super) node: Node<M, S>,
+    pub(super) node: Node<M, Timed<S>>,
     pub(super) transport: Box<dyn Transport>,
     pub(super) inputs: Receiver<Input<M::Output>>,
     pub(super) status: watch::Sender<Status>,
@@ -169,19 +169,17 @@ impl<M: Machine, S: LogStore> Driver<M, S> {
         ticket
     }
 
-    /// Persists, sends, applies; answers; begins a snapshot if it is time; publishes where the log stands.
+    /// Persists, sends, applies; publishes where the log stands; answers; begins a snapshot if it is time.
     fn settle(&mut self) -> Result<(), NodeError> {
         let answers = self.node.ready(&*self.transport)?;
         // First: whoever gets an answer finds what it speaks of in the status.
         self.publish();
         self.answer(answers);
-        self.snapshots()?;
-        self.publish();
-        Ok(())
+        self.snapshots()
     }
 
     fn publish(&self) {
-        let status = self.node.status();
+        let status = Status { commits: self.node.store().commits(), ..self.node.status() };
         self.status.send_if_modified(|seen| {
             let changed = *seen != status;
             *seen = status;

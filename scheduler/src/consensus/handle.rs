@@ -9,7 +9,7 @@ use raft::eraftpb::Message;
 use tokio::sync::{oneshot, watch};
 
 use super::members::{MemberChange, Members, Standing};
-use super::store::{ChunkSink, Identity, Staged, Stager, StoreError};
+use super::store::{ChunkSink, Commits, Identity, Staged, Stager, StoreError};
 use super::transport::Sent;
 use super::waiting::Proposal;
 
@@ -53,6 +53,8 @@ pub struct Status {
     pub leader: Option<u64>,
     /// Whether this member leads and has applied everything of earlier terms.
     pub leading: bool,
+    /// Whether this member leads because the leader before it asked it to.
+    pub invited: bool,
     /// Last entry known to be on a majority of disks.
     pub commit: u64,
     /// Last entry applied here.
@@ -67,6 +69,8 @@ pub struct Status {
     pub members: Members,
     /// How far each of them is; only the leader knows. Brought up to date every few ticks.
     pub standings: Vec<Standing>,
+    /// What the disk has done; a node without a driver knows no time, and says nothing.
+    pub commits: Commits,
     /// Why the log stopped by itself; it never does so silently.
     pub failure: Option<Arc<str>>,
 }

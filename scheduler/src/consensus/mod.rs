@@ -35,7 +35,7 @@ mod transport;
 mod waiting;
 
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 pub use handle::{Handle, ProposeError, SnapshotInlet, Status, Stopped};
 pub use members::{MemberChange, Members, Standing};
@@ -44,6 +44,7 @@ pub use open::{OpenError, Options, Start, first_snapshot, open, open_with};
 pub use raft::eraftpb::Message;
 pub use rebirth::{BEFORE_RECOVER, Recovered, found_from, recover};
 pub use snapshots::{SnapshotJob, SnapshotPolicy, Written};
+pub use store::Commits;
 pub use transport::{NoPeers, Pieces, Sent, Transport};
 pub use waiting::{Answer, Proposal};
 

@@ -20,7 +20,7 @@ use super::requests::Requests;
 use super::shipping::Shipping;
 use super::snapshots::{Progress, SnapshotPolicy};
 use super::storage::Storage;
-use super::store::{LogStore, Staged, StoreError, Write};
+use super::store::{Commits, LogStore, Staged, StoreError, Write};
 use super::transport::{Sent, Transport};
 use super::waiting::{Answer, Proposal, Waiting};
 use super::{Machine, logger};
@@ -86,6 +86,8 @@ pub struct Node<M: Machine, S: LogStore> {
     pub(super) requests: Requests,
     /// Ticks since the start.
     pub(super) ticks: u64,
+    /// The term for which the leader before it asked this node to stand.
+    invited: Option<u64>,
     /// Term, leader and whether this node leads, as last told to the machine.
     pub(super) told: (u64, Option<u64>, bool),
 }
@@ -116,6 +118,7 @@ impl<M: Machine, S: LogStore> Node<M, S> {
             incoming: Vec::new(),
             requests: Requests::default(),
             ticks: 0,
+            invited: None,
             told: (0, None, false),
         })
     }
@@ -163,8 +166,12 @@ impl<M: Machine, S: LogStore> Node<M, S> {
             return;
         }
         self.election.settle(&mut self.raw.raft);
+        let invites = message.get_msg_type() == MessageType::MsgTimeoutNow;
         if let Err(error) = self.raw.step(message) {
             tracing::debug!(%error, "message not taken");
+        }
+        if invites && self.raw.raft.state != StateRole::Follower {
+            self.invited = Some(self.raw.raft.term);
         }
         self.election.settle(&mut self.raw.raft);
     }
@@ -382,6 +389,7 @@ impl<M: Machine, S: LogStore> Node<M, S> {
             term,
             leader,
             leading,
+            invited: leading && self.invited == Some(term),
             commit: self.raw.raft.raft_log.committed,
             applied: self.applied,
             last_index: outline.last_index(),
@@ -393,6 +401,7 @@ impl<M: Machine, S: LogStore> Node<M, S> {
                 learners: self.members.learners.clone(),
             },
             standings: self.requests.standings.clone(),
+            commits: Commits::default(),
             failure: None,
         }
     }

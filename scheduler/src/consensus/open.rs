@@ -15,7 +15,7 @@ use super::driver::Driver;
 use super::handle::{Handle, QUEUE_INPUTS_MAX, Shared};
 use super::node::{Node, NodeConfig, NodeError};
 use super::snapshots::SnapshotPolicy;
-use super::store::{DiskStore, First, Identity, LogStore, StoreError};
+use super::store::{DiskStore, First, Identity, LogStore, StoreError, Timed};
 use super::{Machine, NoPeers, Transport};
 
 /// Where a new cluster's log begins: raft wants its first members in a snapshot at index 1 or later.
@@ -114,13 +114,13 @@ pub fn open_with<M: Machine>(
     let store = open_store(&options, &machine)?;
     let identity = store.identity().clone();
     let config = NodeConfig { id: identity.id, seed: options.seed, snapshots: options.snapshots };
-    let node = Node::open(config, store, machine)?;
+    let node = Node::open(config, Timed::new(store), machine)?;
     drive(node, identity, options.tick, transport)
 }
 
 /// Starts the thread round a node.
 pub(super) fn drive<M: Machine, S: LogStore>(
-    node: Node<M, S>,
+    node: Node<M, Timed<S>>,
     identity: Identity,
     tick: Duration,
     transport: impl Transport,

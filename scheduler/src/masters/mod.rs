@@ -2,8 +2,9 @@
 //! (`consensus`), which knows numbers only, and the state, which knows names and addresses.
 //!
 //! `plan` (pure) says what the leader has to do by itself: let learners vote, put a new master in the place of
-//! a dead one of its name, forget who has gone, keep addresses true. `rules` (pure) says what is refused when
-//! somebody asks, `roster` (pure) is the list; `shell` serves requests and carries the plan out.
+//! a dead one of its name, forget who has gone, keep addresses true, and not lead with a slow disk (`slow`).
+//! `rules` (pure) says what is refused when somebody asks, `roster` (pure) is the list; `shell` serves requests
+//! and carries the plan out.
 
 #[cfg(test)]
 pub(crate) mod fixture;
@@ -11,6 +12,9 @@ mod plan;
 mod roster;
 mod rules;
 mod shell;
+mod slow;
+#[cfg(test)]
+mod tests;
 mod view;
 
 use std::sync::Arc;

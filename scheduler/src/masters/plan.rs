@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use spec::ids::MasterId;
 use spec::time::Timestamp;
 
+use super::slow::{self, HandOver};
 use super::view::View;
 use crate::consensus::MemberChange;
 use crate::state::{Command, MasterInfo};
@@ -22,12 +23,15 @@ pub(super) enum Step {
     Ask(Command),
     /// The group should change.
     Change(MemberChange),
+    /// Another master should lead: this one's disk is slow.
+    HandOver(HandOver),
 }
 
 /// Since when masters are known that are no members. Of this reign: it begins empty.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     outside: BTreeMap<u64, Timestamp>,
+    disk: slow::Memory,
 }
 
 /// Everything that is to be done now.
@@ -37,6 +41,10 @@ pub(super) fn plan(view: &View<'_>, memory: &mut Memory, now: Timestamp) -> Vec<
     // A group that is being left is a change under way.
     if view.status.members.outgoing.is_empty() {
         steps.extend(promotion(view).or_else(|| surplus(view)).map(Step::Change));
+    }
+    // What is to be done is done first.
+    if steps.is_empty() {
+        steps.extend(slow::judge(view, &mut memory.disk, now).map(Step::HandOver));
     }
     steps
 }

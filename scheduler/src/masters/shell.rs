@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::plan::{self, Memory, Step};
+use super::slow::HandOver;
 use super::{Masters, NotDone, roster, rules};
 use crate::clock;
 use crate::cluster::{AskError, MastersError, MastersRequest};
@@ -148,7 +149,7 @@ async fn remove(masters: &Masters, peers: &Peers, id: u64) -> Result<(), NotDone
 }
 
 /// Looks after the masters whenever this one leads.
-async fn tidy(masters: &Masters) {
+pub(super) async fn tidy(masters: &Masters) {
     let mut leadership = masters.cluster.leadership();
     while leadership.wait_for(|now| now.leading).await.is_ok() {
         let mut memory = Memory::default();
@@ -183,6 +184,14 @@ async fn carry_out(masters: &Masters, step: Step) -> Result<(), NotDone> {
         Step::Change(change) => {
             masters.change(change).await?;
             tell(masters, change);
+        }
+        Step::HandOver(HandOver { to, commit }) => {
+            let successor = masters.view(|view| view.name(to));
+            let millis = commit.as_millis();
+            warn!(
+                "the disk of this master takes {millis} ms to sync, so {successor} is to lead: look at the disk"
+            );
+            masters.transfer(Some(to)).await?;
         }
     }
     Ok(())

@@ -3,6 +3,7 @@
 //! acknowledged may be lost.
 
 mod clients;
+mod gaps;
 pub mod house;
 mod nemesis;
 pub mod net;
@@ -16,7 +17,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
@@ -71,7 +72,7 @@ pub fn run(faults: &Faults) -> anyhow::Result<ExitCode> {
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The whole run, inside: starts a cluster, torments it, and checks what is left. What shows a failure is kept.
+/// The whole run, inside: starts a cluster, torments it, and checks what is left. History and logs are kept.
 pub fn torment(faults: &Faults, programs: &Path, scratch: &Path) -> anyhow::Result<()> {
     let seed = faults.seed.unwrap_or_default();
     let mut history = Vec::new();
@@ -79,8 +80,12 @@ pub fn torment(faults: &Faults, programs: &Path, scratch: &Path) -> anyhow::Resu
         run.torment(seed, &mut history)?;
         run.end()
     });
-    result.map_err(|error| match keep(scratch, seed, &history) {
-        Ok(kept) => error.context(format!("seed {seed}; history and logs are in {}", kept.display())),
+    let kept = keep(scratch, seed, &history);
+    if let Ok(kept) = &kept {
+        println!("history and logs are in {}", kept.display());
+    }
+    result.map_err(|error| match kept {
+        Ok(_) => error.context(format!("seed {seed}")),
         Err(failed) => error.context(format!("seed {seed}; nothing could be kept: {failed:#}")),
     })
 }
@@ -132,6 +137,7 @@ impl Run {
     /// Faults under load, then quiet; then all is checked.
     fn torment(&mut self, seed: u64, history: &mut Vec<Operation>) -> anyhow::Result<()> {
         self.since = Instant::now();
+        println!("{:6.1} s: it begins, at {} UTC", 0.0, time_of_day());
         let clients = Clients::start(&self.site.https(), seed, self.since);
         let shared = clients.shared.clone();
         let played = self.play(&shared.tally);
@@ -237,6 +243,9 @@ impl Run {
             tally.longest_gap().as_secs_f64(),
             converged.as_secs_f64()
         );
+        for gap in gaps::long(history, &self.script) {
+            println!("{gap}");
+        }
     }
 
     /// What is removed is gone everywhere, and every process ends in order.
@@ -281,6 +290,14 @@ pub fn start_all(site: &mut Site) -> anyhow::Result<()> {
     })
 }
 
+/// As the processes' logs have it.
+fn time_of_day() -> String {
+    let seconds =
+        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |time| time.as_secs_f64()) % 86_400.0;
+    let (minutes, seconds) = (seconds as u64 / 60, seconds % 60.0);
+    format!("{:02}:{:02}:{seconds:06.3}", minutes / 60, minutes % 60)
+}
+
 fn progress(since: Instant, tally: &clients::Tally) {
     let load = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
     println!(
@@ -293,7 +310,7 @@ fn progress(since: Instant, tally: &clients::Tally) {
     );
 }
 
-/// Keeps what shows a failure: the history, and every process's log.
+/// Keeps what shows what happened: the history, and every process's log.
 fn keep(scratch: &Path, seed: u64, history: &[Operation]) -> anyhow::Result<PathBuf> {
     let dir = cargo::scratch(&format!("faults-{seed}"))?;
     history::write(std::io::BufWriter::new(std::fs::File::create(dir.join("history.jsonl"))?), history)?;

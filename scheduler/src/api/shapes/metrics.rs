@@ -2,6 +2,7 @@
 //! own reporter (reference sections 1.8 and 6). Pure.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
@@ -35,6 +36,11 @@ impl Samples {
     /// A number that only grows.
     pub fn counter(&mut self, name: &str, value: u64) {
         self.push(name, Kind::Counter, None, value as f64);
+    }
+
+    /// A time that only grows, in seconds.
+    pub fn seconds(&mut self, name: &str, time: Duration) {
+        self.push(name, Kind::Counter, None, time.as_secs_f64());
     }
 
     /// One of several gauges of a name.

@@ -1,11 +1,13 @@
 //! The masters as the API sees them, without any: answers what a test says.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use spec::ids::MasterId;
 use tokio::sync::mpsc;
 
 use crate::cluster::{AskError, Cluster, MasterRole, MasterStatus, MastersError, MastersRequest};
+use crate::consensus::Commits;
 use crate::state::MasterInfo;
 
 #[derive(Default)]
@@ -79,5 +81,6 @@ pub(crate) fn master(id: u64, name: &str) -> MasterStatus {
         leader,
         reachable: Some(true),
         behind: Some(id - 1),
+        commits: leader.then_some(Commits { count: 8, time: Duration::from_millis(1_250) }),
     }
 }

@@ -98,6 +98,8 @@ async fn metrics_tell_of_the_masters() {
         "gantry_master_reachable{master=\"2\"} 1",
         "gantry_raft_entries_behind{master=\"1\"} 0",
         "gantry_raft_entries_behind{master=\"3\"} 2",
+        "gantry_log_commits_total 8",
+        "gantry_log_commit_seconds_total 1.25",
     ] {
         assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
     }

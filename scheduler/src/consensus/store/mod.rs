@@ -10,6 +10,7 @@ mod outline;
 mod record;
 mod staged;
 mod tables;
+mod timed;
 
 #[cfg(test)]
 mod power;
@@ -26,6 +27,7 @@ pub use disk::DiskStore;
 pub use memory::{Fault, MemoryDisk, MemoryStore};
 pub use outline::{Outline, Position};
 pub use staged::{ChunkSink, Staged, Stager};
+pub use timed::{Commits, Timed};
 
 /// The pieces of a snapshot, read from the store as they are asked for. Reading blocks: not on a runtime
 /// thread. What is being read stays as it is, also when a newer snapshot replaces it meanwhile.

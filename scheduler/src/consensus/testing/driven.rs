@@ -1,126 +1,34 @@
-//! Members with drivers: threads, clocks, and a network of queues between them.
+//! Members with drivers: disks that hang, questions that are not proposals, members that come and go.
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use raft::eraftpb::Entry;
-use uuid::Uuid;
-
 use super::Recorder;
-use crate::consensus::open::{drive, first_snapshot};
-use crate::consensus::store::{
-    Identity, LogStore, MemoryDisk, MemoryStore, Outline, Stager, StoreError, Write,
-};
-use crate::consensus::{
-    Handle, MemberChange, Message, Node, NodeConfig, Options, Pieces, ProposeError, Sent, SnapshotPolicy,
-    Start, Status, Transport, open_with,
-};
+use super::network::{Gate, Line, PATIENCE, leader, one_of_three, until};
+use crate::consensus::{Handle, MemberChange, Options, ProposeError, SnapshotPolicy, Start, open_with};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+type Network = super::network::Network<Recorder>;
+
 const TICK: Duration = Duration::from_millis(20);
-
-/// Who can be reached.
-#[derive(Clone, Default)]
-struct Network(Arc<Mutex<BTreeMap<u64, Handle<Recorder>>>>);
-
-impl Network {
-    fn to(&self, id: u64) -> Option<Handle<Recorder>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
-    }
-
-    fn add(&self, id: u64, handle: &Handle<Recorder>) {
-        self.0.lock().unwrap().insert(id, handle.clone());
-    }
-
-    /// Lets go of all handles, or no log would ever stop.
-    fn close(&self) {
-        self.0.lock().unwrap().clear();
-    }
-}
-
-/// One member's way out.
-struct Line(u64, Network);
-
-impl Transport for Line {
-    fn send(&self, to: u64, message: Message) {
-        if let Some(handle) = self.1.to(to) {
-            handle.step(message);
-        }
-    }
-
-    fn send_snapshot(&self, to: u64, message: Message, pieces: Pieces) {
-        let (from, network) = (self.0, self.1.clone());
-        std::thread::spawn(move || {
-            let receive = || {
-                let mut inlet = network.to(to)?.receive_snapshot(message);
-                pieces.into_iter().try_for_each(|piece| inlet.put(&piece?)).ok()?;
-                inlet.finish().then_some(())
-            };
-            let sent = if receive().is_some() { Sent::SnapshotArrived } else { Sent::SnapshotLost };
-            network.to(from).map(|handle| handle.report(to, sent))
-        });
-    }
-}
-
-/// A disk whose commits wait while somebody holds the gate.
-struct Gated(MemoryStore, Arc<Mutex<()>>);
-
-impl LogStore for Gated {
-    fn outline(&self) -> &Outline {
-        self.0.outline()
-    }
-
-    fn entries(&self, low: u64, high: u64, max_bytes: u64) -> Result<Vec<Entry>, StoreError> {
-        self.0.entries(low, high, max_bytes)
-    }
-
-    fn pieces(&self) -> Result<Pieces, StoreError> {
-        self.0.pieces()
-    }
-
-    fn stager(&self) -> Stager {
-        self.0.stager()
-    }
-
-    fn commit(&mut self, write: Write) -> Result<(), StoreError> {
-        let _open = self.1.lock().unwrap_or_else(PoisonError::into_inner);
-        self.0.commit(write)
-    }
-}
 
 struct Member {
     handle: Handle<Recorder>,
     machine: Recorder,
-    gate: Arc<Mutex<()>>,
+    gate: Gate,
 }
 
 fn three(network: &Network) -> BTreeMap<u64, Member> {
-    let snapshots = SnapshotPolicy { entries: 200, keep_entries: 50, ..SnapshotPolicy::default() };
     let member = |id| {
-        let (machine, gate) = (Recorder::default(), Arc::default());
-        let disk = MemoryDisk::founded(first_snapshot(&machine, &[1, 2, 3])).unwrap();
-        let store = Gated(disk.open(), Arc::clone(&gate));
-        let node = Node::open(NodeConfig { id, seed: id, snapshots }, store, machine.clone()).unwrap();
-        let identity = Identity { name: format!("m{id}"), id, group: Uuid::nil() };
-        let handle = drive(node, identity, TICK, Line(id, network.clone())).unwrap();
-        network.add(id, &handle);
+        let machine = Recorder::default();
+        let (handle, gate) = one_of_three(id, machine.clone(), TICK, network);
         (id, Member { handle, machine, gate })
     };
     (1..=3).map(member).collect()
 }
 
-async fn until(handle: &Handle<Recorder>, what: impl FnMut(&Status) -> bool) -> Status {
-    let mut status = handle.status();
-    let found = tokio::time::timeout(PATIENCE, status.wait_for(what)).await;
-    found.expect("it comes to pass").expect("the log runs").clone()
-}
-
-async fn leader(members: &BTreeMap<u64, Member>) -> u64 {
-    let waits = members.values().map(|member| Box::pin(until(&member.handle, |status| status.leading)));
-    futures_util::future::select_all(waits).await.0.leader.expect("it leads")
+fn handles(members: &BTreeMap<u64, Member>) -> impl Iterator<Item = &Handle<Recorder>> {
+    members.values().map(|member| &member.handle)
 }
 
 async fn stop(network: Network, members: BTreeMap<u64, Member>) {
@@ -134,18 +42,9 @@ async fn stop(network: Network, members: BTreeMap<u64, Member>) {
 async fn a_follower_whose_disk_hangs_does_not_slow_the_others() {
     let network = Network::default();
     let members = three(&network);
-    let leads = leader(&members).await;
+    let leads = leader(handles(&members)).await;
     let hangs = members.keys().copied().find(|id| *id != leads).unwrap();
-    let gate = Arc::clone(&members[&hangs].gate);
-    // The gate is held by a thread of its own: it must not be held over an await.
-    let (shut, opened): (SyncSender<()>, Receiver<()>) = sync_channel(0);
-    let (held, holding) = sync_channel(0);
-    let keeper = std::thread::spawn(move || {
-        let _closed = gate.lock().unwrap();
-        held.send(()).unwrap();
-        let _ = opened.recv();
-    });
-    holding.recv().unwrap();
+    members[&hangs].gate.hang(true);
     let handle = &members[&leads].handle;
     for number in 0..500 {
         let done = tokio::time::timeout(PATIENCE, handle.propose(format!("{number}").into_bytes())).await;
@@ -155,11 +54,53 @@ async fn a_follower_whose_disk_hangs_does_not_slow_the_others() {
         }
     }
     assert!(members[&hangs].machine.texts().len() < 500, "it hangs");
-    drop(shut);
-    keeper.join().unwrap();
+    members[&hangs].gate.hang(false);
     let applied = handle.status().borrow().applied;
     until(&members[&hangs].handle, |status| status.applied >= applied).await;
     assert_eq!(members[&hangs].machine.texts().len(), 500);
+    stop(network, members).await;
+}
+
+/// Its thread stands still, sends no heartbeats and hears nothing. The others cannot tell that from a dead one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_whose_disk_hangs_is_replaced_and_steps_down() {
+    let network = Network::default();
+    let members = three(&network);
+    let old = leader(handles(&members)).await;
+    let hangs = members[&old].handle.clone();
+    hangs.propose(b"before".to_vec()).await.unwrap();
+    members[&old].gate.hang(true);
+    let under_way = tokio::spawn({
+        let hangs = hangs.clone();
+        async move { hangs.propose(b"under way".to_vec()).await }
+    });
+    let others = members.iter().filter(|(id, _)| **id != old).map(|(_, member)| &member.handle);
+    let new = leader(others).await;
+    for number in 0..100 {
+        let done = tokio::time::timeout(PATIENCE, members[&new].handle.propose(format!("{number}").into()));
+        done.await.expect("two of three are enough").unwrap();
+    }
+    assert!(hangs.status().borrow().leading, "it has not heard of the new leader");
+    assert!(!under_way.is_finished(), "it promises nothing that is not on its disk");
+    let (late, read) = tokio::join!(
+        async { tokio::time::timeout(PATIENCE, hangs.propose(b"late".to_vec())).await.expect("an answer") },
+        async {
+            let read = hangs.read_index();
+            members[&old].gate.hang(false);
+            tokio::time::timeout(PATIENCE, read).await.expect("an answer")
+        },
+    );
+    assert!(matches!(late, Err(ProposeError::NotLeader { .. } | ProposeError::Dropped)), "{late:?}");
+    assert!(matches!(read, Err(ProposeError::NotLeader { .. } | ProposeError::Dropped)), "{read:?}");
+    // The others may have it or not.
+    assert_eq!(under_way.await.unwrap(), Err(ProposeError::Dropped));
+    let applied = members[&new].handle.status().borrow().applied;
+    until(&hangs, |status| !status.leading && status.applied >= applied).await;
+    let texts = members[&new].machine.texts();
+    assert_eq!(members[&old].machine.texts(), texts);
+    assert_eq!(texts.iter().filter(|text| text.parse::<u32>().is_ok()).count(), 100);
+    let own = members[&old].machine.seen().leadership.last().cloned();
+    assert!(own.is_some_and(|(_, leader, leading, _)| leader != Some(old) && !leading), "it says so");
     stop(network, members).await;
 }
 
@@ -167,8 +108,9 @@ async fn a_follower_whose_disk_hangs_does_not_slow_the_others() {
 async fn reads_changes_and_transfers_are_answered() {
     let network = Network::default();
     let members = three(&network);
-    let leads = leader(&members).await;
+    let leads = leader(handles(&members)).await;
     let handle = &members[&leads].handle;
+    assert!(!handle.status().borrow().invited, "it was elected");
     let reads: Vec<_> = (0..200)
         .map(|_| {
             let handle = handle.clone();
@@ -184,7 +126,9 @@ async fn reads_changes_and_transfers_are_answered() {
     handle.transfer(to).await.unwrap();
     until(&members[&to].handle, |status| status.leading).await;
     assert_eq!(handle.read_index().await, Err(ProposeError::NotLeader { leader: Some(to) }));
-    let standings = until(&members[&to].handle, |status| status.standings.len() == 3).await.standings;
+    let status = until(&members[&to].handle, |status| status.standings.len() == 3).await;
+    assert!(status.invited, "it was asked to lead");
+    let standings = status.standings;
     assert!(standings.iter().all(|standing| (1..=3).contains(&standing.id)), "{standings:?}");
     stop(network, members).await;
 }
@@ -228,7 +172,7 @@ async fn a_master_joins_is_promoted_and_goes_on_when_the_founder_leaves() {
     until(&second, |status| status.applied >= applied).await;
     assert_eq!(machine.texts().len(), 200);
     // An existing log goes on whatever it is started with.
-    network.0.lock().unwrap().remove(&2);
+    network.remove(2);
     second.shutdown().await.unwrap();
     drop(second);
     let (second, machine) = on_disk(&dir.path().join("2"), 2, Start::Found, &network);

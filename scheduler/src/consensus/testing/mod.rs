@@ -4,6 +4,7 @@ mod driven;
 mod foreign;
 mod group;
 mod members;
+pub(crate) mod network;
 mod rebirth;
 mod single;
 mod storm;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Recorder;
 use crate::consensus::handle::QUEUE_INPUTS_MAX;
 use crate::consensus::open::{drive, first_snapshot};
-use crate::consensus::store::{Fault, Identity, MemoryDisk};
+use crate::consensus::store::{Fault, Identity, MemoryDisk, Timed};
 use crate::consensus::{
     Handle, MAX_ENTRY_BYTES, NoPeers, Node, NodeConfig, OpenError, Options, ProposeError, SnapshotPolicy,
     Start, Stopped, open,
@@ -200,7 +200,7 @@ async fn a_disk_that_fails_stops_the_log_and_acknowledges_nothing_more() {
     let machine = Recorder::default();
     let disk = MemoryDisk::founded(first_snapshot(&machine, &[1])).unwrap();
     let config = NodeConfig { id: 1, seed: 1, snapshots: SnapshotPolicy::default() };
-    let node = Node::open(config, disk.open(), machine.clone()).unwrap();
+    let node = Node::open(config, Timed::new(disk.open()), machine.clone()).unwrap();
     let identity = Identity { name: "m1".into(), id: 1, group: uuid::Uuid::nil() };
     let handle = drive(node, identity, Duration::from_millis(50), NoPeers).unwrap();
     handle.status().wait_for(|status| status.leading).await.unwrap();
