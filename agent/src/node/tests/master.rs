@@ -1,6 +1,6 @@
 //! The master's end of the protocol, one message at a time. Also used by the tests of the whole agent.
 
-#![allow(missing_docs, reason = "tests")]
+#![allow(missing_docs, dead_code, reason = "each test program uses its part")]
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use spec::ids::{AgentId, TaskId};
 use spec::protocol::{
-    AgentMessage, FRAME_BYTES_MAX, Fence, Hello, MAGIC, MasterMessage, TaskReport, TaskState, VERSION,
+    AgentMessage, FRAME_BYTES_MAX, Fence, Hello, MAGIC, MasterMessage, TaskReport, TaskState, Usage, VERSION,
     Welcome,
 };
 use tokio::io::AsyncReadExt;
@@ -20,7 +20,7 @@ use uuid::Uuid;
 /// More than any wait in these tests; reached only when something is wrong.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-pub type Frames = Framed<TcpStream, LengthDelimitedCodec>;
+type Frames = Framed<TcpStream, LengthDelimitedCodec>;
 
 pub struct Master(TcpListener);
 
@@ -59,8 +59,14 @@ impl Master {
         tokio::time::timeout(PATIENCE, accepting).await.expect("no agent came")
     }
 
-    /// The next connection and its first message.
-    pub async fn open(&self) -> (Frames, Option<AgentMessage>) {
+    /// The next connection asks who leads, and this is answered.
+    pub async fn answer_who_leads(&self, answer: MasterMessage) {
+        let (mut stream, message) = tokio::time::timeout(PATIENCE, self.open()).await.expect("nobody asked");
+        assert_eq!(message, Some(AgentMessage::WhoLeads));
+        send(&mut stream, answer).await;
+    }
+
+    async fn open(&self) -> (Frames, Option<AgentMessage>) {
         let (mut stream, _) = self.0.accept().await.unwrap();
         let mut magic = [0; 4];
         // Nothing is read from who hangs up at once.
@@ -80,7 +86,7 @@ impl Master {
     }
 }
 
-pub async fn send(stream: &mut Frames, message: MasterMessage) {
+async fn send(stream: &mut Frames, message: MasterMessage) {
     stream.send(Bytes::from(postcard::to_allocvec(&message).unwrap())).await.unwrap();
 }
 
@@ -111,7 +117,7 @@ impl Peer {
     }
 
     /// The next message; beats are answered and left out.
-    pub async fn next(&mut self) -> AgentMessage {
+    async fn next(&mut self) -> AgentMessage {
         loop {
             let frame =
                 tokio::time::timeout(PATIENCE, self.stream.next()).await.expect("the agent is silent");
@@ -144,6 +150,14 @@ impl Peer {
             }
             if let Some(report) = self.seen.iter().find(|report| wanted(report)) {
                 return report.clone();
+            }
+        }
+    }
+
+    pub async fn usage(&mut self) -> Usage {
+        loop {
+            if let AgentMessage::Usage(usage) = self.next().await {
+                return usage;
             }
         }
     }

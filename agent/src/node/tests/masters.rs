@@ -24,16 +24,6 @@ fn of_term(term: u64, message: MasterMessage) -> MasterMessage {
     MasterMessage::Wanted(wanted)
 }
 
-impl Master {
-    /// The next connection asks who leads, and this is answered.
-    async fn answer_who_leads(&self, answer: MasterMessage) {
-        let (mut stream, message) =
-            tokio::time::timeout(Duration::from_secs(20), self.open()).await.expect("nobody asked");
-        assert_eq!(message, Some(AgentMessage::WhoLeads));
-        master::send(&mut stream, answer).await;
-    }
-}
-
 #[tokio::test]
 async fn a_later_leader_finds_everything_as_it_was_and_hears_what_the_last_one_did_not_take_note_of() {
     let (first, second) = (Master::bind().await, Master::bind().await);

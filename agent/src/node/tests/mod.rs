@@ -22,17 +22,6 @@ use crate::runtime::{Exit, Runtime};
 use master::{Master, Peer};
 use survivor::Survivor;
 
-impl Peer {
-    /// The next measurement.
-    async fn usage(&mut self) -> Usage {
-        loop {
-            if let AgentMessage::Usage(usage) = self.next().await {
-                return usage;
-            }
-        }
-    }
-}
-
 /// An agent that runs beside the test.
 struct Agent {
     shutdown: CancellationToken,

@@ -4,6 +4,9 @@
 //! its arguments say instead of testing, and with [`SHIM`] set it is the shim of a task. Both are decided
 //! before `main`, where the program has one thread only, as the real shim.
 
+#![allow(dead_code, reason = "each test program uses its part")]
+
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -145,4 +148,9 @@ where
 /// This program.
 pub fn this_program() -> PathBuf {
     std::env::current_exe().expect("the test's own path")
+}
+
+/// Arguments for the shim, for those who need them as a list.
+pub fn arguments(words: &[&str]) -> Vec<OsString> {
+    words.iter().map(OsString::from).collect()
 }

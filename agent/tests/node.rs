@@ -1,18 +1,22 @@
 //! The whole agent with real processes and real containers: its end, in the middle of everything, changes
 //! nothing for its tasks, and the next one finds them. Run as root, with a Docker Engine.
 
+mod common;
+#[path = "../src/node/tests/master.rs"]
+mod master;
+
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::common::{SHIM, WORKLOAD, eventually, task, this_program};
-use crate::master::{Master, Peer};
 use bollard::query_parameters::{CreateImageOptionsBuilder, RemoveImageOptionsBuilder};
+use common::{SHIM, WORKLOAD, eventually, task, this_program};
 use futures_util::{FutureExt, TryStreamExt};
 use gantry_agent::node;
 use gantry_agent::options::{Options, ResolverChoice, RuntimeChoice};
 use gantry_agent::runtime::docker::container_name;
 use gantry_agent::runtime::process::ShimCommand;
+use master::{Master, Peer};
 use serde_json::{Value, json};
 use spec::app::AppDocument;
 use spec::ids::TaskId;
@@ -51,7 +55,7 @@ async fn welcomed(master: &Master, index: u64) -> Peer {
 }
 
 fn wanted(index: u64, fields: Value, run: &[&TaskId], kill: &[&TaskId]) -> MasterMessage {
-    let launch = crate::common::launch(&task("any"), "/".into(), fields);
+    let launch = common::launch(&task("any"), "/".into(), fields);
     let mut app = Arc::unwrap_or_clone(launch.app);
     app.port_definitions =
         serde_json::from_value(json!([{"port": 10000, "protocol": "tcp", "name": "http"}])).unwrap();

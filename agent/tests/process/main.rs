@@ -1,6 +1,8 @@
 //! The process runtime with real processes, control groups and mount namespaces of this machine. Run as
 //! root: without it these tests fail, since what they prove cannot be seen.
 
+#[path = "../common/mod.rs"]
+mod common;
 mod fixture;
 
 use std::os::unix::fs::PermissionsExt;
@@ -9,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::common::{eventually, silent, text};
+use common::{eventually, silent, text};
 use fixture::{Fixture, is_alive, open, pid_in};
 use futures_util::StreamExt;
 use gantry_agent::runtime::process::files::{self, STARTED, Started};
@@ -132,7 +134,7 @@ async fn no_grandchild_outlives_its_task() {
 #[tokio::test]
 async fn memory_beyond_the_limit_is_told_apart() {
     let fixture = Fixture::new();
-    let program = crate::common::this_program();
+    let program = common::this_program();
     let task = fixture.run("oom", json!({"args": [program, "allocate-mib", "400"], "mem": 32})).await;
     let exit = fixture.process.wait(&task).await.unwrap();
     assert!(exit.out_of_memory, "{exit:?}");
@@ -145,7 +147,7 @@ async fn memory_beyond_the_limit_is_told_apart() {
 #[tokio::test]
 async fn use_of_cpu_and_memory_is_measured() {
     let fixture = Fixture::new();
-    let args = [crate::common::this_program().display().to_string(), "burn".to_owned()];
+    let args = [common::this_program().display().to_string(), "burn".to_owned()];
     let task = fixture.run("burn", json!({"args": args, "resourceLimits": {"cpus": 0.5}})).await;
     let tasks = [task.clone()];
     fixture.process.usage(&tasks).await;
@@ -348,7 +350,7 @@ fn without_rights() {
     let place = tempfile::tempdir().unwrap();
     std::fs::set_permissions(place.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
     let program = place.path().join("test");
-    std::fs::copy(crate::common::this_program(), &program).unwrap();
+    std::fs::copy(common::this_program(), &program).unwrap();
     let output = std::process::Command::new(program)
         .args(["without_rights", "--exact", "--nocapture"])
         .env(INNER, "1")

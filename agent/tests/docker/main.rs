@@ -1,13 +1,15 @@
 //! The Docker runtime against the Engine of this machine. Without one these tests fail: a runtime that
 //! was never tried is not tested.
 
+#[path = "../common/mod.rs"]
+mod common;
 mod fixture;
 mod proxy;
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::common::{launch, silent, task, text};
+use common::{launch, silent, task, text};
 use fixture::{Fixture, api, container};
 use futures_util::{StreamExt, TryStreamExt};
 use gantry_agent::runtime::docker::{Docker, TASK_LABEL, container_name};
@@ -175,8 +177,7 @@ async fn commands_inside_and_their_end_when_nobody_waits() {
         let top = api().top_processes(&container_name(&task), None).await.unwrap();
         top.processes.unwrap().len()
     };
-    crate::common::eventually("the abandoned command dies", async || (count().await == 1).then_some(()))
-        .await;
+    common::eventually("the abandoned command dies", async || (count().await == 1).then_some(())).await;
 
     docker.signal(&task, Signal::Kill).await.unwrap();
     docker.wait(&task).await.unwrap();
@@ -195,7 +196,7 @@ async fn use_of_cpu_and_memory_is_measured() {
     let measured = usage[0].1;
     assert!((50..=700).contains(&measured.cpus_milli), "about half a core at most: {measured:?}");
     assert!((10_000..64 << 20).contains(&measured.mem_bytes), "{measured:?}");
-    assert_eq!(fixture.docker.usage(&[crate::common::task("none")]).await, []);
+    assert_eq!(fixture.docker.usage(&[common::task("none")]).await, []);
 }
 
 #[tokio::test]
@@ -311,7 +312,7 @@ async fn labels_carry_the_whole_task_id() {
     let long = "a".repeat(200);
     let id = format!("runtimes-test_{long}.instance-{}._app.1", uuid::Uuid::new_v4());
     let task: TaskId = id.parse().unwrap();
-    let mut launch = fixture.workload(&crate::common::task("long"), "sleep 600", json!({}));
+    let mut launch = fixture.workload(&common::task("long"), "sleep 600", json!({}));
     launch.task = task.clone();
     fixture.docker.launch(&launch, silent()).await.unwrap();
     let inspected = api().inspect_container(&container_name(&task), None).await.unwrap();
@@ -344,7 +345,7 @@ async fn an_engine_that_goes_away_and_comes_back() {
         tokio::time::sleep(Duration::from_millis(400)).await;
         let error = docker.list().await.unwrap_err();
         assert!(matches!(error, RuntimeError::Unavailable(_)), "{error:?}");
-        let launch = fixture.workload(&crate::common::task("never"), "exit 0", json!({}));
+        let launch = fixture.workload(&common::task("never"), "exit 0", json!({}));
         let error = docker.launch(&launch, silent()).await.unwrap_err();
         assert!(matches!(error, RuntimeError::Unavailable(_)), "{error:?}");
         // It ends while nobody can see it.
