@@ -39,7 +39,10 @@ mod tests {
     use super::*;
     use crate::masters::fixture::{Bench, COMMIT};
 
-    fn seen(bench: &Bench) -> Vec<(u64, MasterRole, bool, Option<bool>, Option<u64>)> {
+    /// Number, role, whether it leads, whether it is reachable, how far behind.
+    type Line = (u64, MasterRole, bool, Option<bool>, Option<u64>);
+
+    fn seen(bench: &Bench) -> Vec<Line> {
         let line =
             |master: MasterStatus| (master.id.0, master.role, master.leader, master.reachable, master.behind);
         bench.view(roster).into_iter().map(line).collect()
