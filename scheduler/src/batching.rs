@@ -6,7 +6,7 @@ use crate::mutants::{self, Mutant};
 use crate::state::{Command, Encoded, FRAME_BYTES};
 
 /// Commands in one entry: enough to make fsync cheap, and few enough that applying them is no pause.
-const BATCH_COMMANDS_MAX: usize = 256;
+pub const BATCH_COMMANDS_MAX: usize = 256;
 /// Encoded commands in one entry. A single command may be larger.
 const BATCH_BYTES_MAX: usize = 512 * 1024;
 /// The largest command that an entry holds.

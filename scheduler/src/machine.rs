@@ -61,7 +61,7 @@ impl Machine for StateMachine {
 
     fn apply(&mut self, index: u64, entry: &[u8]) -> Result<Vec<Outcome>, String> {
         let batch = Batch::decode(entry).map_err(|error| error.to_string())?;
-        let (outcomes, applied) = self.state.apply(index, &batch);
+        let (outcomes, applied) = self.state.apply(index, batch);
         self.unpublished.push(applied);
         Ok(outcomes)
     }

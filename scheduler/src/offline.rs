@@ -97,7 +97,7 @@ impl Machine for Survivor {
 
     fn apply(&mut self, index: u64, entry: &[u8]) -> Result<(), String> {
         let batch = Batch::decode(entry).map_err(|error| error.to_string())?;
-        self.state.apply(index, &batch);
+        self.state.apply(index, batch);
         Ok(())
     }
 

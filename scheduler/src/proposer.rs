@@ -1,52 +1,60 @@
 //! Commands into log entries: whatever waits shares an entry. Stamps each with the time and a seed,
 //! since `apply` has neither.
 
-use std::pin::Pin;
 use std::time::Duration;
 
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::batching::{self, COMMAND_BYTES_MAX, Shared};
+use crate::batching::{self, BATCH_COMMANDS_MAX, COMMAND_BYTES_MAX, Shared};
 use crate::clock;
 use crate::cluster::{AskError, Asked};
 use crate::consensus::{Handle, ProposeError};
 use crate::machine::StateMachine;
 use crate::state::Outcome;
 
-/// Entries on their way at once: one is being synced while the next one gathers. More of them would each hold
-/// fewer commands, and an entry costs every master a write, two messages and a fsync, whatever it holds.
-const IN_FLIGHT_MAX: usize = 2;
+/// Turns of the runtime for which an entry gathers at most.
+const GATHER_TURNS_MAX: usize = 16;
 /// An entry that is not committed by then has an unknown fate.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(10);
 
-type Done = Pin<Box<dyn Future<Output = ()> + Send>>;
 type Answer = oneshot::Sender<Result<Outcome, AskError>>;
 
-/// Takes commands until the channel or `shutdown` closes.
+/// Takes commands until the channel or `shutdown` closes. One entry is on its way, and the next one gathers: more
+/// of them would each hold fewer commands, and an entry costs every master a write, two messages and a fsync,
+/// whatever it holds.
 pub async fn run(
     mut commands: mpsc::Receiver<Asked>,
     log: Handle<StateMachine>,
     shutdown: CancellationToken,
 ) {
-    let mut in_flight: FuturesUnordered<Done> = FuturesUnordered::new();
     // A command that did not fit the last entry opens the next.
     let mut held: Option<Asked> = None;
-    loop {
-        let has_room = in_flight.len() < IN_FLIGHT_MAX;
-        let first = tokio::select! {
-            biased;
-            () = shutdown.cancelled() => return,
-            asked = next(&mut held, &mut commands), if has_room => asked,
-            Some(()) = in_flight.next(), if !in_flight.is_empty() => continue,
-        };
-        let Some(first) = first else { return };
-        let batch = fill(first, &mut commands, &mut held);
-        if !batch.taken.is_empty() {
-            in_flight.push(Box::pin(propose(log.clone(), batch)));
+    let proposing = async {
+        while let Some(first) = next(&mut held, &mut commands).await {
+            gather(&commands).await;
+            let batch = fill(first, &mut commands, &mut held);
+            if !batch.taken.is_empty() {
+                propose(&log, batch).await;
+            }
+        }
+    };
+    tokio::select! {
+        biased;
+        () = shutdown.cancelled() => {}
+        () = proposing => {}
+    }
+}
+
+/// Lets whoever is about to ask do so: tasks that are ready run first, for as long as that makes more commands
+/// wait. No timer: who asks alone does not wait.
+async fn gather(commands: &mpsc::Receiver<Asked>) {
+    for _ in 0..GATHER_TURNS_MAX {
+        let waiting = commands.len();
+        tokio::task::yield_now().await;
+        if commands.len() == waiting || commands.len() >= BATCH_COMMANDS_MAX {
+            return;
         }
     }
 }
@@ -67,7 +75,7 @@ fn fill(first: Asked, waiting: &mut mpsc::Receiver<Asked>, held: &mut Option<Ask
     batch
 }
 
-async fn propose(log: Handle<StateMachine>, batch: Shared<Asked>) {
+async fn propose(log: &Handle<StateMachine>, batch: Shared<Asked>) {
     let entry = batch.encoded.entry(clock::now(), fastrand::u64(..));
     let answers: Vec<_> = batch.taken.into_iter().map(|asked| asked.answer).collect();
     let outcomes = tokio::time::timeout(COMMIT_TIMEOUT, log.propose(entry)).await;

@@ -3,6 +3,7 @@
 //! Formats are Marathon's (reference sections 2.2 and 4.3): an app id is an absolute path, an instance
 //! id is `<safe path>.instance-<uuid>`, a task id adds the container and the incarnation.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::{Arc, LazyLock};
@@ -66,9 +67,21 @@ impl AppId {
         self.segments().rev().collect::<Vec<_>>().join(".")
     }
 
+    /// The groups that it is in, without the root: `/a` and `/a/b` of `/a/b/c`.
+    pub fn groups(&self) -> impl Iterator<Item = &str> {
+        self.0.match_indices('/').map(|(at, _)| &self.0[..at]).filter(|group| !group.is_empty())
+    }
+
     /// Is this app somewhere below the group `path` (canonical, `/` for the root)?
     pub fn is_below(&self, path: &str) -> bool {
         path == "/" || self.0.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'))
+    }
+}
+
+/// Orders as its text does, so that it can be looked up by it.
+impl Borrow<str> for AppId {
+    fn borrow(&self) -> &str {
+        &self.0
     }
 }
 

@@ -31,6 +31,8 @@ pub(super) struct Driver<M: Machine, S: LogStore> {
     pub(super) transport: Box<dyn Transport>,
     pub(super) inputs: Receiver<Input<M::Output>>,
     pub(super) status: watch::Sender<Status>,
+    /// Dropped with the driver: who waits for the end alone is not woken by every change of the status.
+    pub(super) _ended: watch::Sender<()>,
     pub(super) stopping: Arc<AtomicBool>,
     pub(super) tick: Duration,
     pub(super) replies: HashMap<u64, Reply<M::Output>>,

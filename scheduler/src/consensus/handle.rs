@@ -151,6 +151,8 @@ pub(super) struct Shared<O> {
     pub(super) inputs: SyncSender<Input<O>>,
     pub(super) queued_bytes: Arc<AtomicUsize>,
     pub(super) status: watch::Receiver<Status>,
+    /// Closed when the driver has ended.
+    pub(super) ended: watch::Receiver<()>,
     pub(super) stopping: Arc<AtomicBool>,
     pub(super) thread: Mutex<Option<JoinHandle<()>>>,
     pub(super) identity: Identity,
@@ -262,14 +264,14 @@ impl<M: super::Machine> Handle<M> {
 
     /// Waits until the log has stopped, for whatever reason.
     pub async fn join(&self) -> Result<(), Stopped> {
-        let mut status = self.status();
-        while status.changed().await.is_ok() {}
+        let mut ended = self.shared.ended.clone();
+        while ended.changed().await.is_ok() {}
         let thread = self.shared.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread {
-            // It has let go of its status, so it is about to end.
+            // It has let go of everything, so it is about to end.
             let _ = thread.join();
         }
-        let failure = status.borrow().failure.clone();
+        let failure = self.shared.status.borrow().failure.clone();
         failure.map_or(Ok(()), |reason| Err(Stopped(reason)))
     }
 }

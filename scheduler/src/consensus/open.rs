@@ -128,12 +128,14 @@ pub(super) fn drive<M: Machine, S: LogStore>(
     let stage = node.store().stager();
     let (sender, inputs) = mpsc::sync_channel(QUEUE_INPUTS_MAX);
     let (status_sender, status) = watch::channel(node.status());
+    let (ended_sender, ended) = watch::channel(());
     let stopping = Arc::new(AtomicBool::new(false));
     let driver = Driver {
         node,
         transport: Box::new(transport),
         inputs,
         status: status_sender,
+        _ended: ended_sender,
         stopping: Arc::clone(&stopping),
         tick,
         replies: HashMap::new(),
@@ -144,7 +146,7 @@ pub(super) fn drive<M: Machine, S: LogStore>(
     let thread = thread::Builder::new().name("log".into()).spawn(move || driver.run());
     let thread = Mutex::new(Some(thread.map_err(OpenError::Thread)?));
     let queued_bytes = Arc::new(AtomicUsize::new(0));
-    Ok(Handle::new(Shared { inputs: sender, queued_bytes, status, stopping, thread, identity, stage }))
+    Ok(Handle::new(Shared { inputs: sender, queued_bytes, status, ended, stopping, thread, identity, stage }))
 }
 
 fn open_store<M: Machine>(options: &Options, machine: &M) -> Result<DiskStore, OpenError> {

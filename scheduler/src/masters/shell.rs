@@ -26,6 +26,8 @@ const READERS_MAX: usize = 8192;
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a leader that removes itself asks its successor to do so.
 const LEAVE_PATIENCE: Duration = Duration::from_secs(10);
+/// A new leader has not heard of the others yet, and takes them to be away: it is asked again for so long.
+const ACQUAINTANCE: Duration = Duration::from_secs(2);
 const LEAVE_PAUSE: Duration = Duration::from_millis(100);
 
 type Reader = oneshot::Sender<Result<(), AskError>>;
@@ -137,11 +139,12 @@ async fn remove(masters: &Masters, peers: &Peers, id: u64) -> Result<(), NotDone
     }
     masters.view(|view| rules::may_leave(view, id)).map_err(NotDone::Refused)?;
     masters.transfer(None).await?;
-    let deadline = Instant::now() + LEAVE_PATIENCE;
+    let (deadline, acquainted) = (Instant::now() + LEAVE_PATIENCE, Instant::now() + ACQUAINTANCE);
     loop {
         match peers.leave().await {
             Ok(()) => return Ok(()),
-            Err(Some(reason)) => return Err(NotDone::Refused(reason)),
+            Err(Some(reason)) if Instant::now() > acquainted => return Err(NotDone::Refused(reason)),
+            Err(Some(_)) => sleep(LEAVE_PAUSE).await,
             Err(None) if Instant::now() > deadline => return Err(NotDone::Later),
             Err(None) => sleep(LEAVE_PAUSE).await,
         }

@@ -1,7 +1,7 @@
 //! Questions to the state that its readers share. Each costs what its answer costs, never a scan of
 //! the whole cluster. No decisions: what follows from an answer is the asker's business.
 
-use std::ops::RangeInclusive;
+use std::ops::{Bound, RangeInclusive};
 use std::sync::Arc;
 
 use spec::app::App;
@@ -84,16 +84,19 @@ impl AppEntry {
 impl State {
     /// The app, unless it does not exist or was removed.
     pub fn app(&self, id: &AppId) -> Option<&Arc<AppEntry>> {
+        self.app_at(id.as_str())
+    }
+
+    /// The app of that id (canonical), unless it does not exist or was removed.
+    pub fn app_at(&self, id: &str) -> Option<&Arc<AppEntry>> {
         self.apps.get(id).filter(|entry| !entry.retired)
     }
 
     /// Existing apps anywhere below the group `path` (canonical, `/` for the root).
     pub fn apps_below<'a>(&'a self, path: &'a str) -> impl Iterator<Item = &'a Arc<AppEntry>> {
-        // Nothing below a group sorts before its segment "0"; no id at all sorts before "/0".
-        let first = AppId::parse(&format!("{path}/0")).ok();
-        first
-            .into_iter()
-            .flat_map(|first| self.apps.range(first..))
+        let first = format!("{}/", path.trim_end_matches('/'));
+        self.apps
+            .range::<_, str>((Bound::Included(first.as_str()), Bound::Unbounded))
             .take_while(move |(id, _)| id.is_below(path))
             .map(|(_, entry)| entry)
             .filter(|entry| !entry.retired)

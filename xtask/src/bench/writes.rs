@@ -39,8 +39,9 @@ pub struct Writes {
     /// Masters, and members of etcd.
     #[arg(long, default_value_t = 3)]
     members: usize,
-    /// Clients of etcd that share an HTTP/2 connection. Ours have one each: HTTP/1.1 cannot share.
-    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..))]
+    /// Clients of etcd that share an HTTP/2 connection. Ours have one each: HTTP/1.1 cannot share, and so have
+    /// etcd's unless told otherwise.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     share: u16,
     /// Leave etcd out.
     #[arg(long)]

@@ -100,7 +100,7 @@ async fn drive(
         index += 1;
         let at = Timestamp::from_millis(EPOCH + index * 1000);
         let commands = vec![asked.command];
-        let (outcomes, applied) = state.apply(index, &Batch { at, seed: index, commands });
+        let (outcomes, applied) = state.apply(index, Batch { at, seed: index, commands });
         cluster.publish(state.clone(), [applied]);
         let outcome = outcomes.into_iter().next().expect("one command, one outcome");
         let _ = asked.answer.send(Ok(outcome));

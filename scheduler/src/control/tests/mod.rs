@@ -75,7 +75,7 @@ impl Loop {
 
     pub(super) fn apply(&mut self, commands: Vec<Command>) -> Vec<Outcome> {
         let batch = Batch { at: self.now, seed: self.seed, commands };
-        let (outcomes, applied) = self.state.apply(self.state.index + 1, &batch);
+        let (outcomes, applied) = self.state.apply(self.state.index + 1, batch);
         self.memory.note(&applied);
         self.events.extend(applied.events);
         outcomes

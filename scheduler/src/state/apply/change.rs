@@ -29,26 +29,27 @@ pub(super) struct Changed {
 
 impl Changed {
     /// Compares a definition with the one it replaces and stamps it.
-    pub(super) fn new(mut app: App, original: Option<&Arc<App>>, version: Timestamp) -> Self {
-        let kind = original.map_or(Kind::Created, |original| compare(&mut app, original));
+    pub(super) fn new(mut app: Arc<App>, original: Option<&Arc<App>>, version: Timestamp) -> Self {
+        let kind = original.map_or(Kind::Created, |original| compare(Arc::make_mut(&mut app), original));
         Self::stamped(app, kind, original.cloned(), version)
     }
 
     /// The definition as it is, to be started anew.
     pub(super) fn restart(original: &Arc<App>, version: Timestamp) -> Self {
-        Self::stamped(App::clone(original), Kind::Restarted, Some(original.clone()), version)
+        Self::stamped(original.clone(), Kind::Restarted, Some(original.clone()), version)
     }
 
-    fn stamped(mut app: App, kind: Kind, original: Option<Arc<App>>, version: Timestamp) -> Self {
+    fn stamped(mut app: Arc<App>, kind: Kind, original: Option<Arc<App>>, version: Timestamp) -> Self {
         let before = original.as_ref().map(|original| stamps(original));
-        app.version = version;
+        let stamped = Arc::make_mut(&mut app);
+        stamped.version = version;
         let all = VersionInfo { last_scaling_at: version, last_config_change_at: version };
-        app.version_info = Some(match (kind, before) {
+        stamped.version_info = Some(match (kind, before) {
             (Kind::Scaled, Some(before)) => VersionInfo { last_scaling_at: version, ..before },
             (Kind::Restarted, Some(before)) => VersionInfo { last_config_change_at: version, ..before },
             _ => all,
         });
-        Self { app: Arc::new(app), kind, original }
+        Self { app, kind, original }
     }
 }
 

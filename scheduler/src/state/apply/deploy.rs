@@ -13,8 +13,8 @@ use super::change::{Changed, Kind};
 use super::graph::Target;
 use super::{Change, expect, plan, resident, service_ports};
 use crate::state::{
-    AppEntry, DEPLOYMENTS_MAX, Deploy, Deployment, Event, Goal, KillReason, Outcome, Refusal, State, Step,
-    VERSIONS_MAX,
+    AppEntry, DEPLOYMENTS_MAX, Deploy, Deployment, Event, Goal, KillReason, Outcome, PutApp, Refusal, State,
+    Step, VERSIONS_MAX,
 };
 
 /// A change that was checked and worked out.
@@ -26,7 +26,7 @@ pub(super) struct Draft {
 }
 
 impl Change<'_> {
-    pub(super) fn deploy(&mut self, deploy: &Deploy) -> Result<Outcome, Refusal> {
+    pub(super) fn deploy(&mut self, deploy: Deploy) -> Result<Outcome, Refusal> {
         if let Some(same) = self.state.deployments.get(&deploy.id) {
             // The proposer said it twice.
             return Ok(Outcome::Deployed { id: same.id, version: same.version });
@@ -137,10 +137,11 @@ fn new_entry(app: &Arc<App>) -> AppEntry {
 }
 
 /// Works a change out, in Marathon's order: what it presumes, ports, versions, rules, plan, locks.
-pub(super) fn draft(state: &State, deploy: &Deploy) -> Result<Draft, Refusal> {
-    expect::check_expectations(state, deploy)?;
+pub(super) fn draft(state: &State, mut deploy: Deploy) -> Result<Draft, Refusal> {
+    expect::check_expectations(state, &deploy)?;
     let version = state.next_version();
-    let changed = changed_apps(state, deploy, version)?;
+    let put = std::mem::take(&mut deploy.put);
+    let changed = changed_apps(state, put, &deploy, version)?;
     let target = Target::new(state, &changed, &deploy.remove);
     expect::check_ids(&target, changed.iter().map(|changed| &changed.app.id))?;
     let heights = target.heights().ok_or_else(expect::cyclic)?;
@@ -151,14 +152,20 @@ pub(super) fn draft(state: &State, deploy: &Deploy) -> Result<Draft, Refusal> {
         return Err(Refusal::Locked(conflicts));
     }
     let originals = originals(state, &changed, &deploy.remove);
-    let kill = deploy.kill.iter().filter(|task| state.tasks.contains_key(*task)).cloned().collect();
-    let deployment = Deployment { id: deploy.id, version, steps, current: 0, originals, kill };
-    Ok(Draft { changed, conflicts, deployment, removed: deploy.remove.clone() })
+    deploy.kill.retain(|task| state.tasks.contains_key(task));
+    let Deploy { id, kill, remove: removed, .. } = deploy;
+    let deployment = Deployment { id, version, steps, current: 0, originals, kill };
+    Ok(Draft { changed, conflicts, deployment, removed })
 }
 
-fn changed_apps(state: &State, deploy: &Deploy, version: Timestamp) -> Result<Vec<Changed>, Refusal> {
+fn changed_apps(
+    state: &State,
+    put: Vec<PutApp>,
+    deploy: &Deploy,
+    version: Timestamp,
+) -> Result<Vec<Changed>, Refusal> {
     let original = |id: &AppId| state.app(id).map(|entry| &entry.app);
-    let put = service_ports::assign(state, deploy)?;
+    let put = service_ports::assign(state, put, deploy.service_ports)?;
     let put = put.into_iter().map(|app| (original(&app.id), app));
     let put = put.map(|(original, app)| Changed::new(app, original, version));
     let restarted = deploy.restart.iter().filter_map(original);

@@ -75,7 +75,7 @@ impl Change<'_> {
         by: DeploymentId,
     ) -> Result<Outcome, Refusal> {
         let found = self.state.deployments.get(id).ok_or(Refusal::NoDeployment(*id))?;
-        let draft = deploy::draft(self.state, &reversal(self.state, found, by))?;
+        let draft = deploy::draft(self.state, reversal(self.state, found, by))?;
         self.cancel(id, Some(by));
         Ok(self.accept(draft))
     }

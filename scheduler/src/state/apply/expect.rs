@@ -49,20 +49,12 @@ pub(super) fn check_ids<'a>(
     put: impl Iterator<Item = &'a AppId>,
 ) -> Result<(), Refusal> {
     for id in put {
-        if target.below(id.as_str()).next().is_some()
-            || groups_of(id).any(|group| target.app(&group).is_some())
+        if target.below(id.as_str()).next().is_some() || id.groups().any(|group| target.app(group).is_some())
         {
             return Err(invalid("Groups and Applications may not have the same identifier."));
         }
     }
     Ok(())
-}
-
-/// `/a` and `/a/b` of `/a/b/c`.
-fn groups_of(id: &AppId) -> impl Iterator<Item = AppId> {
-    let path = id.as_str();
-    let ends = path.match_indices('/').map(|(at, _)| at).filter(|at| *at > 0);
-    ends.filter_map(move |end| AppId::parse(&path[..end]).ok())
 }
 
 pub(super) fn cyclic() -> Refusal {

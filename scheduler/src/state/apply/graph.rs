@@ -13,7 +13,7 @@ use crate::state::State;
 /// The apps that will exist.
 pub(super) struct Target<'a> {
     state: &'a State,
-    put: BTreeMap<&'a AppId, &'a App>,
+    put: BTreeMap<&'a str, &'a App>,
     removed: BTreeSet<&'a AppId>,
 }
 
@@ -27,18 +27,26 @@ enum Node {
 
 impl<'a> Target<'a> {
     pub(super) fn new(state: &'a State, changed: &'a [Changed], removed: &'a [AppId]) -> Self {
-        let put = changed.iter().map(|changed| (&changed.app.id, &*changed.app)).collect();
+        let put = changed.iter().map(|changed| (changed.app.id.as_str(), &*changed.app)).collect();
         Self { state, put, removed: removed.iter().collect() }
     }
 
-    pub(super) fn app(&self, id: &AppId) -> Option<&App> {
-        let kept = || self.state.app(id).filter(|_| !self.removed.contains(id)).map(|entry| &*entry.app);
+    pub(super) fn app(&self, id: &str) -> Option<&App> {
+        let kept = || {
+            self.state
+                .app_at(id)
+                .filter(|entry| !self.removed.contains(&entry.app.id))
+                .map(|entry| &*entry.app)
+        };
         self.put.get(id).copied().or_else(kept)
     }
 
     /// Height of every app that can be reached from the put ones: 1 plus the height of the highest app it
     /// depends on. `None` when there is a cycle.
     pub(super) fn heights(&self) -> Option<BTreeMap<AppId, usize>> {
+        if self.put.values().all(|app| app.dependencies.is_empty()) {
+            return Some(self.put.values().map(|app| (app.id.clone(), 1)).collect());
+        }
         let edges = self.reachable();
         let mut dependents: BTreeMap<&Node, Vec<&Node>> = BTreeMap::new();
         let mut missing: BTreeMap<&Node, usize> = BTreeMap::new();
@@ -64,7 +72,7 @@ impl<'a> Target<'a> {
 
     fn reachable(&self) -> BTreeMap<Node, Vec<Node>> {
         let mut edges = BTreeMap::new();
-        let mut open: Vec<Node> = self.put.keys().map(|id| Node::App((*id).clone())).collect();
+        let mut open: Vec<Node> = self.put.values().map(|app| Node::App(app.id.clone())).collect();
         while let Some(node) = open.pop() {
             if let Entry::Vacant(vacant) = edges.entry(node) {
                 let dependencies = self.dependencies(vacant.key());
@@ -79,7 +87,7 @@ impl<'a> Target<'a> {
         match node {
             Node::Group(path) => self.below(path).cloned().map(Node::App).collect(),
             Node::App(id) => {
-                let paths = self.app(id).map_or(&[][..], |app| &app.dependencies);
+                let paths = self.app(id.as_str()).map_or(&[][..], |app| &app.dependencies);
                 paths
                     .iter()
                     .filter_map(|path| canonical_path(path).ok())
@@ -92,13 +100,17 @@ impl<'a> Target<'a> {
     /// Ids of all apps below a group.
     pub(super) fn below<'b>(&'b self, path: &'b str) -> impl Iterator<Item = &'b AppId> {
         let kept = self.state.apps_below(path).map(|entry| &entry.app.id);
-        let put = self.put.keys().copied().filter(|id| id.is_below(path) && self.state.app(id).is_none());
+        let put = self
+            .put
+            .values()
+            .map(|app| &app.id)
+            .filter(|id| id.is_below(path) && self.state.app(id).is_none());
         kept.filter(|id| !self.removed.contains(id)).chain(put)
     }
 
     fn node(&self, path: String) -> Node {
         match AppId::parse(&path) {
-            Ok(id) if self.app(&id).is_some() => Node::App(id),
+            Ok(id) if self.app(id.as_str()).is_some() => Node::App(id),
             _ => Node::Group(path),
         }
     }

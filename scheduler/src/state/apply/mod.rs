@@ -35,7 +35,7 @@ const LATEST: Timestamp = Timestamp::from_millis(253_370_764_799_999);
 
 impl State {
     /// Applies one log entry. One outcome for each command, in order.
-    pub fn apply(&mut self, index: u64, batch: &Batch) -> (Vec<Outcome>, Applied) {
+    pub fn apply(&mut self, index: u64, batch: Batch) -> (Vec<Outcome>, Applied) {
         let after = std::mem::replace(&mut self.index, index);
         self.now = self.now.max(batch.at.min(LATEST));
         if mutants::is(Mutant::OwnClock) {
@@ -43,7 +43,7 @@ impl State {
         }
         let ids = InstanceIds::new(self.now, batch.seed, index);
         let mut change = Change { state: self, events: Vec::new(), ids };
-        let outcomes = batch.commands.iter().map(|command| change.command(command)).collect();
+        let outcomes = batch.commands.into_iter().map(|command| change.command(command)).collect();
         let events = change.events;
         (outcomes, Applied { index, after, at: self.now, events })
     }
@@ -57,31 +57,31 @@ struct Change<'a> {
 }
 
 impl Change<'_> {
-    fn command(&mut self, command: &Command) -> Outcome {
+    fn command(&mut self, command: Command) -> Outcome {
         let result = match command {
             Command::Found { cluster_id } => {
                 if self.state.cluster_id.is_nil() {
-                    self.state.cluster_id = *cluster_id;
+                    self.state.cluster_id = cluster_id;
                 }
                 Ok(Outcome::Done)
             }
             Command::Deploy(deploy) => self.deploy(deploy),
-            Command::CancelDeployment { id } => self.cancel_deployment(id),
-            Command::RevertDeployment { id, deployment } => self.revert_deployment(id, *deployment),
-            Command::KillTasks { tasks, wipe, reason } => self.kill_tasks(tasks, *wipe, *reason),
-            Command::ResetDelay { app } => self.reset_delay_of(app),
-            Command::Place(placements) => Ok(self.place(placements)),
-            Command::Decommission { tasks, reason } => Ok(self.decommission(tasks, *reason)),
-            Command::CompleteStep { id, step } => Ok(self.complete_step(id, *step)),
-            Command::MarkInactive { tasks } => Ok(self.mark_inactive(tasks)),
-            Command::Expunge { tasks } => Ok(self.expunge(tasks)),
-            Command::RegisterAgent { id, info } => Ok(self.register_agent(id.as_ref(), info)),
-            Command::LoseAgent { id } => self.lose_agent(id),
-            Command::ForgetAgent { id } => self.forget_agent(id),
-            Command::Report { agent, complete, reports } => self.report(agent, *complete, reports),
-            Command::AddMaster { info, ticket } => self.add_master(info, *ticket),
-            Command::SetMaster { id, info } => Ok(self.set_master(*id, info)),
-            Command::RemoveMaster { id } => self.remove_master(*id),
+            Command::CancelDeployment { id } => self.cancel_deployment(&id),
+            Command::RevertDeployment { id, deployment } => self.revert_deployment(&id, deployment),
+            Command::KillTasks { tasks, wipe, reason } => self.kill_tasks(&tasks, wipe, reason),
+            Command::ResetDelay { app } => self.reset_delay_of(&app),
+            Command::Place(placements) => Ok(self.place(&placements)),
+            Command::Decommission { tasks, reason } => Ok(self.decommission(&tasks, reason)),
+            Command::CompleteStep { id, step } => Ok(self.complete_step(&id, step)),
+            Command::MarkInactive { tasks } => Ok(self.mark_inactive(&tasks)),
+            Command::Expunge { tasks } => Ok(self.expunge(&tasks)),
+            Command::RegisterAgent { id, info } => Ok(self.register_agent(id.as_ref(), &info)),
+            Command::LoseAgent { id } => self.lose_agent(&id),
+            Command::ForgetAgent { id } => self.forget_agent(&id),
+            Command::Report { agent, complete, reports } => self.report(&agent, complete, &reports),
+            Command::AddMaster { info, ticket } => self.add_master(&info, ticket),
+            Command::SetMaster { id, info } => Ok(self.set_master(id, &info)),
+            Command::RemoveMaster { id } => self.remove_master(id),
         };
         result.unwrap_or_else(Outcome::Refused)
     }

@@ -7,20 +7,27 @@ use std::sync::Arc;
 use spec::app::App;
 
 use super::Change;
-use crate::state::{AppEntry, Deploy, Refusal, State};
+use crate::state::{AppEntry, PutApp, Refusal, State};
 
 /// The definitions of a change with their service ports assigned. Numbers of the old apps and of the new
 /// definitions are both taken; an app's own former ones come first.
-pub(super) fn assign(state: &State, deploy: &Deploy) -> Result<Vec<App>, Refusal> {
-    let mut apps: Vec<App> = deploy.put.iter().map(|put| App::clone(&put.app.0)).collect();
-    let mut free = FreePorts::new(state, deploy.service_ports, &apps);
-    for app in &mut apps {
-        let mut former = former_ports(app, state.app(&app.id), deploy.service_ports);
-        for port in service_ports_mut(app).filter(|port| **port == 0) {
+pub(super) fn assign(state: &State, put: Vec<PutApp>, range: (u16, u16)) -> Result<Vec<Arc<App>>, Refusal> {
+    let mut apps: Vec<Arc<App>> = put.into_iter().map(|put| put.app.0).collect();
+    if !apps.iter().any(|app| wants_ports(app)) {
+        return Ok(apps);
+    }
+    let mut free = FreePorts::new(state, range, &apps);
+    for app in apps.iter_mut().filter(|app| wants_ports(app)) {
+        let mut former = former_ports(app, state.app(&app.id), range);
+        for port in service_ports_mut(Arc::make_mut(app)).filter(|port| **port == 0) {
             *port = former.pop_front().map_or_else(|| free.take(), Ok)?;
         }
     }
     Ok(apps)
+}
+
+fn wants_ports(app: &App) -> bool {
+    app.ports().iter().any(|port| port.service_port == 0)
 }
 
 /// Ports from the range that the app had and does not name now.
@@ -40,8 +47,8 @@ struct FreePorts<'a> {
 }
 
 impl<'a> FreePorts<'a> {
-    fn new(state: &'a State, range: (u16, u16), apps: &[App]) -> Self {
-        let named = apps.iter().flat_map(service_ports).collect();
+    fn new(state: &'a State, range: (u16, u16), apps: &[Arc<App>]) -> Self {
+        let named = apps.iter().flat_map(|app| service_ports(app)).collect();
         Self { state, named, range, next: u32::from(range.0) }
     }
 

@@ -208,7 +208,7 @@ fn live(bench: &mut Bench, steps: &[Move]) -> Result<Vec<Batch>, TestCaseError> 
         let batch = Batch { at: Timestamp::from_millis(bench.at), seed: 3, commands: vec![command] };
         let (root, index) = (bench.state.root_version, bench.state.index + 1);
         let before = bench.state.clone();
-        let (outcomes, applied) = bench.state.apply(index, &batch);
+        let (outcomes, applied) = bench.state.apply(index, batch.clone());
         if let [Outcome::Refused(_)] = &outcomes[..] {
             let same = State { index: before.index, now: before.now, ..bench.state.clone() };
             prop_assert!(
@@ -243,10 +243,10 @@ proptest! {
         for (n, batch) in batches.iter().enumerate() {
             let read = Batch::decode(&batch.encode()).unwrap();
             prop_assert_eq!(&read, batch);
-            let expected = replica.apply(replica.index + 1, &read);
+            let expected = replica.apply(replica.index + 1, read);
             if let Some(late) = &mut late {
                 let late: &mut State = late;
-                prop_assert!(late.apply(late.index + 1, batch) == expected);
+                prop_assert!(late.apply(late.index + 1, batch.clone()) == expected);
             }
             if n == batches.len() / 2 {
                 late = Some(State::restore(&bytes(&replica)).unwrap());

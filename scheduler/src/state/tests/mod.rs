@@ -84,7 +84,7 @@ impl Bench {
     /// Applies one command and keeps its events.
     pub(super) fn run(&mut self, command: Command) -> Outcome {
         let batch = Batch { at: Timestamp::from_millis(self.at), seed: 1, commands: vec![command] };
-        let (mut outcomes, applied) = self.state.apply(self.state.index + 1, &batch);
+        let (mut outcomes, applied) = self.state.apply(self.state.index + 1, batch);
         assert_eq!(applied.index, self.state.index);
         self.events = applied.events;
         outcomes.remove(0)

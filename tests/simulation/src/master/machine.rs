@@ -62,7 +62,7 @@ impl Machine for Simulated {
     fn apply(&mut self, index: u64, entry: &[u8]) -> Result<Vec<Outcome>, String> {
         let batch = Batch::decode(entry).map_err(|error| error.to_string())?;
         let mut seen = self.0.open();
-        let (outcomes, applied) = seen.state.apply(index, &batch);
+        let (outcomes, applied) = seen.state.apply(index, batch.clone());
         let (bytes, after) = (entry.to_vec(), seen.state.clone());
         seen.entries.push(Entry { bytes, batch, outcomes: outcomes.clone(), applied, after });
         Ok(outcomes)
