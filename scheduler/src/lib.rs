@@ -19,7 +19,7 @@ pub mod fleet;
 mod leader;
 mod machine;
 pub mod master;
-mod masters;
+pub mod masters;
 pub mod mutants;
 pub mod names;
 pub mod offline;

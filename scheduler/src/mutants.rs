@@ -24,6 +24,21 @@ pub enum Mutant {
     KeepEnded,
     /// A removed app's tasks are not ended.
     KeepRemoved,
+    /// A placement is not checked again when it is applied: whether it still fits, and its ports are free.
+    DropFitCheck,
+    /// A placement is not checked again when it is applied: whether its app still wants it.
+    DropWantedCheck,
+    /// raft's `batch_append`, which acknowledges entries that are not there when messages are reordered; and messages
+    /// are not inspected, which would notice and drop what it makes of them.
+    BatchAppend,
+    /// A leader commits what is on its own disk.
+    CommitAlone,
+    /// Two entries are applied in the wrong order.
+    SwapEntries,
+    /// A leader answers reads without asking a majority whether it still leads.
+    StaleReads,
+    /// A rolling replacement does not wait for healthy tasks.
+    IgnoreMinimum,
 }
 
 #[cfg(feature = "mutants")]

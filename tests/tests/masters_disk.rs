@@ -149,7 +149,9 @@ fn logs_that_cannot_be_trusted_are_refused_again_and_again() -> anyhow::Result<(
     let mut flipped = bytes.clone();
     marks.iter().for_each(|at| flipped[*at] ^= 1);
     let path = log.display().to_string();
-    let cases: [(&str, Option<Vec<u8>>, &[&str]); 6] = [
+    /// Name, content of the log (`None`: none), and the words of the refusal.
+    type Case<'a> = (&'a str, Option<Vec<u8>>, &'a [&'a str]);
+    let cases: [Case<'_>; 6] = [
         ("a record with a wrong bit", Some(flipped), &[&path, "damaged", "restore"]),
         ("a log cut in half", Some(bytes[..bytes.len() / 2].to_vec()), &[&path]),
         ("a log cut to a page", Some(bytes[..4096].to_vec()), &[&path]),

@@ -94,6 +94,10 @@ impl Lines {
                 // Our events have one line of data each.
                 self.last = self.id.take().or(self.last.take());
             }
+            if line.is_empty() {
+                // An id may come without an event.
+                self.last = self.id.take().or(self.last.take());
+            }
         }
         anyhow::ensure!(self.pending.len() < LINE_BYTES_MAX, "a line has no end");
         Ok(events)
@@ -139,5 +143,7 @@ mod tests {
         assert_eq!(lines.last.as_deref(), Some("7"));
         assert_eq!(lines.take(b"\r\ndata: 1\r\n").unwrap(), ["1"]);
         assert_eq!(lines.last.as_deref(), Some("7"), "an event without an id changes nothing");
+        assert!(lines.take(b"\r\nid: 9\r\n\r\n").unwrap().is_empty());
+        assert_eq!(lines.last.as_deref(), Some("9"), "an id without an event counts");
     }
 }

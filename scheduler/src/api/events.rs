@@ -4,7 +4,8 @@
 //! does not keep up is cut off, and so is told that it missed something. The stream of a master that ceases
 //! to lead ends, so that the client asks again and is sent to the next leader.
 //!
-//! With `?ids=true` the last frame of each entry of the log carries its index as `id:`. A client that comes
+//! With `?ids=true` the first frame, and the last one of each entry of the log, carry an index of the log as
+//! `id:`. A client that comes
 //! back with that as its `Last-Event-ID`, here or at another master, gets what came after it, or is told by
 //! a `gantry_events_missed` that not all of that is remembered. Nobody else is ever sent that type.
 
@@ -100,18 +101,29 @@ impl Stream {
     fn open(api: &Api, peer: Peer, wish: Wish, frames: mpsc::Sender<Bytes>) -> Self {
         let attached = EventShape::stream(true, &peer.address.to_string(), now());
         let _ = api.news.send(Arc::new(attached.clone()));
-        let Resumed { entries: missed, forgotten, live: applied } =
-            api.memory.resume(wish.last, api.cluster.state().index);
+        let index = api.cluster.state().index;
+        let Resumed { entries: missed, forgotten, live: applied } = api.memory.resume(wish.last, index);
         // Numbers from a log that went further than this one say nothing about it.
         let seen = wish.last.filter(|_| forgotten.is_none()).unwrap_or(0);
         let (news, leadership) = (api.news.subscribe(), api.election.news());
         let mut stream = Self { wish, peer, frames, missed, seen, applied, news, leadership };
         // The queue is empty: the first frames always fit.
-        let _ = stream.send(&attached);
+        let _ = stream.greet(&attached, index);
         if let Some((after, up_to)) = forgotten {
             let _ = stream.push(frame(&EventShape::missed(after, up_to, now()), None));
         }
         stream
+    }
+
+    /// The first frame. It has an id as well, in case the master dies before anything happens; also for a client
+    /// that does not want to hear of it. Who resumes has an id, and is sent what it missed only after this.
+    fn greet(&mut self, attached: &EventShape, index: u64) -> Result<(), Over> {
+        let id = (self.wish.ids && self.wish.last.is_none()).then_some(index);
+        match id {
+            _ if self.wish.admits(attached) => self.push(frame(attached, id)),
+            Some(index) => self.push(Bytes::from(format!("id: {index}\r\n\r\n"))),
+            None => Ok(()),
+        }
     }
 
     async fn run(mut self, api: Arc<Api>) {

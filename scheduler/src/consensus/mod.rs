@@ -14,6 +14,7 @@
 //!                                                     store (disk: redb; memory: faults for tests)
 //! ```
 
+mod broken;
 mod changes;
 mod contents;
 mod driver;

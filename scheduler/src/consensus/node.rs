@@ -11,6 +11,7 @@ use raft::eraftpb::{
 };
 use raft::{Config, ProgressState, RawNode, ReadOnlyOption, Ready, SnapshotStatus, StateRole};
 
+use super::broken;
 use super::contents::restore;
 use super::election::{ELECTION_TICKS, Election, HEARTBEAT_TICKS};
 use super::handle::{ProposeError, Status};
@@ -233,6 +234,9 @@ impl<M: Machine, S: LogStore> Node<M, S> {
         loop {
             self.begin_round();
             self.leave_if_removed();
+            if mutants::is(Mutant::CommitAlone) && self.leads() {
+                broken::commit_alone(&mut self.raw.raft.raft_log);
+            }
             if !self.raw.has_ready() {
                 break;
             }
@@ -293,12 +297,19 @@ impl<M: Machine, S: LogStore> Node<M, S> {
         Ok(unsent)
     }
 
-    fn apply(&mut self, entries: Vec<Entry>, answers: &mut Vec<Answer<M::Output>>) -> Result<(), NodeError> {
+    fn apply(
+        &mut self,
+        mut entries: Vec<Entry>,
+        answers: &mut Vec<Answer<M::Output>>,
+    ) -> Result<(), NodeError> {
         if entries.iter().any(|entry| entry.get_entry_type() != EntryType::EntryNormal) {
             // The members in force must be found again after a crash (see `store`).
             self.persist_commit(entries.last().map_or(self.applied, |last| last.index))?;
         }
         let some = !entries.is_empty();
+        if mutants::is(Mutant::SwapEntries) {
+            broken::swap(&mut entries);
+        }
         for entry in entries {
             (self.applied, self.applied_term) = (entry.index, entry.term);
             self.snapshots.applied(entry.data.len());
@@ -434,7 +445,7 @@ fn raft_config(config: &NodeConfig, applied: u64) -> Config {
         check_quorum: true,
         pre_vote: true,
         read_only_option: ReadOnlyOption::Safe,
-        batch_append: false,
+        batch_append: mutants::is(Mutant::BatchAppend),
         max_uncommitted_size: UNCOMMITTED_BYTES_MAX,
         max_committed_size_per_ready: COMMITTED_BYTES_MAX,
         ..Config::default()

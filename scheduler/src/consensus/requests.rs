@@ -15,6 +15,7 @@ use super::node::Node;
 use super::reads::Reads;
 use super::store::LogStore;
 use super::waiting::Answer;
+use crate::mutants::{self, Mutant};
 
 /// Ticks between two looks at how far the members are.
 const STANDINGS_TICKS: u64 = 5;
@@ -60,6 +61,10 @@ impl<M: Machine, S: LogStore> Node<M, S> {
 
     fn ask_read(&mut self, ticket: u64) -> Result<(), ProposeError> {
         self.expect_leader()?;
+        if mutants::is(Mutant::StaleReads) {
+            self.requests.known.push((ticket, Ok(())));
+            return Ok(());
+        }
         self.abandon_reads();
         self.requests.reads_term = self.raw.raft.term;
         if self.requests.reads.ask(ticket) { Ok(()) } else { Err(ProposeError::Busy) }

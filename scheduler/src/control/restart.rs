@@ -16,6 +16,7 @@ use super::kills;
 use super::scale::{is_good, room};
 use super::subject::{Subject, holds_place};
 use super::work::Todo;
+use crate::mutants::{self, Mutant};
 use crate::state::{Condition, Goal, KillReason, Task, min_healthy};
 
 /// One look at a rolling replacement.
@@ -78,7 +79,7 @@ impl Count {
         let strategy = app.upgrade_strategy;
         Self {
             wanted: app.instances as usize,
-            healthy_min: min_healthy(app) as usize,
+            healthy_min: if mutants::is(Mutant::IgnoreMinimum) { 0 } else { min_healthy(app) as usize },
             total_max: (wanted * (1.0 + strategy.maximum_over_capacity)).floor() as usize,
             total: tasks.iter().filter(|task| task.takes_room()).count(),
             old: standing.len(),

@@ -8,11 +8,11 @@
 
 #[cfg(test)]
 pub(crate) mod fixture;
-mod plan;
+pub mod plan;
 mod roster;
-mod rules;
+pub mod rules;
 mod shell;
-mod slow;
+pub mod slow;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -29,13 +29,16 @@ use crate::cluster::{AskError, Cluster};
 use crate::consensus::{Handle, MemberChange, ProposeError, Status};
 use crate::machine::StateMachine;
 use crate::peers::Book;
+pub use crate::peers::was_removed;
 use crate::state::{Command, MasterInfo, Outcome};
-use view::View;
+pub use view::View;
 
 pub(crate) use shell::serve;
 
 /// How long a change of the group is tried while another one is under way.
 const CHANGE_PATIENCE: Duration = Duration::from_secs(6);
+/// What a leader that has just been elected takes at most to hear of the others.
+const HEARING: Duration = Duration::from_secs(1);
 /// Between two attempts.
 const CHANGE_PAUSE: Duration = Duration::from_millis(50);
 
@@ -89,6 +92,26 @@ impl Masters {
         if self.log.status().borrow().leading { Ok(()) } else { Err(NotDone::NotLeader) }
     }
 
+    /// What a rule says of who is there. A leader that has just been elected takes the others for away until it
+    /// has heard of them, so a refusal counts once it has stood for a moment.
+    async fn judge<T>(&self, rule: impl Fn(&View<'_>) -> Result<T, String>) -> Result<T, NotDone> {
+        let deadline = Instant::now() + HEARING;
+        loop {
+            self.must_lead()?;
+            match self.view(&rule) {
+                Ok(verdict) => return Ok(verdict),
+                Err(reason) if Instant::now() > deadline || self.is_alone() => {
+                    return Err(NotDone::Refused(reason));
+                }
+                Err(_) => tokio::time::sleep(CHANGE_PAUSE).await,
+            }
+        }
+    }
+
+    fn is_alone(&self) -> bool {
+        self.status().members.voters == [self.own]
+    }
+
     /// A new master: gives it a number, and the log from now on. It votes when it has caught up.
     pub(crate) async fn join(&self, ticket: Uuid, info: MasterInfo) -> Result<u64, NotDone> {
         self.must_lead()?;
@@ -108,8 +131,7 @@ impl Masters {
 
     /// Takes another master out of the group, then forgets it.
     pub(crate) async fn leave(&self, id: u64) -> Result<(), NotDone> {
-        self.must_lead()?;
-        self.view(|view| rules::may_leave(view, id)).map_err(NotDone::Refused)?;
+        self.judge(|view| rules::may_leave(view, id)).await?;
         if id == self.own {
             return Err(NotDone::Later);
         }
@@ -129,8 +151,7 @@ impl Masters {
 
     /// Lets another master lead: the one that is furthest unless told whom. Ends when another one leads.
     pub(crate) async fn transfer(&self, to: Option<u64>) -> Result<(), NotDone> {
-        self.must_lead()?;
-        let Some(to) = self.view(|view| rules::successor(view, to)).map_err(NotDone::Refused)? else {
+        let Some(to) = self.judge(|view| rules::successor(view, to)).await? else {
             return Ok(());
         };
         info!(to, "handing leadership over");

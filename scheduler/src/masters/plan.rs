@@ -18,7 +18,7 @@ const OUTSIDE_MILLIS_MAX: u64 = 60_000;
 
 /// One thing to do.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Step {
+pub enum Step {
     /// The state should say something else of a master.
     Ask(Command),
     /// The group should change.
@@ -29,13 +29,13 @@ pub(super) enum Step {
 
 /// Since when masters are known that are no members. Of this reign: it begins empty.
 #[derive(Debug, Default)]
-pub(super) struct Memory {
+pub struct Memory {
     outside: BTreeMap<u64, Timestamp>,
     disk: slow::Memory,
 }
 
 /// Everything that is to be done now.
-pub(super) fn plan(view: &View<'_>, memory: &mut Memory, now: Timestamp) -> Vec<Step> {
+pub fn plan(view: &View<'_>, memory: &mut Memory, now: Timestamp) -> Vec<Step> {
     let mut steps: Vec<Step> = news(view).collect();
     steps.extend(forgotten(view, memory, now));
     // A group that is being left is a change under way.

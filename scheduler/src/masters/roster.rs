@@ -39,10 +39,10 @@ mod tests {
     use super::*;
     use crate::masters::fixture::{Bench, COMMIT};
 
-    /// Number, role, whether it leads, whether it is reachable, how far behind.
-    type Line = (u64, MasterRole, bool, Option<bool>, Option<u64>);
+    /// Number, role, whether it leads, can be reached, and lacks how much.
+    type Row = (u64, MasterRole, bool, Option<bool>, Option<u64>);
 
-    fn seen(bench: &Bench) -> Vec<Line> {
+    fn seen(bench: &Bench) -> Vec<Row> {
         let line =
             |master: MasterStatus| (master.id.0, master.role, master.leader, master.reachable, master.behind);
         bench.view(roster).into_iter().map(line).collect()

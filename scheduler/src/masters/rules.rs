@@ -7,7 +7,7 @@ use crate::state::MasterInfo;
 
 /// May a master of that name join? One that was given a number before gets the same one again, unless it has
 /// had a log meanwhile: a member must never forget what it has voted for.
-pub(super) fn may_join(view: &View<'_>, info: &MasterInfo, ticket: Uuid) -> Result<(), String> {
+pub fn may_join(view: &View<'_>, info: &MasterInfo, ticket: Uuid) -> Result<(), String> {
     for entry in view.state.masters.values() {
         let id = entry.id.0;
         if entry.ticket == ticket {
@@ -29,7 +29,7 @@ pub(super) fn may_join(view: &View<'_>, info: &MasterInfo, ticket: Uuid) -> Resu
 }
 
 /// May that master be taken out? Not when the rest could not go on.
-pub(super) fn may_leave(view: &View<'_>, id: u64) -> Result<(), String> {
+pub fn may_leave(view: &View<'_>, id: u64) -> Result<(), String> {
     let voters = &view.status.members.voters;
     if !voters.contains(&id) {
         return Ok(());
@@ -54,7 +54,7 @@ pub(super) fn may_leave(view: &View<'_>, id: u64) -> Result<(), String> {
 }
 
 /// Who shall lead instead of this master; `None`: it is meant itself, and leads already.
-pub(super) fn successor(view: &View<'_>, to: Option<u64>) -> Result<Option<u64>, String> {
+pub fn successor(view: &View<'_>, to: Option<u64>) -> Result<Option<u64>, String> {
     let voters = &view.status.members.voters;
     match to {
         Some(to) if to == view.own => Ok(None),

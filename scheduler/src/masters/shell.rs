@@ -137,7 +137,7 @@ async fn remove(masters: &Masters, peers: &Peers, id: u64) -> Result<(), NotDone
     if id != masters.own {
         return masters.leave(id).await;
     }
-    masters.view(|view| rules::may_leave(view, id)).map_err(NotDone::Refused)?;
+    masters.judge(|view| rules::may_leave(view, id)).await?;
     masters.transfer(None).await?;
     let (deadline, acquainted) = (Instant::now() + LEAVE_PATIENCE, Instant::now() + ACQUAINTANCE);
     loop {

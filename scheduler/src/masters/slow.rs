@@ -35,11 +35,11 @@ pub(super) struct Memory {
 
 /// Who shall lead instead, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct HandOver {
+pub struct HandOver {
     /// The successor.
-    pub(super) to: u64,
+    pub to: u64,
     /// What a commit of this master's disk takes.
-    pub(super) commit: Duration,
+    pub commit: Duration,
 }
 
 /// Judges the disk whenever an average is complete.

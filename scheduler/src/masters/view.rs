@@ -9,22 +9,22 @@ use crate::state::{MasterEntry, MasterInfo, State};
 
 /// One moment.
 #[derive(Clone, Copy)]
-pub(super) struct View<'a> {
+pub struct View<'a> {
     /// The master that looks.
-    pub(super) own: u64,
+    pub own: u64,
     /// How it is reached.
-    pub(super) info: &'a MasterInfo,
+    pub info: &'a MasterInfo,
     /// Names and addresses.
-    pub(super) state: &'a State,
+    pub state: &'a State,
     /// Who takes part, and how far each is.
-    pub(super) status: &'a Status,
+    pub status: &'a Status,
     /// What masters said of themselves.
-    pub(super) heard: &'a BTreeMap<u64, MasterInfo>,
+    pub heard: &'a BTreeMap<u64, MasterInfo>,
 }
 
 impl<'a> View<'a> {
     /// Does it take part in the group, also in one that is being left?
-    pub(super) fn is_member(&self, id: u64) -> bool {
+    pub fn is_member(&self, id: u64) -> bool {
         let members = &self.status.members;
         self.is_voter(id) || members.learners.contains(&id)
     }

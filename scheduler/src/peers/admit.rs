@@ -33,7 +33,7 @@ pub(super) fn objection(who: &Introduction, own: Own, state: &State, members: &M
 
 /// Was it a master once? Numbers are never used again, so whoever is gone stays gone. One that this master
 /// has not heard of yet, because its log is behind, has a number above all it knows.
-pub(super) fn was_removed(id: u64, state: &State, members: &Members) -> bool {
+pub fn was_removed(id: u64, state: &State, members: &Members) -> bool {
     id <= state.last_master.max(1)
         && state.last_master > 0
         && !state.masters.contains_key(&MasterId(id))

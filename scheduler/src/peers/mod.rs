@@ -42,6 +42,7 @@ use line::Line;
 use seats::Seats;
 use wire::{Introduction, Refusal};
 
+pub use admit::was_removed;
 pub(crate) use book::Book;
 pub use join::JoinError;
 pub(crate) use join::{forget_ticket, join};

@@ -1,13 +1,14 @@
 //! What everybody in a run shares: the time, the agenda, chance, the network, the story, and the checks.
 
+use std::collections::BTreeMap;
 use std::fmt::Arguments;
 use std::time::{Duration, Instant};
 
 use agent::search::Attempt;
 use raft::eraftpb::{Message, MessageType};
 use scheduler::cluster::AskError;
-use scheduler::state::Outcome;
-use spec::ids::TaskId;
+use scheduler::state::{Command, Outcome};
+use spec::ids::{AgentId, AppId, TaskId};
 use spec::protocol::{AgentMessage, MasterMessage};
 use spec::time::Timestamp;
 
@@ -15,7 +16,7 @@ use crate::agent::Happening;
 use crate::checks::Checks;
 use crate::client::{Reply, Request};
 use crate::figures::Figures;
-use crate::master::Asker;
+use crate::master::{Asker, Knock};
 use crate::net::{Frame, Net, Place};
 use crate::queue::{Millis, Queue};
 use crate::trace::Trace;
@@ -56,6 +57,22 @@ pub enum Event {
     Control(u64, Lifetime),
     /// A leader looks for agents that are away.
     Watch(u64, Lifetime),
+    /// What a leader's control loop has decided is proposed.
+    Decided(u64, Lifetime, u64, Vec<Command>),
+    /// An agent comes back with something else just when something is placed on it.
+    AimAtAgent(AgentId),
+    /// Somebody wants less of an app just when this leader places it.
+    AimAtApp(u64, AppId),
+    /// Somebody reads from this master, whatever it is.
+    Peek(u64),
+    /// A leader looks at the masters.
+    Tidy(u64, Lifetime),
+    /// A new master asks to be let in.
+    Knock(Knock),
+    /// It is told its number.
+    Joined(Knock, u64),
+    /// A master whose disk went back may start.
+    Return(u64),
     /// A snapshot is on disk.
     Snapshot(u64, Lifetime),
     /// A master's process starts.
@@ -119,6 +136,8 @@ pub struct Bus {
     pub checks: Checks,
     /// Sums.
     pub figures: Figures,
+    /// Whose name each master has.
+    pub seats: BTreeMap<u64, u64>,
     origin: Instant,
 }
 
@@ -133,6 +152,7 @@ impl Bus {
             trace: Trace::new(keep_trace),
             checks: Checks::default(),
             figures: Figures::default(),
+            seats: BTreeMap::new(),
             origin: Instant::now(),
         }
     }

@@ -52,6 +52,8 @@ pub enum What {
     Revert,
     /// Forget an app's launch delay.
     ResetDelay(AppId),
+    /// See everything that was acknowledged before.
+    Read,
 }
 
 /// A request on its way.
@@ -65,6 +67,8 @@ pub struct Request {
     pub what: What,
     /// Over running deployments.
     pub force: bool,
+    /// What was acknowledged, or seen by a reader, before it was first asked.
+    pub floor: u64,
 }
 
 /// An answer.
@@ -72,6 +76,8 @@ pub struct Request {
 pub enum Reply {
     /// It is done, for good.
     Acknowledged,
+    /// The state as of this index.
+    Seen(u64),
     /// It is not done.
     Refused,
     /// It is not done; another master may do it.
@@ -122,7 +128,8 @@ impl Client {
         self.asked += 1;
         let (what, force) = self.think(bus);
         bus.note(Place::Client(self.number), format_args!("asks {} {}", self.asked, Words(&what)));
-        self.waiting = Some(Request { client: self.number, number: self.asked, what, force });
+        let floor = bus.checks.floor();
+        self.waiting = Some(Request { client: self.number, number: self.asked, what, force, floor });
         self.tries = 0;
         self.send(bus);
     }
@@ -139,14 +146,20 @@ impl Client {
 
     /// An answer arrives. What was surely not done is asked of another master.
     pub fn answered(&mut self, number: u64, reply: Reply, bus: &mut Bus) {
-        if self.waiting.as_ref().is_none_or(|waiting| waiting.number != number) {
+        let Some(floor) =
+            self.waiting.as_ref().filter(|asked| asked.number == number).map(|asked| asked.floor)
+        else {
             return;
-        }
+        };
         match reply {
             Reply::NotLeader if self.tries < 20 && !self.done => {
                 self.tries += 1;
                 self.turn += 1;
                 return self.send(bus);
+            }
+            Reply::Seen(index) => {
+                bus.figures.reads += 1;
+                bus.checks.seen(bus.now, self.number, floor, index);
             }
             Reply::Acknowledged => bus.figures.acknowledged += 1,
             Reply::Refused | Reply::NotLeader => bus.figures.refused += 1,
@@ -181,7 +194,7 @@ impl Client {
     fn think(&self, bus: &mut Bus) -> (What, bool) {
         let (id, force) = (self.app(bus), bus.chance(600));
         let nth = bus.rng.usize(0..16);
-        let what = match bus.rng.u32(0..100) {
+        let what = match bus.rng.u32(0..115) {
             0..40 => What::Put(self.definition(&id, bus)),
             40..46 => {
                 let other = self.app(bus);
@@ -199,7 +212,8 @@ impl Client {
             88..93 => What::KillAndScale { app: id, nth },
             93..95 => What::Cancel,
             95..97 => What::Revert,
-            _ => What::ResetDelay(id),
+            97..100 => What::ResetDelay(id),
+            _ => What::Read,
         };
         (what, force)
     }

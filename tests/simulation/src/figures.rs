@@ -36,6 +36,8 @@ pub struct Figures {
     pub tasks_started: u64,
     /// Changes acknowledged to clients, refused, and of unknown fate.
     pub acknowledged: u64,
+    /// Linearizable reads answered.
+    pub reads: u64,
     /// Surely not done.
     pub refused: u64,
     /// Perhaps done.
@@ -70,6 +72,7 @@ impl AddAssign<&Figures> for Figures {
             (&mut self.snapshots_received, other.snapshots_received),
             (&mut self.tasks_started, other.tasks_started),
             (&mut self.acknowledged, other.acknowledged),
+            (&mut self.reads, other.reads),
             (&mut self.refused, other.refused),
             (&mut self.unknown, other.unknown),
             (&mut self.compared, other.compared),
@@ -100,6 +103,7 @@ impl std::fmt::Display for Figures {
             ("snapshots received", self.snapshots_received),
             ("tasks started", self.tasks_started),
             ("acknowledged", self.acknowledged),
+            ("reads", self.reads),
             ("refused", self.refused),
             ("unknown fate", self.unknown),
         ] {

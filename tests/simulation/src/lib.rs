@@ -17,6 +17,7 @@ pub mod mutants;
 pub mod nemesis;
 pub mod net;
 pub mod queue;
+pub mod seats;
 pub mod trace;
 pub mod world;
 

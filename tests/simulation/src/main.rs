@@ -23,9 +23,9 @@ struct Options {
     /// Print everything that happens; with --seed.
     #[arg(long, requires = "seed")]
     trace: bool,
-    /// Look for every deliberate bug, and print what noticed it.
-    #[arg(long)]
-    mutants: bool,
+    /// Look for every deliberate bug, or for those of this name, and print what noticed it.
+    #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "")]
+    mutants: Option<String>,
     /// Runs at once.
     #[arg(long, default_value_t = 2)]
     jobs: usize,
@@ -41,8 +41,8 @@ struct Shared {
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    if options.mutants {
-        return mutants();
+    if let Some(name) = &options.mutants {
+        return mutants(name);
     }
     match options.seed {
         Some(seed) => one(seed, options.trace),
@@ -65,12 +65,13 @@ fn one(seed: u64, trace: bool) -> ExitCode {
 }
 
 /// The table of deliberate bugs.
-fn mutants() -> ExitCode {
+fn mutants(name: &str) -> ExitCode {
     // Some bugs make the product panic; that is reported like everything else.
     std::panic::set_hook(Box::new(|_| {}));
     let mut missed = false;
     println!("{:<34} {:<10} {:>6} {:>6}  what was seen", "bug", "noticed by", "seeds", "most");
-    for (bug, most) in simulation::mutants::ALL {
+    let of_name = |bug: &simulation::mutants::Bug| format!("{bug:?}").contains(name);
+    for (bug, most) in simulation::mutants::ALL.into_iter().filter(|(bug, _)| of_name(bug)) {
         match simulation::mutants::hunt(bug, most) {
             Some(caught) => {
                 let Failure { invariant, text, .. } = caught.report.failure.unwrap_or_else(no_failure);

@@ -17,7 +17,7 @@ pub enum Bug {
 }
 
 /// Every bug, and the most seeds that it may take to notice it.
-pub const ALL: [(Bug, u64); 15] = [
+pub const ALL: [(Bug, u64); 22] = [
     (Bug::LyingDisks, 10),
     (Bug::Master(MasterMutant::PromiseBeforeSync), 60),
     (Bug::Master(MasterMutant::DroppedIsRefused), 30),
@@ -25,10 +25,17 @@ pub const ALL: [(Bug, u64); 15] = [
     (Bug::Master(MasterMutant::DoubleFree), 5),
     (Bug::Master(MasterMutant::OwnClock), 5),
     (Bug::Master(MasterMutant::LeaveOut), 5),
-    (Bug::Master(MasterMutant::KeepNames), 5),
+    (Bug::Master(MasterMutant::KeepNames), 30),
     (Bug::Master(MasterMutant::NeverExpunge), 30),
     (Bug::Master(MasterMutant::KeepEnded), 5),
     (Bug::Master(MasterMutant::KeepRemoved), 10),
+    (Bug::Master(MasterMutant::DropFitCheck), 60),
+    (Bug::Master(MasterMutant::DropWantedCheck), 60),
+    (Bug::Master(MasterMutant::BatchAppend), 30),
+    (Bug::Master(MasterMutant::CommitAlone), 60),
+    (Bug::Master(MasterMutant::SwapEntries), 60),
+    (Bug::Master(MasterMutant::StaleReads), 60),
+    (Bug::Master(MasterMutant::IgnoreMinimum), 60),
     (Bug::Agent(AgentMutant::OldFences), 30),
     (Bug::Agent(AgentMutant::LaunchTwice), 5),
     (Bug::Agent(AgentMutant::IgnoreKill), 5),

@@ -2,6 +2,7 @@
 //! everything is mended.
 
 use scheduler::consensus::store::Fault;
+use spec::ids::AgentId;
 
 use crate::agent::Temper;
 use crate::bus::Event;
@@ -21,6 +22,10 @@ pub enum Act {
     Good(usize),
 }
 
+/// How often, and how long apart, an onlooker reads while there may be two leaders.
+const PEEKS: u64 = 40;
+const PEEK_MILLIS: u64 = 40;
+
 /// How a fast disk is.
 pub const FAST_DISK_MILLIS: u64 = 2;
 
@@ -32,20 +37,31 @@ impl World {
         }
         let pause = self.bus.between(100, 3_500);
         self.bus.after(pause, Event::Nemesis);
-        match self.bus.rng.u32(0..100) {
+        let turn = self.bus.rng.u32(0..122);
+        if self.seats.is_truce() && !(53..81).contains(&turn) {
+            return;
+        }
+        match turn {
             0..14 => self.kill_master(),
             14..24 => self.tear_disk(),
             24..30 => self.slow_disk(),
             30..42 => self.part_masters(),
             42..50 => self.storm(),
             50..53 => self.set_clock(),
-            53..61 => self.kill_agent(),
-            61..67 => self.kill_machine(),
-            67..77 => self.part_agent(),
-            77..81 => self.break_stream(),
-            81..83 => self.repeat_order(),
-            83..97 => self.spoil_containers(),
-            _ => self.kill_everything(),
+            53..59 => self.kill_agent(),
+            59..64 => self.kill_machine(),
+            64..67 => self.break_stream(),
+            67..69 => self.repeat_order(),
+            69..81 => self.spoil_containers(),
+            81..91 => self.part_agent(),
+            91..94 => self.kill_everything(),
+            94..97 => self.add_master(),
+            97..101 => self.remove_master(),
+            101..105 => self.lose_disk(),
+            105..109 => self.hand_over(),
+            109..115 => self.set_back(),
+            115..118 => self.hang_master(),
+            _ => self.depose(),
         }
     }
 
@@ -58,7 +74,7 @@ impl World {
         self.bus.rng.usize(0..self.machines.len())
     }
 
-    fn fault(&mut self, name: &'static str, on: Place) {
+    pub(crate) fn fault(&mut self, name: &'static str, on: Place) {
         self.bus.figures.fault(name);
         self.bus.note("!", format_args!("{name}: {on}"));
     }
@@ -135,9 +151,45 @@ impl World {
         self.part(links);
     }
 
+    /// The leader is cut off from the other masters and goes on talking to everybody else: for a while there may be
+    /// two that lead, and somebody reads from all.
+    fn depose(&mut self) {
+        let Some(id) = self.leader().map(|life| life.id()) else { return };
+        self.fault("leader cut off", Place::Master(id));
+        let others = self.masters.keys().filter(|other| **other != id);
+        let links = others.flat_map(|other| both(Place::Master(id), Place::Master(*other))).collect();
+        self.part(links);
+        self.let_peek(PEEK_MILLIS);
+    }
+
+    fn let_peek(&mut self, millis: u64) {
+        for id in self.masters.keys() {
+            (0..PEEKS).for_each(|step| self.bus.after(millis * step, Event::Peek(*id)));
+        }
+    }
+
+    /// A master's log stands still, and what arrives meanwhile is handled together.
+    fn hang_master(&mut self) {
+        let id = self.some_master();
+        self.fault("master hangs", Place::Master(id));
+        let millis = self.bus.between(50, 2_500);
+        if let Some(life) = self.masters.get_mut(&id).and_then(|master| master.life.as_mut()) {
+            life.hang(millis, &mut self.bus);
+        }
+    }
+
+    /// An agent is restarted with other ports, or less, just when something was placed on it.
+    pub fn aim_at_agent(&mut self, agent: &AgentId) {
+        let machine = self.machines.iter_mut().find(|machine| machine.id() == Some(agent));
+        let Some(machine) = machine.filter(|_| self.quiet_since.is_none()) else { return };
+        self.bus.figures.fault("agent comes back smaller");
+        machine.crash(1, &mut self.bus);
+        machine.offer_other(&mut self.bus);
+    }
+
     fn links(&mut self, one: Place, other: Place, one_way: bool) -> Vec<(Place, Place)> {
         match (one_way, self.bus.rng.bool()) {
-            (false, _) => vec![(one, other), (other, one)],
+            (false, _) => both(one, other).to_vec(),
             (true, true) => vec![(one, other)],
             (true, false) => vec![(other, one)],
         }
@@ -173,6 +225,9 @@ impl World {
         self.bus.net.weather = Weather { loss, doubled, delay_max: self.bus.between(10, 600) };
         let millis = self.bus.between(500, 7_000);
         self.bus.after(millis, Event::Fault(Act::Fair));
+        if self.bus.rng.bool() {
+            self.let_peek(PEEK_MILLIS / 4);
+        }
     }
 
     fn set_clock(&mut self) {
@@ -190,6 +245,10 @@ impl World {
         self.fault("agent killed", Place::Agent(agent));
         let millis = self.bus.between(50, 5_000);
         self.machines[agent].crash(millis, &mut self.bus);
+        if self.bus.chance(500) {
+            self.bus.figures.fault("agent comes back smaller");
+            self.machines[agent].offer_other(&mut self.bus);
+        }
     }
 
     /// A machine loses its power, with all tasks; now and then its disk is lost, too.
@@ -259,12 +318,19 @@ impl World {
         self.bus.net.weather = Weather::FAIR;
         for master in self.masters.values_mut() {
             master.slow = FAST_DISK_MILLIS;
-            master.start(&mut self.bus);
+            if self.seats.may_start(master.id) {
+                master.start(&mut self.bus);
+            }
         }
         for machine in &mut self.machines {
             machine.temper = Temper::default();
+            machine.settle(&mut self.bus);
             machine.boot(&mut self.bus);
         }
         self.clients.iter_mut().for_each(|client| client.done = true);
     }
+}
+
+fn both(one: Place, other: Place) -> [(Place, Place); 2] {
+    [(one, other), (other, one)]
 }

@@ -5,14 +5,16 @@ use std::collections::BTreeMap;
 use agent::search::Attempt;
 use raft::eraftpb::{Message, MessageType};
 use scheduler::consensus::Sent;
+use spec::ids::AppId;
 
 use crate::agent::Machine;
 use crate::bus::{Bus, Event, Letter};
 use crate::checks::quiet;
-use crate::client::Client;
+use crate::client::{Client, Reply, Request, What};
 use crate::master::{Master, founded};
 use crate::net::{Frame, Place};
 use crate::queue::Millis;
+use crate::seats::Seats;
 
 /// Everything wanted runs, and nothing else, so long after the last fault at the latest. It holds a launch that
 /// hangs until it is overdue, its replacement's back-off, and an agent that is held back from being given up.
@@ -57,6 +59,10 @@ pub struct World {
     pub clients: Vec<Client>,
     /// Since when there are no faults.
     pub quiet_since: Option<Millis>,
+    /// Who is to be a master, and who was.
+    pub seats: Seats,
+    /// Of the run.
+    pub seed: u64,
     calm: u32,
     plan: Plan,
 }
@@ -66,13 +72,15 @@ impl World {
     pub fn new(seed: u64, keep_trace: bool) -> Self {
         let plan = Plan::of(seed);
         let voters: Vec<u64> = (1..=plan.masters).collect();
-        let master = |id: &u64| (*id, Master::new(*id, founded(&voters), seed));
+        let master = |id: &u64| (*id, Master::new(*id, *id, founded(&voters), seed));
         let mut world = Self {
             bus: Bus::new(seed, keep_trace),
             masters: voters.iter().map(master).collect(),
             machines: (0..plan.agents).map(|number| Machine::new(number, voters.clone())).collect(),
             clients: (0..plan.clients).map(|number| Client::new(number, voters.clone())).collect(),
             quiet_since: None,
+            seats: Seats::new(plan.masters),
+            seed,
             calm: 0,
             plan,
         };
@@ -112,6 +120,8 @@ impl World {
             | Event::Expire(..)
             | Event::Control(..)
             | Event::Watch(..)
+            | Event::Tidy(..)
+            | Event::Decided(..)
             | Event::Snapshot(..)
             | Event::StartMaster(_)
             | Event::Session(..)
@@ -128,20 +138,52 @@ impl World {
             | Event::StartAgent(..)
             | Event::BootAgent(_) => self.handle_agent(event),
             Event::Act(client) => self.clients[client].act(&mut self.bus),
-            Event::Reply(client, number, reply) => {
-                self.clients[client].answered(number, reply, &mut self.bus)
-            }
+            Event::Reply(client, number, reply) => self.reply(client, number, reply),
             Event::Patience(client, mark) => self.clients[client].give_up(mark, &mut self.bus),
             Event::Fault(act) => self.mend(act),
             Event::Nemesis => self.strike(),
+            Event::AimAtAgent(agent) => self.aim_at_agent(&agent),
+            Event::AimAtApp(id, app) => self.onlook(id, vec![What::Scale(app, 0)]),
+            Event::Peek(id) => self.peek(id),
+            Event::Knock(knock) => self.knock(knock),
+            Event::Joined(knock, id) => self.joined(knock, id),
+            Event::Return(id) => self.return_old(id),
             Event::Look => self.look(),
+        }
+    }
+
+    fn reply(&mut self, client: usize, number: u64, reply: Reply) {
+        match (self.clients.get_mut(client), reply) {
+            (Some(client), reply) => client.answered(number, reply, &mut self.bus),
+            // The onlooker's requests are told apart by what they must see.
+            (None, Reply::Seen(index)) => {
+                self.bus.figures.reads += 1;
+                self.bus.checks.seen(self.bus.now, client, number, index);
+            }
+            (None, _) => {}
+        }
+    }
+
+    /// An onlooker lets this master write something that changes nothing, and reads from it, whether it leads or not.
+    fn peek(&mut self, id: u64) {
+        self.onlook(id, vec![What::ResetDelay(AppId::parse("/nothing").expect("a path")), What::Read]);
+    }
+
+    /// An onlooker asks for these.
+    fn onlook(&mut self, id: u64, wishes: Vec<What>) {
+        let (client, floor) = (self.clients.len(), self.bus.checks.floor());
+        let life = self.masters.get_mut(&id).and_then(|master| master.life.as_mut());
+        if let Some(life) = life.filter(|_| self.quiet_since.is_none()) {
+            for what in wishes {
+                life.request(Request { client, number: floor, what, force: true, floor }, &mut self.bus);
+            }
         }
     }
 
     fn handle_master(&mut self, event: Event) {
         let bus = &mut self.bus;
         match event {
-            Event::StartMaster(id) => {
+            Event::StartMaster(id) if self.seats.may_start(id) => {
                 if let Some(master) = self.masters.get_mut(&id) {
                     master.start(bus);
                 }
@@ -166,6 +208,10 @@ impl World {
             Event::Answers(id, life, answers) => self.living(id, life, |life, bus| life.answer(answers, bus)),
             Event::Expire(id, life) => self.living(id, life, |life, bus| life.expire(bus)),
             Event::Control(id, life) => self.living(id, life, |life, bus| life.control_due(bus)),
+            Event::Decided(id, life, term, commands) => {
+                self.living(id, life, |life, bus| life.decided(term, commands, bus));
+            }
+            Event::Tidy(id, life) => self.living(id, life, |life, bus| life.tidy(bus)),
             Event::Watch(id, life) => self.living(id, life, |life, bus| life.watch(bus)),
             Event::Snapshot(id, life) => self.living(id, life, |life, bus| life.snapshot_written(bus)),
             Event::Session(id, life, conn) => {
@@ -307,6 +353,8 @@ impl World {
     /// Once a second: is it time for quiet, and is everything as it should be?
     fn look(&mut self) {
         self.bus.after(1_000, Event::Look);
+        self.retire();
+        self.look_at_old();
         let now = self.bus.now;
         self.bus.checks.bound(now, "the agenda", self.bus.queue.len(), EVENTS_MAX);
         let Some(since) = self.quiet_since else {

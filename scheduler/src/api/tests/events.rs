@@ -235,6 +235,11 @@ async fn others_hear_of_streams_that_come_and_go() {
 async fn ids_are_log_indexes_and_only_sent_when_asked_for() {
     let bench = Bench::new(0).await;
     let mut events = stream(&bench, "/v2/events?ids=true&event_type=group_change_success").await;
+    // Should the master die before anything happens, its client can go on from here elsewhere.
+    assert_eq!(events.frame().await.as_deref(), Some("id: 1\r\n\r\n"));
+    let mut all = stream(&bench, "/v2/events?ids=true").await;
+    let frame = all.frame().await.unwrap();
+    assert!(frame.starts_with("id: 1\r\nevent: event_stream_attached\r\n"), "{frame:?}");
     bench.app("/a", json!({})).await;
     let frame = events.frame().await.unwrap();
     assert!(frame.starts_with("id: 2\r\nevent: group_change_success\r\n"), "{frame:?}");

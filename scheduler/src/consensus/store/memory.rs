@@ -90,6 +90,18 @@ impl MemoryDisk {
         disk.broken = true;
     }
 
+    /// Another disk with the same on it: an image that a machine may come back with later.
+    pub fn image(&self) -> Self {
+        let disk = self.lock();
+        let (now, stages) = (disk.now.clone(), disk.stages);
+        Self(Arc::new(Mutex::new(Disk { now, stages, ..Disk::default() })))
+    }
+
+    /// Forgets a fault that has not struck.
+    pub fn mend(&self) {
+        self.lock().fault = None;
+    }
+
     /// Number of commits so far.
     pub fn commits(&self) -> u64 {
         self.lock().commits

@@ -8,6 +8,7 @@ use spec::app::App;
 use spec::ids::{AppId, InstanceId, TaskId};
 
 use super::Change;
+use crate::mutants::{self, Mutant};
 use crate::placement::Checker;
 use crate::state::{Condition, Event, Goal, Outcome, Placement, State, Tally, Task};
 
@@ -56,10 +57,11 @@ impl Change<'_> {
             tally: self.state.tally(entry),
             checker: Checker::new(self.state, app),
         });
-        let is_wanted = app.version == placement.version
-            && admission.tally.room(app) > 0
-            && admission.checker.check(agent, &placement.host_ports).is_ok();
-        is_wanted.then(|| app.clone())
+        let is_wanted = app.version == placement.version && admission.tally.room(app) > 0;
+        let fits = admission.checker.check(agent, &placement.host_ports).is_ok();
+        let passes = (is_wanted || mutants::is(Mutant::DropWantedCheck))
+            && (fits || mutants::is(Mutant::DropFitCheck));
+        passes.then(|| app.clone())
     }
 
     fn new_task(&mut self, app: &Arc<App>, placement: &Placement) -> Task {

@@ -9,7 +9,7 @@ use spec::app::App;
 use spec::ids::TaskId;
 use spec::time::Timestamp;
 
-use super::{Happening, Machine};
+use super::{HARDWARE, Happening, Machine};
 use crate::bus::{Bus, Event};
 use crate::queue::Millis;
 
@@ -132,7 +132,7 @@ impl Machine {
         bus.note(self.place(), format_args!("{task} is up"));
         bus.figures.tasks_started += 1;
         bus.checks.came_up(bus.now, self.number, self.boots, task);
-        bus.checks.run_together(bus.now, self.number, &self.containers, &self.info.capacity);
+        bus.checks.run_together(bus.now, self.number, &self.containers, &HARDWARE);
         if crash {
             let (millis, code) = (bus.between(200, 15_000), i32::from(bus.rng.bool()));
             bus.after(millis, Event::Machine(self.number, self.boots, task.clone(), Happening::Ends(code)));

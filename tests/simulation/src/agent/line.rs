@@ -39,15 +39,10 @@ enum Status {
 }
 
 impl Line {
-    pub(super) fn new(masters: &[u64]) -> Self {
+    /// Knows the masters that it was started with, and those that the cluster told of.
+    pub(super) fn new(masters: &[u64], learned: Vec<SocketAddr>) -> Self {
         let given = masters.iter().map(|id| address(*id)).collect();
-        Self {
-            search: Search::new(given, Vec::new()),
-            state: Status::Down,
-            said: 0,
-            heard_at: 0,
-            spoke_at: 0,
-        }
+        Self { search: Search::new(given, learned), state: Status::Down, said: 0, heard_at: 0, spoke_at: 0 }
     }
 
     pub(super) fn is_up(&self) -> bool {
@@ -171,6 +166,12 @@ impl Machine {
             MasterMessage::Elsewhere { leader, term } => self.on_elsewhere(leader, term, bus),
             _ if !self.is_heard() => {}
             MasterMessage::Wanted(wanted) => self.on_wanted(wanted, bus),
+            MasterMessage::Masters { rpc, .. } => {
+                if let Some(process) = &mut self.process {
+                    process.line.search.learn(&rpc);
+                    self.disk.masters = rpc;
+                }
+            }
             MasterMessage::Acknowledged { seq } => self.with_core(bus, |core| core.acknowledged(seq, now)),
             _ => {}
         }

@@ -6,6 +6,7 @@ mod line;
 mod perform;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
 
 use agent::checks::CheckKey;
 use agent::core::{Core, Effect, Kept, Record, RuntimeKind};
@@ -52,6 +53,8 @@ struct Disk {
     cluster_id: Option<Uuid>,
     kept: Kept,
     records: BTreeMap<TaskId, Record>,
+    /// Where the cluster said that masters are.
+    masters: Vec<SocketAddr>,
 }
 
 /// How containers behave: so many of a thousand do.
@@ -108,6 +111,11 @@ struct Process {
     due_at: Option<Millis>,
 }
 
+/// What a machine has.
+pub const HARDWARE: Resources = Resources { cpus_milli: 8_000, mem_mib: 4_096, disk_mib: 10_000, gpus: 0 };
+/// Ports that an agent offers at the beginning and at the end.
+const PORTS: [(u16, u16); 1] = [(31_000, 31_019)];
+
 fn runtimes() -> Runtimes {
     Runtimes { docker: None, process: None, hollow: false }
 }
@@ -119,8 +127,8 @@ impl Machine {
         let info = AgentInfo {
             hostname: format!("host{number}"),
             ip: [10, 0, 0, byte].into(),
-            capacity: Resources { cpus_milli: 8_000, mem_mib: 4_096, disk_mib: 10_000, gpus: 0 },
-            ports: vec![(31_000, 31_019)],
+            capacity: HARDWARE,
+            ports: PORTS.to_vec(),
             attributes: [("rack".to_owned(), format!("r{}", number % 2))].into(),
             runtimes: runtimes(),
             version: "simulated".to_owned(),
@@ -143,11 +151,6 @@ impl Machine {
     /// Where it is.
     pub fn place(&self) -> Place {
         Place::Agent(self.number)
-    }
-
-    /// The masters that there are.
-    pub fn learn(&mut self, masters: Vec<u64>) {
-        self.masters = masters;
     }
 
     /// The id that the cluster gave it.
@@ -214,6 +217,22 @@ impl Machine {
         }
     }
 
+    /// Its agent will offer something else the next time it starts: other ports, perhaps less of the machine.
+    pub fn offer_other(&mut self, bus: &mut Bus) {
+        let first = 31_000 + 100 * u16::from(bus.rng.u8(0..3));
+        self.info.ports = vec![(first, first + 19)];
+        let cpus_milli = if bus.chance(600) { bus.rng.u32(500..2_000).into() } else { HARDWARE.cpus_milli };
+        self.info.capacity = Resources { cpus_milli, ..HARDWARE };
+    }
+
+    /// It offers what it offered at the beginning; its agent starts anew if it has to.
+    pub fn settle(&mut self, bus: &mut Bus) {
+        if self.info.capacity != HARDWARE {
+            (self.info.capacity, self.info.ports) = (HARDWARE, PORTS.to_vec());
+            self.crash(100, bus);
+        }
+    }
+
     /// The agent's process ends; its tasks go on.
     pub fn crash(&mut self, restart_after: Millis, bus: &mut Bus) {
         let Some(process) = self.process.take() else { return };
@@ -242,7 +261,7 @@ impl Machine {
         self.process = Some(Process {
             life: self.lives,
             core: Core::new(self.disk.kept, runtimes()),
-            line: Line::new(&self.masters),
+            line: Line::new(&self.masters, self.disk.masters.clone()),
             launches: BTreeMap::new(),
             watched: BTreeSet::new(),
             checks: BTreeMap::new(),

@@ -18,8 +18,7 @@ impl Checks {
     /// A master applied an entry.
     pub fn applied(&mut self, now: Millis, master: u64, entry: Entry, figures: &mut Figures) {
         let index = entry.applied.index;
-        let last = self.history.last_key_value().map_or(0, |(last, _)| *last);
-        if index <= last {
+        if index <= self.last_index() {
             return self.compare(now, master, &entry, figures);
         }
         figures.commits += 1;
@@ -108,6 +107,24 @@ impl Checks {
                 format!("m{master} acknowledges {id:?}, which is not in the log: {known:?}"),
             ),
         }
+    }
+
+    /// What a read that begins now must see: what was acknowledged, and what others have seen.
+    pub fn floor(&self) -> u64 {
+        self.acknowledged.values().copied().fold(self.seen, u64::max)
+    }
+
+    /// A client has read the state as of this index.
+    pub fn seen(&mut self, now: Millis, client: usize, floor: u64, index: u64) {
+        self.claim(index >= floor, now, "I1", || {
+            format!("c{client} reads the state of index {index}, and {floor} was there before it asked")
+        });
+        self.seen = self.seen.max(index);
+    }
+
+    /// The last entry that anybody has applied.
+    pub fn last_index(&self) -> u64 {
+        self.history.last_key_value().map_or(0, |(last, _)| *last)
     }
 
     /// A client is told that its change is surely not made.

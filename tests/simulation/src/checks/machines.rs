@@ -1,9 +1,10 @@
-//! What agents do. I3: what runs together fits, and no port is had twice. I8: a task comes up once. I9: no order of
+//! What agents do. I6: of a UNIQUE app one task runs on a machine. I3: what runs together fits, and no port is had twice. I8: a task comes up once. I9: no order of
 //! an older fence is obeyed. I10: nothing is ended that the cluster wants to run.
 
 use std::collections::BTreeMap;
 
 use scheduler::state::{Condition, Goal};
+use spec::app::Operator;
 use spec::ids::{AgentId, TaskId};
 use spec::protocol::Fence;
 use spec::resources::Resources;
@@ -63,6 +64,12 @@ impl Checks {
         });
     }
 
+    /// Does the cluster know of this task, and has not given it up?
+    fn is_known(&self, task: &TaskId) -> bool {
+        let latest = self.history.last_key_value().and_then(|(_, truth)| truth.after.tasks.get(task));
+        latest.is_some_and(|known| !known.is_unreachable())
+    }
+
     /// What runs on a machine at the same time.
     pub fn run_together(
         &mut self,
@@ -71,10 +78,17 @@ impl Checks {
         containers: &BTreeMap<TaskId, Container>,
         capacity: &Resources,
     ) {
-        let (mut sum, mut ports) = (Resources::default(), BTreeMap::new());
+        let (mut sum, mut ports, mut unique) = (Resources::default(), BTreeMap::new(), BTreeMap::new());
         for (task, container) in containers.iter().filter(|(_, container)| container.state == State::Running)
         {
             sum = sum.plus(&container.app.resources());
+            let is_unique = container.app.constraints.iter().any(|rule| rule.operator == Operator::Unique);
+            if is_unique && self.is_known(task) {
+                let slot = (container.app.id.clone(), container.app.version);
+                if let Some(other) = unique.insert(slot, task) {
+                    self.fail(now, "I6", format!("{other} and {task} are UNIQUE and both run on a{agent}"));
+                }
+            }
             for port in &container.host_ports {
                 if let Some(other) = ports.insert(*port, task) {
                     self.fail(now, "I3", format!("port {port} of a{agent} is had by {other} and {task}"));

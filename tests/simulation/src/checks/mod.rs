@@ -5,9 +5,11 @@
 //! states before and after it (I3, I4, I7, I8, I14); `machines` judges what agents do (I3, I9, I10); `quiet` says
 //! what is still missing once the faults have ended (I13, I14).
 
+mod decisions;
 mod entries;
 mod log;
 mod machines;
+mod names;
 pub mod quiet;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -47,6 +49,8 @@ pub struct Checks {
     accepted: BTreeMap<DeploymentId, (u64, Timestamp)>,
     /// The latest acknowledged entry of each term.
     acknowledged: BTreeMap<u64, u64>,
+    /// The latest state that a reader has seen.
+    seen: u64,
     /// Changes of which somebody was told that they are surely not made.
     refused: BTreeSet<DeploymentId>,
     /// Who led in each term.

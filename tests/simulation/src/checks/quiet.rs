@@ -4,10 +4,10 @@
 use std::collections::BTreeSet;
 
 use agent::core::RuntimeKind;
-use scheduler::names;
 use scheduler::state::{Condition, Goal, Presence, State};
 use spec::ids::TaskId;
 
+use super::names::is_whole;
 use crate::agent::Machine;
 use crate::agent::State as Container;
 use crate::world::World;
@@ -22,6 +22,7 @@ pub fn missing(world: &World) -> Option<String> {
         .or_else(|| agents(&state))
         .or_else(|| world.machines.iter().find_map(|machine| machine_is(&state, machine)))
         .or_else(|| zones(world, &state))
+        .or_else(|| masters(world, &state))
         .or_else(|| queues(world))
 }
 
@@ -109,15 +110,27 @@ fn machine_is(state: &State, machine: &Machine) -> Option<String> {
     machine.has_news().then(|| format!("{name} has reports that nobody has acknowledged"))
 }
 
+/// The state and the group know the masters that there are, and nobody waits to be one.
+fn masters(world: &World, state: &State) -> Option<String> {
+    let ids: Vec<u64> = world.masters.keys().copied().collect();
+    let known: Vec<u64> = state.masters.keys().map(|id| id.0).collect();
+    let members = |life: &crate::master::Life| life.members();
+    let lives = world.masters.values().filter_map(|master| master.life.as_ref());
+    let other = lives.map(members).find(|members| {
+        members.voters.iter().collect::<BTreeSet<_>>() != ids.iter().collect()
+            || !members.learners.is_empty()
+            || !members.outgoing.is_empty()
+    });
+    let waits = !world.seats.is_settled();
+    (known != ids || other.is_some() || waits)
+        .then(|| format!("masters are {ids:?}, known {known:?}, members {other:?}, some wait: {waits}"))
+}
+
 /// Names are those of what runs, on every master.
 fn zones(world: &World, state: &State) -> Option<String> {
     for (id, life) in world.masters.values().filter_map(|master| Some((master.id, master.life.as_ref()?))) {
-        let whole = names::whole(&dns::Zone::new(dns::Settings::default()), state);
-        let (mut zone, mut expected) = (life.zone.clone(), whole);
-        zone.set_serial(0);
-        expected.set_serial(0);
-        if zone != expected {
-            return Some(format!("m{id} answers for {} tasks, {} run", zone.len(), expected.len()));
+        if !is_whole(&life.zone, state) {
+            return Some(format!("m{id} answers for {} tasks, and not for those that run", life.zone.len()));
         }
     }
     None

@@ -6,10 +6,11 @@ use std::time::Duration;
 use scheduler::cluster::AskError;
 use scheduler::control::{self, Memory, Settings};
 use scheduler::fleet::absence::Away;
-use scheduler::fleet::wanted;
-use scheduler::state::{Command, Outcome};
-use spec::ids::AgentId;
+use scheduler::fleet::{masters, wanted};
+use scheduler::state::{Command, Event as News, Outcome};
+use spec::ids::{AgentId, AppId};
 
+use super::members::Tidy;
 use super::{Asker, Entry, Life};
 use crate::bus::{Bus, Event};
 use crate::queue::Millis;
@@ -23,6 +24,9 @@ pub const LAUNCH_TIMEOUT_MILLIS: u64 = 15_000;
 /// Silence after which an agent is given up.
 pub const AGENT_TIMEOUT: Duration = Duration::from_secs(8);
 
+/// In so many of a thousand cases time passes between a decision and its proposal.
+const HELD_UP: u32 = 150;
+
 /// What a leader remembers.
 pub(super) struct Reign {
     pub(super) term: u64,
@@ -32,6 +36,7 @@ pub(super) struct Reign {
     failed: bool,
     control_at: Option<Millis>,
     away: Away,
+    pub(super) tidy: Tidy,
     /// The session of each agent.
     pub(super) board: BTreeMap<AgentId, u64>,
 }
@@ -63,6 +68,7 @@ impl Life {
             failed: false,
             control_at: None,
             away: Away::default(),
+            tidy: Tidy::default(),
             board: BTreeMap::new(),
         });
         if state.cluster_id.is_nil() {
@@ -76,6 +82,15 @@ impl Life {
     pub(super) fn take_news(&mut self, entry: &Entry, bus: &mut Bus) {
         let Some(reign) = &mut self.reign else { return };
         reign.memory.note(&entry.applied);
+        if entry.applied.events.iter().any(|event| matches!(event, News::MastersChanged))
+            && let Some(message) = masters::all(&entry.after)
+        {
+            for conn in reign.board.values() {
+                if let Some(session) = self.sessions.get_mut(conn) {
+                    session.say(*conn, message.clone(), bus);
+                }
+            }
+        }
         for (agent, change) in wanted::changes(&entry.applied, reign.term) {
             if let Some(conn) = reign.board.get(&agent).copied()
                 && let Some(session) = self.sessions.get_mut(&conn)
@@ -94,6 +109,7 @@ impl Life {
         };
         let settings = Settings { launch_timeout_millis: LAUNCH_TIMEOUT_MILLIS };
         let step = control::step(&state, &mut reign.memory, now, bus.rng.u64(..), &settings);
+        bus.checks.decides(bus.now, &state, &step.commands);
         if step.commands.is_empty() {
             let pause = step.next_due.map_or(IDLE_MILLIS, |due| due.millis_since(now)).clamp(1, IDLE_MILLIS);
             return self.control_after(pause, bus);
@@ -101,8 +117,25 @@ impl Life {
         let commands: Vec<Command> = step.commands.into_iter().flat_map(control::fitting).collect();
         let term = reign.term;
         reign.awaited = commands.len();
-        for command in commands {
-            self.ask(Asker::Control(term), command, bus);
+        if !bus.chance(HELD_UP) {
+            return self.decided(term, commands, bus);
+        }
+        // Whatever it was that held the loop up, the world goes on meanwhile.
+        if let Some((app, agent)) = commands.iter().find_map(some_target) {
+            match bus.rng.u8(0..3) {
+                0 => bus.after(1, Event::AimAtAgent(agent)),
+                1 => bus.after(1, Event::AimAtApp(self.id, app)),
+                _ => {}
+            }
+        }
+        let millis = bus.between(20, 500);
+        bus.after(millis, Event::Decided(self.id, self.number, term, commands));
+    }
+
+    /// What the control loop has decided is proposed.
+    pub fn decided(&mut self, term: u64, commands: Vec<Command>, bus: &mut Bus) {
+        if self.reign.as_ref().is_some_and(|reign| reign.term == term) {
+            commands.into_iter().for_each(|command| self.ask(Asker::Control(term), command, bus));
         }
     }
 
@@ -161,6 +194,12 @@ impl Life {
         }
         self.check_bounds(bus);
     }
+}
+
+/// What is to be placed, and where.
+fn some_target(command: &Command) -> Option<(AppId, AgentId)> {
+    let Command::Place(placements) = command else { return None };
+    placements.first().map(|placement| (placement.app.clone(), placement.agent.clone()))
 }
 
 /// Nothing of an outcome but whether there was one.

@@ -28,7 +28,18 @@ impl Life {
         if !self.told.2 {
             return self.reply(&request, Reply::NotLeader, bus);
         }
+        if matches!(request.what, What::Read) {
+            let ticket = self.wish(Asker::Read(Box::new(request)));
+            self.node.read_index(ticket);
+            return self.wake(bus);
+        }
         self.attempt(request, 1, bus);
+    }
+
+    /// A majority says that this master led when it was asked: it may say what it knows.
+    pub(super) fn read_answered(&mut self, request: &Request, confirmed: bool, bus: &mut Bus) {
+        let seen = Reply::Seen(self.state().index);
+        self.reply(request, if confirmed { seen } else { Reply::NotLeader }, bus);
     }
 
     fn attempt(&mut self, request: Request, attempts: u32, bus: &mut Bus) {
@@ -112,6 +123,7 @@ fn plan(state: &State, request: &Request, id: DeploymentId) -> Option<Command> {
             let id = *state.deployments.keys().next()?;
             return Some(Command::RevertDeployment { id, deployment: deploy.id });
         }
+        What::Read => return None,
         What::ResetDelay(app) => return Some(Command::ResetDelay { app: app.clone() }),
     }
     Some(Command::Deploy(deploy))

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use scheduler::cluster::AskError;
 use scheduler::fleet::hello::{self, Objection};
-use scheduler::fleet::{MAKE_WAY, Newcomer, newcomer, reports, wanted};
+use scheduler::fleet::{MAKE_WAY, Newcomer, masters, newcomer, reports, wanted};
 use scheduler::state::{Command, Outcome, Presence};
 use spec::ids::AgentId;
 use spec::protocol::{
@@ -71,7 +71,7 @@ impl Session {
         bus.checks.bound(bus.now, "changes waiting for an agent", self.early.len(), OUTGOING_MAX);
     }
 
-    fn say(&mut self, conn: u64, message: MasterMessage, bus: &mut Bus) {
+    pub(super) fn say(&mut self, conn: u64, message: MasterMessage, bus: &mut Bus) {
         self.said = bus.now;
         bus.say_down(conn, Frame::Message(message));
     }
@@ -263,6 +263,9 @@ impl Life {
             dns_domain: "mesos".to_owned(),
         };
         session.say(conn, MasterMessage::Welcome(welcome), bus);
+        if let Some(message) = masters::all(&state) {
+            session.say(conn, message, bus);
+        }
         let before = self.reign.as_mut().and_then(|reign| reign.board.insert(id, conn));
         if let Some(before) = before.filter(|before| *before != conn) {
             self.close(before, "replaced", bus);
