@@ -97,18 +97,26 @@ pub struct Master {
 }
 
 impl Master {
-    /// Binds, opens the log (joins a cluster first, which takes as long as it takes), and serves. Names and
-    /// apps are answered for as soon as the log has been read, and refused until then: half of a log is not
-    /// what the cluster is.
+    /// Binds, opens the log (joins a cluster first, which takes as long as it takes), and serves. REST refuses
+    /// with "no leader" until the log has been read, and names wait: half of a log is not what the cluster is.
     pub async fn start(setup: Setup) -> Result<Self, MasterError> {
         let Setup { mut options, data_dir, start } = setup;
         let sockets = Sockets::bind(&mut options).await?;
         let (cluster, inlets) = Cluster::new(options);
         let info = cluster.options.info();
-        let (log, switch, reporter) = open_log(&cluster, &info, data_dir, &start).await?;
+        let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
+        let unless_started = shutdown.clone().drop_guard();
+        // Before there is a log, which may take long: whoever asks hears that there is no leader.
+        serve_rest(&tasks, &cluster, sockets.http, &shutdown);
+        let opened = open_log(&cluster, &info, data_dir, &start).await;
+        if opened.is_err() {
+            shutdown.cancel();
+            tasks.close();
+            tasks.wait().await;
+        }
+        let (log, switch, reporter) = opened?;
         let contacts = if let Start::Join(addresses) = start { addresses } else { Vec::new() };
 
-        let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
         let masters = Masters::new(cluster.clone(), log.clone(), info);
         let peers = Peers::new(cluster.clone(), log.clone(), masters.clone(), switch, shutdown.clone());
         let fleet = Fleet::new(cluster.clone(), shutdown.clone());
@@ -120,15 +128,10 @@ impl Master {
         let tending = fleet.clone();
         tasks.spawn(async move { tending.run(inlets.logs).await });
         tasks.spawn(rpc::serve(sockets.rpc, fleet, peers.clone(), shutdown.clone()));
-        let (serving, stop) = (cluster.clone(), shutdown.clone());
-        tasks.spawn(async move {
-            if let Err(error) = api::serve(sockets.http, serving, stop).await {
-                warn!(%error, "the REST server ended");
-            }
-        });
         serve_names(&tasks, &cluster, &peers, (sockets.dns_udp, sockets.dns_tcp), &shutdown);
         tasks.close();
         info!(http = %cluster.options.http, rpc = %cluster.options.rpc, dns = %cluster.options.dns, "master is up");
+        unless_started.disarm();
         Ok(Self { cluster, log, masters, peers, tasks, shutdown })
     }
 
@@ -137,15 +140,15 @@ impl Master {
         &self.cluster
     }
 
-    /// Resolves when the log has failed, or the cluster has removed this master, and it can do nothing more:
-    /// the reason.
+    /// Resolves when the log has failed, or the other masters have no place for this one, and it can do nothing
+    /// more: the reason.
     pub async fn failed(&self) -> String {
         tokio::select! {
             ended = self.log.join() => match ended {
                 Ok(()) => "its log was closed".to_owned(),
                 Err(reason) => reason.to_string(),
             },
-            reason = self.peers.removed() => reason,
+            reason = self.peers.dismissed() => reason,
         }
     }
 
@@ -191,6 +194,20 @@ impl Sockets {
         options.dns = dns_tcp.local_addr().unwrap_or(options.dns);
         Ok(Self { http, rpc, dns_udp, dns_tcp })
     }
+}
+
+fn serve_rest(
+    tasks: &TaskTracker,
+    cluster: &Arc<Cluster>,
+    listener: TcpListener,
+    shutdown: &CancellationToken,
+) {
+    let (cluster, stop) = (cluster.clone(), shutdown.clone());
+    tasks.spawn(async move {
+        if let Err(error) = api::serve(listener, cluster, stop).await {
+            warn!(%error, "the REST server ended");
+        }
+    });
 }
 
 /// Keeps the zone, and answers from it once it is whole.

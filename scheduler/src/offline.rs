@@ -1,12 +1,13 @@
 //! Clusters that are made from files, while no master runs: from a backup, or from the log of one survivor.
 //! Both begin in the next epoch, so that agents tell the new cluster from what is left of the old one, and
-//! with a new group of masters, so that masters do.
+//! with a new group of masters, so that masters do. Files know only the epoch that they were written in: where
+//! one cluster has been begun from them already, a second one has to be told to begin in a later epoch than that.
 
 use std::io::Read;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use spec::protocol::{Fence, next_epoch};
+use spec::protocol::{Fence, epoch_begin, next_epoch};
 use uuid::Uuid;
 
 use crate::backup::{self, BackupError, Head};
@@ -49,25 +50,35 @@ pub struct Begun {
 }
 
 /// Makes a directory for the first master of a cluster that begins with a backup. `dir` must be empty or not
-/// there.
-pub fn restore(file: impl Read, dir: &Path, name: &str) -> Result<(Head, Begun), OfflineError> {
+/// there. It begins in the epoch after that of the backup, or in `epoch_min` where that is later.
+pub fn restore(
+    file: impl Read,
+    dir: &Path,
+    name: &str,
+    epoch_min: u32,
+) -> Result<(Head, Begun), OfflineError> {
     let reader = backup::Reader::open(file)?;
     let head = reader.head().clone();
     let state = backup::successor(reader.state()?);
-    let (master, index, term) = (state.last_master, state.index, next_epoch(head.term));
+    let (master, index, term) = (state.last_master, state.index, first_term(head.term, epoch_min));
     let group = consensus::found_from(dir, name, master, index, term, state.snapshot().map(Ok))?;
     let began = consensus::Recovered { id: master, group, index, term, lost: Vec::new() };
     Ok((head, begun(&state, began)))
 }
 
 /// Makes the master `name`, whose log is in `dir`, the only one of its cluster. Everything in its log counts,
-/// also what it did not know to be acknowledged. The old log is kept beside the new one.
-pub fn recover(dir: &Path, name: &str) -> Result<Begun, OfflineError> {
+/// also what it did not know to be acknowledged. The old log is kept beside the new one. It goes on in the epoch
+/// after that of the log, or in `epoch_min` where that is later.
+pub fn recover(dir: &Path, name: &str, epoch_min: u32) -> Result<Begun, OfflineError> {
     let kept = Arc::new(Mutex::new(State::default()));
     let machine = Survivor { state: State::default(), name: name.to_owned(), kept: kept.clone() };
-    let recovered = consensus::recover(dir, name, next_epoch, machine)?;
+    let recovered = consensus::recover(dir, name, |last| first_term(last, epoch_min), machine)?;
     let state = kept.lock().unwrap_or_else(PoisonError::into_inner).clone();
     Ok(begun(&state, recovered))
+}
+
+fn first_term(last: u64, epoch_min: u32) -> u64 {
+    next_epoch(last).max(epoch_begin(epoch_min))
 }
 
 fn begun(state: &State, from: consensus::Recovered) -> Begun {
@@ -115,4 +126,25 @@ impl Machine for Survivor {
     }
 
     fn leadership(&mut self, _: u64, _: Option<u64>, _: bool) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_begins_twice_from_the_same_can_begin_later_than_before() {
+        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/backup-v1.gantry");
+        let dir = tempfile::tempdir().unwrap();
+        // The epoch that was asked for, and the one that came of it.
+        for (number, (asked, first)) in [(0, 4), (4, 4), (5, 5), (9, 9)].into_iter().enumerate() {
+            let dir = dir.path().join(number.to_string());
+            let file = std::fs::File::open(&fixture).unwrap();
+            let (head, restored) = restore(file, &dir, "m1", asked).unwrap();
+            assert_eq!((head.term >> 32, restored.epoch), (3, first), "restore from {asked}");
+            for (asked, next) in [(0, first + 1), (first as u32 + 7, first + 7)] {
+                assert_eq!(recover(&dir, "m1", asked).unwrap().epoch, next, "recover from {asked}");
+            }
+        }
+    }
 }

@@ -91,6 +91,11 @@ pub fn next_epoch(term: u64) -> u64 {
     ((term >> EPOCH_SHIFT) + 1).min(u64::MAX >> EPOCH_SHIFT) << EPOCH_SHIFT
 }
 
+/// The first term of an epoch.
+pub fn epoch_begin(epoch: u32) -> u64 {
+    u64::from(epoch) << EPOCH_SHIFT
+}
+
 /// From an agent to the leader.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum AgentMessage {
@@ -422,6 +427,7 @@ mod tests {
         ] {
             assert_eq!(Fence { term, index: 9 }.epoch(), epoch, "{term}");
             assert_eq!(next_epoch(term), next, "{term}");
+            assert!(next > u64::MAX / 2 || epoch_begin((next >> 32) as u32) == next, "{term}");
         }
     }
 

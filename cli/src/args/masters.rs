@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+/// Far more than there will ever be: terms keep room above it.
+const EPOCH_MAX: i64 = 1_000_000;
+
 #[derive(Debug, Subcommand)]
 pub enum MastersVerb {
     /// List the masters: who leads, who votes, who cannot be reached (the default).
@@ -47,6 +50,10 @@ pub struct RestoreArgs {
     /// Directory for it; must be empty or not there.
     #[arg(long, value_name = "DIR")]
     pub data_dir: PathBuf,
+    /// Begin in this epoch at least. Needed where agents have obeyed a cluster that was restored or recovered
+    /// before from the same files: it must be later than that one's, which `restore` and `recover` said.
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true, value_parser = clap::value_parser!(u32).range(..=EPOCH_MAX))]
+    pub epoch: u32,
 }
 
 #[derive(Debug, Args)]
@@ -60,4 +67,8 @@ pub struct RecoverArgs {
     /// The other masters are gone for good, and what only they knew may be lost.
     #[arg(long)]
     pub yes: bool,
+    /// Begin in this epoch at least. Needed where agents have obeyed a cluster that was restored or recovered
+    /// before from the same files: it must be later than that one's, which `restore` and `recover` said.
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true, value_parser = clap::value_parser!(u32).range(..=EPOCH_MAX))]
+    pub epoch: u32,
 }

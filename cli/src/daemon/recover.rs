@@ -25,7 +25,7 @@ pub fn run(output: Output, args: RecoverArgs) -> anyhow::Result<ExitCode> {
         anstream::eprintln!("{}nothing was changed{}: --yes is missing", RED.render(), RED.render_reset());
         return Ok(ExitCode::FAILURE);
     }
-    let recovered = offline::recover(&args.data_dir, name);
+    let recovered = offline::recover(&args.data_dir, name, args.epoch);
     let begun = recovered.with_context(|| format!("nothing was recovered in {dir}"))?;
     if output == Output::Json {
         let text = json!({

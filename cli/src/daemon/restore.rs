@@ -14,7 +14,7 @@ use crate::args::{Output, RestoreArgs, YELLOW};
 pub fn run(output: Output, args: RestoreArgs) -> anyhow::Result<ExitCode> {
     let (file, name, dir) = (args.file.display(), &args.name, args.data_dir.display());
     let open = File::open(&args.file).with_context(|| format!("cannot open {file}"))?;
-    let restored = offline::restore(BufReader::new(open), &args.data_dir, name);
+    let restored = offline::restore(BufReader::new(open), &args.data_dir, name, args.epoch);
     let (head, begun) = restored.with_context(|| format!("nothing was restored from {file}"))?;
     let warning = format!(
         "{}Warning:{} this is the cluster as of {}; what was changed later is gone. Tasks that were started \

@@ -69,7 +69,7 @@ pub(super) fn decide(asked: Asked<'_>, here: Here<'_>) -> Decision {
         return Decision::ServeStale;
     }
     if here.leadership.leading {
-        let looks = (reads && replicated) || chooses_from_state(asked.route);
+        let looks = (reads && *asked.route != Route::Events) || chooses_from_state(asked.route);
         return if looks { Decision::ServeCurrent } else { Decision::Serve };
     }
     if has_passed(asked.headers, here.advertised) {
@@ -94,10 +94,18 @@ fn about_this_master(route: &Route, reads: bool) -> bool {
     }
 }
 
-/// Changes that say what they found without asking the log: nothing to kill is no entry. Every other change
-/// is refused by the log, or looks again before it is refused (`change::deploy`).
+/// Changes that say what they found without asking the log: nothing to kill is no entry, and neither is a
+/// master or a delay that is not there. Every other change is refused by the log, or looks again before it is
+/// refused (`change::deploy`).
 fn chooses_from_state(route: &Route) -> bool {
-    matches!(route, Route::AppTasks(_) | Route::AppTask { .. } | Route::TasksDelete)
+    matches!(
+        route,
+        Route::AppTasks(_)
+            | Route::AppTask { .. }
+            | Route::TasksDelete
+            | Route::QueueDelay(_)
+            | Route::Master(_)
+    )
 }
 
 /// What this master writes on what it passes on.
@@ -167,14 +175,15 @@ mod tests {
             ("GET /v2/deployments", ServeCurrent, proxy(), refuse()),
             ("GET /v2/backup", ServeCurrent, proxy(), refuse()),
             ("GET /v2/masters", ServeCurrent, proxy(), refuse()),
-            ("DELETE /v2/masters/m2", Serve, proxy(), refuse()),
+            ("DELETE /v2/masters/m2", ServeCurrent, proxy(), refuse()),
+            ("DELETE /v2/queue/a/delay", ServeCurrent, proxy(), refuse()),
             ("DELETE /v2/leader", Serve, proxy(), refuse()),
             ("OPTIONS /v2/apps", Serve, proxy(), refuse()),
             ("DELETE /v2/apps/a/tasks", ServeCurrent, proxy(), refuse()),
             ("DELETE /v2/apps/a/tasks/t", ServeCurrent, proxy(), refuse()),
             ("POST /v2/tasks/delete", ServeCurrent, proxy(), refuse()),
-            ("GET /v1/logs/t", Serve, proxy(), refuse()),
-            ("GET /v1/logs/t?stale=true", Serve, proxy(), refuse()),
+            ("GET /v1/logs/t", ServeCurrent, proxy(), refuse()),
+            ("GET /v1/logs/t?stale=true", ServeCurrent, proxy(), refuse()),
             ("GET /v2/events", Serve, redirect.clone(), refuse()),
             ("GET /v2/events?stale=true", Serve, redirect, refuse()),
             // Of this master alone.

@@ -46,8 +46,13 @@ pub(super) async fn abdicate(api: &Api, call: &Call) -> Result<Response, Failure
         let message = format!("{asked} is not done with a change of leader here: use GET /v2/backup");
         return Err(Failure::illegal(message));
     }
+    let to = call.query.one("to");
+    if to.is_some() {
+        // A master that does not lead any more must not say who there is.
+        api.current().await?;
+    }
     let known = known_or_503(api).await?;
-    let to = call.query.one("to").map(|named| find(&known, named)).transpose()?;
+    let to = to.map(|named| find(&known, named)).transpose()?;
     let leads_already = to.is_some_and(|to| known.iter().any(|master| master.id == to && master.leader));
     if !leads_already {
         match change::in_time::<_, Failure>(async { Ok(api.cluster.transfer_leadership(to).await) }).await? {

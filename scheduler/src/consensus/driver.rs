@@ -22,7 +22,7 @@ use super::{MAX_BATCH_BYTES, Machine, Transport};
 /// Inputs handled between two calls of `ready`.
 const BATCH_INPUTS_MAX: usize = 1024;
 
-/// A tick that is late by so many was not held up by a slow disk.
+/// A tick that is late by so many was hardly held up by a disk.
 const PAUSE_TICKS: u32 = 5;
 
 /// The thread's own state.
@@ -44,6 +44,32 @@ pub(super) struct Driver<M: Machine, S: LogStore> {
 
 /// The thread that writes a snapshot.
 pub(super) type Writer = JoinHandle<Result<Option<Written>, StoreError>>;
+
+/// When the node's clock ticks.
+struct Pace {
+    tick: Duration,
+    next: Instant,
+    /// The last look was late, and time did not go on.
+    held: bool,
+}
+
+impl Pace {
+    fn new(tick: Duration, now: Instant) -> Self {
+        Self { tick, next: now + tick, held: false }
+    }
+
+    /// Does the clock tick now? A process that stood still first hears what was sent to it meanwhile: its leader
+    /// is probably alive. A disk that is that slow again and again must not make time stand still.
+    fn ticks(&mut self, now: Instant) -> bool {
+        if now < self.next {
+            return false;
+        }
+        let late = now >= self.next + self.tick * PAUSE_TICKS;
+        self.held = late && !self.held;
+        self.next = if self.held { now + self.tick } else { (self.next + self.tick).max(now) };
+        !self.held
+    }
+}
 
 /// What was waiting, sorted.
 struct Batch {
@@ -69,21 +95,15 @@ impl<M: Machine, S: LogStore> Driver<M, S> {
         self.settle()?;
         self.node.campaign_if_alone()?;
         self.settle()?;
-        let mut next_tick = Instant::now() + self.tick;
+        let mut pace = Pace::new(self.tick, Instant::now());
         while !self.stopping.load(Ordering::Acquire) {
-            let batch = self.gather(next_tick);
+            let batch = self.gather(pace.next);
             if !batch.proposals.is_empty() {
                 let answers = self.node.propose(batch.proposals);
                 self.answer(answers);
             }
-            let now = Instant::now();
-            if now >= next_tick + self.tick * PAUSE_TICKS {
-                // The whole process stood still. What was sent to it meanwhile is heard before time goes on:
-                // its leader is probably alive.
-                next_tick = now + self.tick;
-            } else if now >= next_tick {
+            if pace.ticks(Instant::now()) {
                 self.node.tick();
-                next_tick = (next_tick + self.tick).max(now);
             }
             self.settle()?;
             if !batch.open {
@@ -151,18 +171,22 @@ impl<M: Machine, S: LogStore> Driver<M, S> {
         ticket
     }
 
-    /// Persists, sends, applies; answers; begins a snapshot if it is time; publishes where the log stands.
+    /// Persists, sends, applies; publishes where the log stands; answers; begins a snapshot if it is time.
     fn settle(&mut self) -> Result<(), NodeError> {
         let answers = self.node.ready(&*self.transport)?;
+        // First: whoever gets an answer finds what it speaks of in the status.
+        self.publish();
         self.answer(answers);
-        self.snapshots()?;
+        self.snapshots()
+    }
+
+    fn publish(&self) {
         let status = Status { commits: self.node.store().commits(), ..self.node.status() };
         self.status.send_if_modified(|seen| {
             let changed = *seen != status;
             *seen = status;
             changed
         });
-        Ok(())
     }
 
     /// Looks after the snapshot's thread: at most one.
@@ -236,4 +260,32 @@ fn finish(writer: Writer) -> Result<Option<Written>, NodeError> {
 fn text(panic: &(dyn std::any::Any + Send)) -> &str {
     let string = panic.downcast_ref::<String>().map(String::as_str);
     string.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("panic")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_is_held_after_a_pause_and_not_for_ever() {
+        let (tick, begin) = (Duration::from_millis(40), Instant::now());
+        let mut pace = Pace::new(tick, begin);
+        // Milliseconds, and whether the clock ticks: in time, a little late, after a pause, then always late.
+        for (at, ticks) in [
+            (39, false),
+            (40, true),
+            (130, true),
+            (130, true),
+            (170, true),
+            (900, false),
+            (939, false),
+            (940, true),
+            (1_300, false),
+            (1_700, true),
+            (2_100, false),
+            (2_500, true),
+        ] {
+            assert_eq!(pace.ticks(begin + Duration::from_millis(at)), ticks, "{at} ms");
+        }
+    }
 }

@@ -50,8 +50,12 @@ pub fn objection(hello: &Hello, cluster: Uuid, here: Fence) -> Option<Objection>
         Standing::SetBack => refused(format!(
             "the agent has obeyed a leader of term {} at log index {}, this one is of term {} and only at index {}: \
              the log was set back (an old copy of a data directory?); `clusterctl restore` of a backup is the way \
-             to go back that agents accept",
-            obeyed.term, obeyed.index, here.term, here.index
+             to go back that agents accept, with --epoch {} where one was restored before",
+            obeyed.term,
+            obeyed.index,
+            here.term,
+            here.index,
+            obeyed.epoch() + 1
         )),
         Standing::Bygone => refused(format!(
             "the agent has obeyed epoch {} of the cluster, this master is of epoch {}: the cluster was restored or \

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tracing::{debug, info};
+use tracing::{debug, warn};
 
 use super::channel::{Channel, REPLY_TIMEOUT};
 use super::wire::{Opening, Purpose, Refusal, Reply};
@@ -18,9 +18,11 @@ const GREET_PAUSE: Duration = Duration::from_secs(1);
 
 impl Peers {
     /// Says where this master is at every contact that is not itself, until each has answered once; then
-    /// forever waits.
+    /// forever waits. Where all of them are of another cluster the directory is the wrong one, and this master
+    /// stops; one among others may be a left-over of an earlier cluster, and stops nobody.
     pub(super) async fn greet(&self, mut contacts: Vec<SocketAddr>) {
         contacts.retain(|contact| *contact != self.info.rpc);
+        let (mut strangers, all) = (0, contacts.len());
         while !contacts.is_empty() {
             let mut silent = Vec::new();
             for contact in contacts {
@@ -31,7 +33,8 @@ impl Peers {
                     }
                     Ok(_) => {}
                     Err(LinkError::Refused(refusal)) => {
-                        info!(%contact, reason = %refusal, "another master refuses this one");
+                        warn!(%contact, reason = %refusal, "a master that --join names refuses this one");
+                        strangers += usize::from(matches!(refusal, Refusal::Group(_)));
                         self.refused(&refusal);
                     }
                     Err(_) => silent.push(contact),
@@ -39,6 +42,13 @@ impl Peers {
             }
             contacts = silent;
             tokio::time::sleep(GREET_PAUSE).await;
+        }
+        if strangers > 0 && strangers == all {
+            self.dismiss(&format!(
+                "its data directory is that of another cluster (group {}) than the masters that --join names: \
+                 check both; to join them it needs an empty data directory",
+                self.own.group
+            ));
         }
         std::future::pending().await
     }

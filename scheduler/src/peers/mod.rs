@@ -68,8 +68,8 @@ pub(crate) struct Peers {
     book: Arc<Book>,
     switch: Switch,
     seats: Seats,
-    /// Why this master is no member any more.
-    removed: watch::Sender<Option<String>>,
+    /// Why this master cannot go on: it is no member any more, or never was one here.
+    dismissed: watch::Sender<Option<String>>,
     shutdown: CancellationToken,
 }
 
@@ -85,8 +85,8 @@ impl Peers {
         let identity = log.identity();
         let own = Own { id: identity.id, group: identity.group };
         let (info, book) = (masters.info().clone(), masters.book().clone());
-        let (seats, removed) = (Seats::default(), watch::Sender::default());
-        Arc::new(Self { own, info, cluster, log, masters, book, switch, seats, removed, shutdown })
+        let (seats, dismissed) = (Seats::default(), watch::Sender::default());
+        Arc::new(Self { own, info, cluster, log, masters, book, switch, seats, dismissed, shutdown })
     }
 
     /// Connects to whoever is a master, and asks for who is where at `contacts`, until `shutdown`.
@@ -104,10 +104,10 @@ impl Peers {
         tracker.wait().await;
     }
 
-    /// Resolves when this master has been removed from the cluster: with a sentence for people.
-    pub(crate) async fn removed(&self) -> String {
-        let mut removed = self.removed.subscribe();
-        match removed.wait_for(Option::is_some).await {
+    /// Resolves when this master has no place among the others: with a sentence for people.
+    pub(crate) async fn dismissed(&self) -> String {
+        let mut dismissed = self.dismissed.subscribe();
+        match dismissed.wait_for(Option::is_some).await {
             Ok(reason) => reason.clone().unwrap_or_default(),
             Err(_) => std::future::pending().await,
         }
@@ -165,12 +165,16 @@ impl Peers {
     /// Another master does not let this one in.
     fn refused(&self, refusal: &Refusal) {
         if *refusal == Refusal::Removed {
-            let text = "it was removed from the cluster. To take part again it joins as new: empty its data \
-                        directory, and start it with --join";
-            self.removed.send_if_modified(|reason| {
-                reason.is_none().then(|| *reason = Some(text.to_owned())).is_some()
-            });
+            self.dismiss(
+                "it was removed from the cluster. To take part again it joins as new: empty its data directory, \
+                 and start it with --join",
+            );
         }
+    }
+
+    fn dismiss(&self, why: &str) {
+        self.dismissed
+            .send_if_modified(|reason| reason.is_none().then(|| *reason = Some(why.to_owned())).is_some());
     }
 
     fn introduction(&self, to: Option<u64>) -> Introduction {

@@ -98,8 +98,7 @@ pub(super) async fn receive(peers: &Peers, from: u64, channel: &mut Channel, ver
     let frame = channel.reader.within(PIECE_TIMEOUT).await?;
     let message = wire::read_message(&frame, from, peers.own.id)?;
     let index = message.get_snapshot().get_metadata().index;
-    let inlet = peers.log.receive_snapshot(message);
-    let taken = take_pieces(&mut channel.reader, inlet).await;
+    let taken = take_pieces(&mut channel.reader, Inlet(Some(peers.log.receive_snapshot(message)))).await;
     match &taken {
         Ok(bytes) => info!(from, index, bytes, "received a snapshot"),
         Err(error) => warn!(from, index, %error, "a snapshot did not arrive whole"),
@@ -107,7 +106,7 @@ pub(super) async fn receive(peers: &Peers, from: u64, channel: &mut Channel, ver
     channel.writer.reply(&if taken.is_ok() { Reply::Taken } else { Reply::Spoilt }, version).await
 }
 
-async fn take_pieces(reader: &mut Reader, mut inlet: SnapshotInlet<StateMachine>) -> io::Result<usize> {
+async fn take_pieces(reader: &mut Reader, mut inlet: Inlet<Pending>) -> io::Result<usize> {
     let mut sum = 0;
     loop {
         let frame = reader.within(PIECE_TIMEOUT).await?;
@@ -116,16 +115,65 @@ async fn take_pieces(reader: &mut Reader, mut inlet: SnapshotInlet<StateMachine>
         if sum > SNAPSHOT_BYTES_MAX {
             return Err(wire::invalid("it is larger than any snapshot can be"));
         }
-        inlet = tokio::task::spawn_blocking(move || match wire::read_piece(&frame) {
-            Ok(Some(piece)) => inlet.put(piece).map(|()| inlet).map_err(io::Error::other),
-            _ => Ok(inlet),
-        })
-        .await??;
+        let put = move |mut pending: Pending| match wire::read_piece(&frame) {
+            Ok(Some(piece)) => pending.put(piece).map(|()| pending).map_err(io::Error::other),
+            _ => Ok(pending),
+        };
+        inlet = Inlet(Some(inlet.blocking(put).await??));
     }
-    let finish = move || inlet.finish();
-    if tokio::task::spawn_blocking(finish).await? {
+    if inlet.blocking(Pending::finish).await? {
         Ok(sum)
     } else {
         Err(io::Error::other("too much is waiting here"))
+    }
+}
+
+type Pending = SnapshotInlet<StateMachine>;
+
+/// Something that blocks whenever it is used, also when it is given up half-way and dropped: on other threads
+/// than the runtime's.
+struct Inlet<T: Send + 'static>(Option<T>);
+
+impl<T: Send + 'static> Inlet<T> {
+    async fn blocking<R: Send + 'static>(
+        mut self,
+        work: impl FnOnce(T) -> R + Send + 'static,
+    ) -> io::Result<R> {
+        let inner = self.0.take().ok_or_else(|| io::Error::other("it is gone"))?;
+        Ok(tokio::task::spawn_blocking(move || work(inner)).await?)
+    }
+}
+
+impl<T: Send + 'static> Drop for Inlet<T> {
+    fn drop(&mut self) {
+        if let Some(inner) = self.0.take() {
+            tokio::task::spawn_blocking(move || drop(inner));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::thread::{self, ThreadId};
+
+    use super::*;
+
+    struct Tells(mpsc::Sender<ThreadId>);
+
+    impl Drop for Tells {
+        fn drop(&mut self) {
+            let _ = self.0.send(thread::current().id());
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_given_up_half_way_blocks_no_thread_of_the_runtime() {
+        let (sender, dropped) = mpsc::channel();
+        let inlet = Inlet(Some(Tells(sender)));
+        let kept = inlet.blocking(|tells| tells).await.unwrap();
+        drop(Inlet(Some(kept)));
+        let on = tokio::task::spawn_blocking(move || dropped.recv()).await.unwrap().unwrap();
+        assert_ne!(on, thread::current().id());
     }
 }

@@ -52,9 +52,14 @@ pub fn options(name: &str) -> Options {
 }
 
 impl Masters {
+    /// Room for so many, none of them started.
+    pub fn of(count: usize) -> Self {
+        Self((0..count).map(|_| None).collect())
+    }
+
     /// Three masters that vote.
     pub async fn three() -> Self {
-        let mut masters = Self(vec![None, None, None]);
+        let mut masters = Self::of(3);
         masters.start(0, tempfile::tempdir().unwrap(), Start::Bootstrap).await;
         for index in 1..3 {
             // At any master: it says who leads.

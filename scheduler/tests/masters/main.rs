@@ -3,6 +3,7 @@
 #![allow(missing_docs, reason = "tests")]
 
 mod cluster;
+mod starting;
 mod strangers;
 
 use cluster::{Masters, until};
@@ -80,8 +81,9 @@ async fn who_is_removed_stops_also_when_it_leads() {
     let cluster = masters[leader].cluster().clone();
     let gone = MasterId(99);
     assert_eq!(cluster.remove_master(gone).await, Err(MastersError::Unknown(gone)));
-    // The leader itself: another one leads, and removes it.
+    // The leader itself: another one leads, and removes it. Nobody may be away then.
     let id = masters.id(leader).await;
+    masters.settled(|list| list.iter().all(|master| master.reachable == Some(true))).await;
     assert_eq!(cluster.remove_master(id).await, Ok(()));
     let reason = until("it stops", masters[leader].failed()).await;
     assert!(reason.contains("removed"), "{reason}");
@@ -96,8 +98,14 @@ async fn who_is_removed_stops_also_when_it_leads() {
     assert!(reason.contains("removed"), "{reason}");
     masters.crash(leader);
     // Of two masters that vote, one that is away cannot be outvoted.
-    let last = (0..3).find(|index| *index != leader && *index != next).unwrap();
-    masters.crash(last);
+    let stays = masters.leader().await;
+    let goes = (0..3).find(|index| *index != leader && *index != stays).unwrap();
+    let away = masters.id(goes).await;
+    masters.crash(goes);
+    let cluster = masters[stays].cluster().clone();
+    assert!(until("it is refused", cluster.remove_master(away)).await.is_err());
+    let mut leadership = cluster.leadership();
+    assert!(until("nobody leads", leadership.wait_for(|now| !now.leading)).await.is_ok());
     masters.stop().await;
 }
 

@@ -48,9 +48,11 @@ async fn a_master_of_another_cluster_stays_what_it_is() {
     until("it has a name", named).await;
     let cluster_id = other.cluster().state().cluster_id;
     other.stop().await;
-    // It has a log: it goes on with it, and the others do not take it in.
+    // It has a log: it goes on with it, the others do not take it in, and that is the end of it.
     let other = Master::start(own(masters.join())).await.unwrap();
-    until("it leads", other.cluster().leadership().wait_for(|now| now.leading)).await.unwrap();
+    let reason = until("it is told", other.failed()).await;
+    assert!(reason.contains("another cluster") && reason.contains("--join"), "{reason}");
+    until("it has its state", other.cluster().leadership().wait_for(|now| now.leading)).await.unwrap();
     assert_eq!(other.cluster().state().cluster_id, cluster_id);
     let list = masters.settled(|list| list.len() == 3).await;
     assert!(

@@ -19,6 +19,10 @@ use super::house::APPS;
 /// Clients of registers, and how many there are at a time.
 const REGISTER_CLIENTS: u32 = 5;
 const REGISTERS: u64 = 3;
+/// The first of them turn to another master after so long: all others may hang at one that is stopped, and
+/// what no write is accepted for would then be their patience.
+const IMPATIENT_CLIENTS: u32 = 2;
+const IMPATIENCE: Duration = Duration::from_secs(1);
 /// A register is used for so long.
 const REGISTER_LIFE: Duration = Duration::from_secs(15);
 /// Clients of apps with tasks, each with its own.
@@ -194,7 +198,9 @@ impl Client {
 
     fn operate(&mut self, key: &str, call: Call) -> Outcome {
         let Some(master) = self.rng.choice(self.masters.iter().copied()) else { return Outcome::Failed };
-        let operation = operate(master, self.number, key, call, self.since, &self.shared.tally);
+        let patience = if self.number < IMPATIENT_CLIENTS { IMPATIENCE } else { rest::TIMEOUT };
+        let who = (self.number, patience);
+        let operation = operate(master, who, key, call, self.since, &self.shared.tally);
         let outcome = operation.outcome;
         self.history.push(operation);
         outcome
@@ -211,10 +217,10 @@ impl Client {
     }
 }
 
-/// One operation through one master, recorded.
+/// One operation of a client and its patience through one master, recorded.
 pub fn operate(
     master: SocketAddr,
-    client: u32,
+    (client, patience): (u32, Duration),
     key: &str,
     call: Call,
     since: Instant,
@@ -223,7 +229,7 @@ pub fn operate(
     let now = || u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX);
     let (method, path, body) = rest::request(key, call);
     let invoked = now();
-    let answer = rest::ask(master, method, &path, &body);
+    let answer = rest::ask_within(patience, master, method, &path, &body);
     let returned = now();
     let outcome = rest::outcome(call, &answer).unwrap_or_else(|surprise| {
         tally.note(format!("{master} {key}: {surprise}"));

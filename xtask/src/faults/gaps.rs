@@ -33,7 +33,10 @@ pub fn long(history: &[Operation], script: &[Step]) -> Vec<Gap> {
 fn gap(history: &[Operation], script: &[Step], from: Duration, to: Duration) -> Gap {
     let faults = script.iter().filter(|step| step.at < to && step.at + step.lasts > from);
     let mut operations: BTreeMap<&'static str, (usize, Duration)> = BTreeMap::new();
-    let ends = |operation: &&Operation| (from..to).contains(&Duration::from_micros(operation.returned));
+    let ends = |operation: &&Operation| {
+        let end = Duration::from_micros(operation.returned);
+        end > from && end < to
+    };
     for operation in history.iter().filter(ends) {
         let (count, longest) = operations.entry(word(operation.outcome)).or_default();
         *count += 1;

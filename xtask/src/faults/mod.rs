@@ -193,12 +193,25 @@ impl Run {
 
     fn wait_for_quiet(&mut self) -> anyhow::Result<()> {
         let address = self.address()?;
+        let (since, site) = (self.since, &mut self.site);
+        let mut told = "";
         let steady = wait_until("the cluster is whole and at rest", || {
-            self.site.check()?;
-            verify::is_whole(&self.site)?;
-            verify::is_settled(address)?;
-            verify::is_real(address)?;
-            verify::is_equal(&self.site)?;
+            site.check()?;
+            let site = &*site;
+            let checks: [(&str, &dyn Fn() -> anyhow::Result<()>); 4] = [
+                ("whole", &|| verify::is_whole(site)),
+                ("settled", &|| verify::is_settled(address)),
+                ("as it says", &|| verify::is_real(address)),
+                ("equal everywhere", &|| verify::is_equal(site)),
+            ];
+            for (what, check) in checks {
+                check().inspect_err(|error| {
+                    if told != what {
+                        println!("{:6.1} s: not {what} yet: {error:#}", since.elapsed().as_secs_f64());
+                        told = what;
+                    }
+                })?;
+            }
             verify::steady(address, &format!("/{APPS}/steady"))
         })?;
         ensure!(
@@ -214,7 +227,7 @@ impl Run {
         let keys: std::collections::BTreeSet<String> = history.iter().map(|one| one.key.clone()).collect();
         for address in self.site.https() {
             for key in &keys {
-                let read = clients::operate(address, 0, key, Call::Read, self.since, tally);
+                let read = clients::operate(address, (0, rest::TIMEOUT), key, Call::Read, self.since, tally);
                 let known = matches!(read.outcome, Outcome::Found(_) | Outcome::Absent);
                 ensure!(known, "{address} answers no read at rest: {read}");
                 history.push(read);

@@ -27,8 +27,19 @@ pub struct Reply {
 
 /// One request.
 pub fn ask(address: SocketAddr, method: &str, path: &str, body: &Value) -> Result<Reply, NoAnswer> {
+    ask_within(TIMEOUT, address, method, path, body)
+}
+
+/// One request of somebody who waits so long.
+pub fn ask_within(
+    patience: Duration,
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    body: &Value,
+) -> Result<Reply, NoAnswer> {
     let bytes = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
-    let answer = http::patient(address, TIMEOUT, method, path, &bytes)?;
+    let answer = http::patient(address, patience, method, path, &bytes)?;
     let body = serde_json::from_str(&answer.body).unwrap_or(Value::Null);
     Ok(Reply { status: answer.status, body, undone: answer.status >= 500 && answer.retry_after })
 }

@@ -180,12 +180,19 @@ async fn who_does_not_lead_any_more_refuses_nothing() {
     let (old, next) = (served(0).await, served(0).await);
     // The old leader knows nothing of it yet, and would say that there is no such app.
     next.app("/late", json!({})).await;
+    *next.fake.known.lock().unwrap() = vec![super::fake::master(2, "m2")];
     old.fake.fail(Some(AskError::NotLeader));
-    let electing = async {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        old.cluster.set_leadership(follows(2, Some(&next.cluster.options.advertised_http)));
-    };
-    let change = old.call("PATCH", "/v2/apps/late", r#"{"cpus": 2}"#);
-    let (answer, ()) = tokio::join!(change, electing);
-    answer.expect(200);
+    for (method, target, body, status) in [
+        ("PATCH", "/v2/apps/late", r#"{"cpus": 2}"#, 200),
+        ("DELETE", "/v2/masters/m2", "", 200),
+        ("DELETE", "/v2/leader?to=m2", "", 200),
+    ] {
+        old.cluster.set_leadership(leads(1, &old.cluster.options.advertised_http));
+        let electing = async {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            old.cluster.set_leadership(follows(2, Some(&next.cluster.options.advertised_http)));
+        };
+        let (answer, ()) = tokio::join!(old.call(method, target, body), electing);
+        answer.expect(status);
+    }
 }

@@ -133,6 +133,21 @@ async fn reads_changes_and_transfers_are_answered() {
     stop(network, members).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_gets_an_answer_finds_it_in_the_status() {
+    let (dir, network) = (tempfile::tempdir().unwrap(), Network::default());
+    let (handle, _) = on_disk(dir.path(), 1, Start::Found, &network);
+    let mut applied = until(&handle, |status| status.leading).await.applied;
+    for number in 0..300 {
+        handle.propose(format!("{number}").into_bytes()).await.unwrap();
+        let now = handle.status().borrow().applied;
+        assert!(now > applied, "{now} after {applied}");
+        applied = now;
+    }
+    network.close();
+    handle.shutdown().await.unwrap();
+}
+
 fn on_disk(dir: &Path, id: u64, start: Start, network: &Network) -> (Handle<Recorder>, Recorder) {
     let machine = Recorder::default();
     let snapshots = SnapshotPolicy { entries: 50, keep_entries: 10, ..SnapshotPolicy::default() };
