@@ -30,26 +30,30 @@ impl Drop for Master {
     }
 }
 
-/// `clusterctl master`, with a prefix such as `nsenter`.
+/// `clusterctl master` that founds a cluster if it can, with a prefix such as `nsenter`.
 fn command(prefix: &[&str], name: &str, dir: &Path) -> anyhow::Result<(Command, String)> {
+    let rpc = format!("127.0.0.1:{}", free_port()?);
+    command_with(prefix, name, dir, &["--bootstrap", "--rpc", &rpc])
+}
+
+fn command_with(prefix: &[&str], name: &str, dir: &Path, more: &[&str]) -> anyhow::Result<(Command, String)> {
     let clusterctl = programs()?.join("clusterctl");
     let mut words = prefix.iter().map(std::ffi::OsStr::new).chain([clusterctl.as_os_str()]);
     let mut command = Command::new(words.next().context("a program")?);
     let http = format!("127.0.0.1:{}", free_port()?);
-    command.args(words).args(["master", "--bootstrap", "--name", name, "--data-dir"]).arg(dir);
-    command.args(["--http", &http]);
-    for option in ["--rpc", "--dns"] {
-        command.args([option, &format!("127.0.0.1:{}", free_port()?)]);
-    }
+    command.args(words).args(["master", "--name", name, "--data-dir"]).arg(dir).args(more);
+    command.args(["--http", &http, "--dns", &format!("127.0.0.1:{}", free_port()?)]);
     command.env("NO_COLOR", "1").stdin(Stdio::null());
     Ok((command, http))
 }
 
 impl Master {
     fn start(prefix: &[&str], scratch: &Path, dir: &Path) -> anyhow::Result<Self> {
-        let log = scratch.join("master.log");
+        Self::run(command(prefix, "m1", dir)?, scratch.join("master.log"))
+    }
+
+    fn run((mut command, http): (Command, String), log: PathBuf) -> anyhow::Result<Self> {
         let file = std::fs::File::create(&log)?;
-        let (mut command, http) = command(prefix, "m1", dir)?;
         let master = Self { child: command.stdout(file.try_clone()?).stderr(file).spawn()?, http, log };
         wait_for("the master", || Ok(http::tcp(&master.http, "GET", "/v2/apps", &[])?.status == 200))?;
         Ok(master)
@@ -86,7 +90,10 @@ impl Master {
 
 /// Runs a master that must not come up; what it said.
 fn must_refuse(prefix: &[&str], name: &str, dir: &Path) -> anyhow::Result<Output> {
-    let (mut command, _) = command(prefix, name, dir)?;
+    must_end(command(prefix, name, dir)?.0)
+}
+
+fn must_end(mut command: Command) -> anyhow::Result<Output> {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     let deadline = Instant::now() + SOON;
     while child.try_wait()?.is_none() {
@@ -188,6 +195,31 @@ fn a_directory_belongs_to_one_master() -> anyhow::Result<()> {
     let master = Master::start(&[], scratch.path(), &dir)?;
     refused("in use", &must_refuse(&[], "m1", &dir)?, &[&path, "in use", "another data directory"]);
     assert!(master.call("GET", "/v2/apps/kept", &Value::Null)?.1.contains(MARK));
+    Ok(())
+}
+
+#[test]
+fn the_directory_of_another_cluster_is_no_way_in() -> anyhow::Result<()> {
+    let scratch = tempfile::tempdir()?;
+    let foreign = used(scratch.path())?;
+    let rpc = format!("127.0.0.1:{}", free_port()?);
+    let founder = command_with(&[], "m2", &scratch.path().join("m2"), &["--bootstrap", "--rpc", &rpc])?;
+    let master = Master::run(founder, scratch.path().join("founder.log"))?;
+    assert_eq!(master.create("/own", "")?, 201);
+    for _ in 0..2 {
+        let own = format!("127.0.0.1:{}", free_port()?);
+        let (joining, _) = command_with(&[], "m1", &foreign, &["--join", &rpc, "--rpc", &own])?;
+        refused(
+            "another cluster's",
+            &must_end(joining)?,
+            &["another cluster", "--join", "empty data directory"],
+        );
+    }
+    assert!(foreign.join(LOG).exists(), "its log stays");
+    let apps = master.call("GET", "/v2/apps", &Value::Null)?.1;
+    assert!(apps.contains("/own") && !apps.contains("/kept"), "{apps}");
+    let masters: Value = serde_json::from_str(&master.call("GET", "/v2/masters", &Value::Null)?.1)?;
+    assert_eq!(masters["masters"].as_array().map(Vec::len), Some(1), "{masters}");
     Ok(())
 }
 
