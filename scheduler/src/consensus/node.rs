@@ -163,6 +163,9 @@ impl<M: Machine, S: LogStore> Node<M, S> {
         if raft.prs().get(message.from).is_some() {
             self.requests.heard.insert(message.from, self.ticks);
         }
+        if message.get_msg_type() == MessageType::MsgHeartbeatResponse {
+            self.believe_less(&message);
+        }
         if self.heard_while_leaving(&message) {
             return;
         }
@@ -175,6 +178,22 @@ impl<M: Machine, S: LogStore> Node<M, S> {
             self.invited = Some(self.raw.raft.term);
         }
         self.election.settle(&mut self.raw.raft);
+    }
+
+    /// A member that has committed less than it once said: its disk has gone back. raft holds on to the old word,
+    /// and would send nothing before there is something new. To believe less is always safe; where the message
+    /// was only late it costs a question.
+    fn believe_less(&mut self, message: &Message) {
+        let raft = &mut self.raw.raft;
+        if raft.state != StateRole::Leader || message.term != raft.term {
+            return;
+        }
+        let Some(progress) = raft.mut_prs().get_mut(message.from) else { return };
+        if message.commit < progress.committed_index && progress.state != ProgressState::Snapshot {
+            progress.committed_index = message.commit;
+            progress.matched = progress.matched.min(message.commit);
+            progress.become_probe();
+        }
     }
 
     /// What the transport knows of its sendings. raft sends nothing more to a member that it believes to be
