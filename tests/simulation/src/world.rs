@@ -333,7 +333,8 @@ impl World {
         match event {
             Event::BootAgent(agent) => self.machines[agent].boot(bus),
             Event::StartAgent(agent, boot) if self.machines[agent].boots == boot => {
-                self.machines[agent].start(bus);
+                let masters: Vec<u64> = self.masters.keys().copied().collect();
+                self.machines[agent].start(&masters, bus);
             }
             Event::Machine(agent, boot, task, what) if self.machines[agent].is_on(boot) => {
                 self.machines[agent].happen(&task, what, bus);

@@ -251,10 +251,14 @@ impl Machine {
         self.start_after(restart_after, bus);
     }
 
-    /// The agent's process starts: takes over what there is, then looks for a leader.
-    pub fn start(&mut self, bus: &mut Bus) {
+    /// The agent's process starts: takes over what there is, then looks for a leader. One that never was in the
+    /// cluster has only its command line to go by, where whoever set it up names the masters of that day.
+    pub fn start(&mut self, masters: &[u64], bus: &mut Bus) {
         if !self.on || self.process.is_some() {
             return;
+        }
+        if self.disk.masters.is_empty() {
+            self.masters = masters.to_vec();
         }
         self.lives += 1;
         bus.note(self.place(), format_args!("its agent starts, life {}", self.lives));
