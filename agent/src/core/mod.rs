@@ -251,6 +251,11 @@ impl Core {
         self.ledger.after_seq(seq).next().is_some()
     }
 
+    /// Do such reports say more than that tasks were accepted? What becomes of those is often known right after.
+    pub fn has_urgent_reports_after(&self, seq: u64) -> bool {
+        self.ledger.is_urgent_after(seq)
+    }
+
     /// What to say of tasks when a session opens, and the number that this covers.
     pub fn hello(&self) -> (Vec<TaskReport>, u64) {
         let told = self.tasks.values().filter(|task| task.phase != Phase::Removing);

@@ -253,7 +253,7 @@ impl Life {
         };
         session.agent = Some(id.clone());
         session.last = hello.tasks.iter().map(|report| report.seq).max();
-        session.commands = reports::complete(&id, hello.tasks).into();
+        session.commands = reports::opening(&state, &id, hello.tasks).into();
         let welcome = Welcome {
             protocol: VERSION,
             agent_id: id.clone(),
