@@ -167,6 +167,12 @@ impl Core {
         });
     }
 
+    /// Tasks whose definition is not known: what was kept of them is lost.
+    pub fn unexplained(&self) -> Vec<TaskId> {
+        let unknown = self.tasks.values().filter(|task| task.app.is_none() && !task.has_ended());
+        unknown.map(|task| task.id().clone()).collect()
+    }
+
     /// A task is up.
     pub fn launched(&mut self, found: Found, now: Timestamp) -> Vec<Effect> {
         let id = found.task.clone();

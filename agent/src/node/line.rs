@@ -330,11 +330,17 @@ impl Node {
     }
 
     fn obey(&mut self, wanted: Wanted) -> Vec<Effect> {
-        let (now, theirs) = (self.now(), wanted.fence);
-        self.core.wanted(wanted, now).unwrap_or_else(|| {
+        let (now, theirs, complete) = (self.now(), wanted.fence, wanted.complete);
+        let Some(effects) = self.core.wanted(wanted, now) else {
             warn!(?theirs, obeyed = ?self.core.fence(), "refused an order of an old leader");
-            Vec::new()
-        })
+            return Vec::new();
+        };
+        let unexplained = if complete { self.core.unexplained() } else { Vec::new() };
+        if let Some(outgoing) = self.line.outgoing().filter(|_| !unexplained.is_empty()) {
+            let asking = async move { drop(outgoing.send(AgentMessage::Explain(unexplained)).await) };
+            self.works.spawn(asking);
+        }
+        effects
     }
 
     /// Says what is new about tasks.

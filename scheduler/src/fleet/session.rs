@@ -122,7 +122,7 @@ async fn converse(
     if let Some(masters) = masters::all(&cluster.state()).filter(|_| masters::understands(protocol)) {
         line.tell(&agent, ToAgent::Message(masters));
     }
-    Session { cluster, agent: &agent, term, pulse, outgoing }.attend(hello.tasks, reader, writer, queue).await
+    Session { cluster, agent: &agent, term, pulse, outgoing }.attend(hello, reader, writer, queue).await
 }
 
 /// How a connection opens.
@@ -244,7 +244,7 @@ async fn register(cluster: &Cluster, hello: &Hello) -> Result<AgentId, SessionEr
     let state = cluster.state();
     if let Some(agent) = hello.agent_id.as_ref().and_then(|id| state.agents.get(id))
         && agent.presence == Presence::Connected
-        && agent.info == hello.info
+        && *agent.info == hello.info
     {
         return Ok(agent.id.clone());
     }
@@ -276,7 +276,7 @@ impl Session<'_> {
     /// All directions at once, until one ends.
     async fn attend(
         &self,
-        tasks: Vec<TaskReport>,
+        hello: Hello,
         reader: Reader,
         writer: Writer,
         queue: mpsc::Receiver<ToAgent>,
@@ -287,7 +287,7 @@ impl Session<'_> {
         tokio::select! {
             biased;
             () = self.deposed() => Err(AskError::NotLeader.into()),
-            ended = self.take_reports(tasks, complete, report_queue) => ended,
+            ended = self.take_reports(hello, complete, report_queue) => ended,
             ended = self.listen(reader, reports, &logs) => ended,
             ended = speak(writer, first, queue, &logs) => ended,
         }
@@ -316,6 +316,10 @@ impl Session<'_> {
                 Some(AgentMessage::Status(list)) => drop(reports.send(list).await),
                 Some(AgentMessage::Usage(usage)) => self.cluster.set_usage(self.agent, Some(usage)),
                 Some(AgentMessage::Beat) => {}
+                Some(AgentMessage::Explain(tasks)) => {
+                    let told = wanted::explanation(&self.cluster.state(), self.agent, self.term, &tasks);
+                    let _ = self.outgoing.send(ToAgent::Wanted(told)).await;
+                }
                 Some(AgentMessage::LogData { stream, data }) => logs.part(stream, data),
                 Some(AgentMessage::LogEnd { stream, error }) => logs.end(stream, error),
             }
@@ -326,10 +330,11 @@ impl Session<'_> {
     /// with, which says what should run.
     async fn take_reports(
         &self,
-        tasks: Vec<TaskReport>,
+        hello: Hello,
         complete: oneshot::Sender<Wanted>,
         mut queue: mpsc::Receiver<Vec<TaskReport>>,
     ) -> Result<(), SessionError> {
+        let (named, tasks) = (wanted::named(&hello), hello.tasks);
         let last = tasks.iter().map(|report| report.seq).max();
         let has_endings = tasks.iter().any(|report| report.state.is_terminal());
         let opening = reports::opening(&self.cluster.state(), self.agent, tasks);
@@ -338,7 +343,7 @@ impl Session<'_> {
         let state = self.cluster.state();
         let agent = state.agents.get(self.agent).filter(|agent| agent.presence == Presence::Connected);
         let agent = agent.ok_or(SessionError::GivenUp)?;
-        let _ = complete.send(wanted::complete(&state, &agent.id, self.term));
+        let _ = complete.send(wanted::complete(&state, &agent.id, self.term, &named));
         self.acknowledge(last, has_endings).await;
         while let Some(mut reports) = queue.recv().await {
             while let Ok(more) = queue.try_recv() {

@@ -56,7 +56,7 @@ pub(crate) fn join(state: &mut State, info: AgentInfo) -> AgentId {
     let id = AgentId::new(info.hostname.clone());
     let agent = Agent {
         id: id.clone(),
-        info,
+        info: Arc::new(info),
         presence: Presence::Connected,
         since: Timestamp::default(),
         reserved: Resources::default(),

@@ -70,7 +70,7 @@ fn lost_agents_take_nothing_and_hollow_ones_run_everything() {
         {"image": "x", "forcePullImage": false, "privileged": false}, "volumes": []}});
     let mut agents: Vec<_> = state.agents.values().map(|agent| (**agent).clone()).collect();
     agents[0].presence = Presence::Lost;
-    agents[1].info.runtimes.hollow = true;
+    Arc::make_mut(&mut agents[1].info).runtimes.hollow = true;
     assert_eq!(check(&state, &app("/x", json!({})), &agents[0], &[]), Err(Reason::AgentMaintenance));
     assert_eq!(check(&state, &app("/x", image), &agents[1], &[]), Ok(()));
     let lost = agents.remove(0);

@@ -1,6 +1,8 @@
 //! An agent in the replicated state: what it offers and what is reserved on it. Measured use is soft
 //! and not here.
 
+use std::sync::Arc;
+
 use imbl::{OrdMap, OrdSet};
 use serde::{Deserialize, Serialize};
 use spec::ids::{AgentId, TaskId};
@@ -13,8 +15,8 @@ use spec::time::Timestamp;
 pub struct Agent {
     /// Its id.
     pub id: AgentId,
-    /// What it said of itself when it last registered.
-    pub info: AgentInfo,
+    /// What it said of itself when it last registered. Shared: an agent changes with every task.
+    pub info: Arc<AgentInfo>,
     /// Is it there?
     pub presence: Presence,
     /// When `presence` last changed.

@@ -13,7 +13,7 @@ use crate::state::{Agent, Condition, Event, Goal, Outcome, Presence, Refusal, Ta
 
 impl Agent {
     /// An agent without tasks.
-    pub(in crate::state) fn new(id: AgentId, info: AgentInfo, since: spec::Timestamp) -> Self {
+    pub(in crate::state) fn new(id: AgentId, info: Arc<AgentInfo>, since: spec::Timestamp) -> Self {
         Self {
             id,
             info,
@@ -51,12 +51,12 @@ impl Change<'_> {
         let now = self.state.now;
         let agent = match id.and_then(|id| self.state.agents.get(id)) {
             Some(known) => Agent {
-                info: info.clone(),
+                info: Arc::new(info.clone()),
                 presence: Presence::Connected,
                 since: if known.presence == Presence::Connected { known.since } else { now },
                 ..Agent::clone(known)
             },
-            None => Agent::new(self.new_agent_id(), info.clone(), now),
+            None => Agent::new(self.new_agent_id(), Arc::new(info.clone()), now),
         };
         let (id, agent) = (agent.id.clone(), Arc::new(agent));
         self.state.agents.insert(id.clone(), agent.clone());

@@ -24,7 +24,8 @@ impl Change<'_> {
         complete: bool,
         reports: &[TaskReport],
     ) -> Result<Outcome, Refusal> {
-        let presence = self.agent_mut(agent)?.presence;
+        let known = self.state.agents.get(agent).ok_or_else(|| Refusal::NoAgent(agent.clone()))?;
+        let presence = known.presence;
         for report in reports {
             self.take_in(agent, presence, report);
         }
