@@ -29,16 +29,23 @@ pub enum Bench {
     Writes(writes::Writes),
     /// Very many tasks on very many simulated agents: start, steady state, loss of the leader, removal.
     Million(million::Million),
+    /// Simulated tasks fail at a rate for a time: each comes back, nothing grows.
+    Churn(million::churn::Churn),
 }
 
 /// Runs one.
 pub fn run(bench: &Bench) -> anyhow::Result<ExitCode> {
     match bench {
         Bench::Launch(options) => launch::run(options),
-        Bench::Failover(_) | Bench::Writes(_) | Bench::Million(_) if cfg!(debug_assertions) => optimized(),
+        Bench::Failover(_) | Bench::Writes(_) | Bench::Million(_) | Bench::Churn(_)
+            if cfg!(debug_assertions) =>
+        {
+            optimized()
+        }
         Bench::Failover(options) => failover::run(options),
         Bench::Writes(options) => writes::run(options),
         Bench::Million(options) => million::run(options),
+        Bench::Churn(options) => million::churn::run(options),
     }
 }
 
