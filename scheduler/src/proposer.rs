@@ -1,6 +1,7 @@
 //! Commands into log entries: whatever waits shares an entry. Stamps each with the time and a seed,
 //! since `apply` has neither.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -12,10 +13,10 @@ use tracing::warn;
 
 use crate::batching::{self, BATCH_COMMANDS_MAX, COMMAND_BYTES_MAX, Shared};
 use crate::clock;
-use crate::cluster::{AskError, Asked};
+use crate::cluster::{AskError, Asked, Cluster};
 use crate::consensus::{Handle, ProposeError};
 use crate::machine::StateMachine;
-use crate::state::Outcome;
+use crate::state::{Form, Outcome};
 
 /// Turns of the runtime for which an entry gathers at most.
 const GATHER_TURNS_MAX: usize = 16;
@@ -34,6 +35,7 @@ type Answer = oneshot::Sender<Result<Outcome, AskError>>;
 /// write, two messages and a fsync, whatever it holds.
 pub async fn run(
     mut commands: mpsc::Receiver<Asked>,
+    cluster: Arc<Cluster>,
     log: Handle<StateMachine>,
     shutdown: CancellationToken,
 ) {
@@ -49,7 +51,7 @@ pub async fn run(
             let Some(first) = first else { return };
             make_room(&mut on_their_way).await;
             gather(&commands).await;
-            let batch = fill(first, &mut commands, &mut held);
+            let batch = fill(first, &mut commands, &mut held, cluster.state().form());
             if !batch.taken.is_empty() {
                 on_their_way.push(propose(&log, batch));
             }
@@ -92,8 +94,13 @@ async fn next(held: &mut Option<Asked>, commands: &mut mpsc::Receiver<Asked>) ->
 }
 
 /// Refuses at once what no entry holds.
-fn fill(first: Asked, waiting: &mut mpsc::Receiver<Asked>, held: &mut Option<Asked>) -> Shared<Asked> {
-    let mut batch = batching::fill(first, || waiting.try_recv().ok(), held, |asked| &asked.command);
+fn fill(
+    first: Asked,
+    waiting: &mut mpsc::Receiver<Asked>,
+    held: &mut Option<Asked>,
+    form: Form,
+) -> Shared<Asked> {
+    let mut batch = batching::fill(first, || waiting.try_recv().ok(), held, form, |asked| &asked.command);
     for (asked, bytes) in batch.refused.drain(..) {
         let _ = asked.answer.send(Err(AskError::TooLarge { bytes, limit: COMMAND_BYTES_MAX }));
     }

@@ -38,9 +38,9 @@ fn definitions_are_shared_again() {
     let state = State::restore(&chunks(&full())).unwrap();
     let entry = &state.apps[&id("/web")];
     for task in state.tasks_of(&id("/web")) {
-        assert!(Arc::ptr_eq(&task.app, &entry.versions[&task.app.version]));
+        assert!(Arc::ptr_eq(&task.app, entry.version(task.app.version).unwrap()));
     }
-    assert!(Arc::ptr_eq(&entry.app, &entry.versions[&entry.app.version]));
+    assert!(Arc::ptr_eq(&entry.app, entry.version(entry.app.version).unwrap()));
 }
 
 #[test]
