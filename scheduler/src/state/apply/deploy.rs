@@ -170,6 +170,9 @@ fn changed_apps(
 
 /// Running deployments that hold the lock of an app which the steps touch.
 fn conflicts(state: &State, steps: &[Step]) -> Vec<DeploymentId> {
+    if state.deployments.is_empty() {
+        return Vec::new();
+    }
     let touched: BTreeSet<&AppId> =
         steps.iter().flat_map(|step| &step.actions).map(|action| &action.app).collect();
     let holders = state.deployments.values();
