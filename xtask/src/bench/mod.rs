@@ -5,6 +5,7 @@ mod failover;
 mod group;
 mod launch;
 mod masters;
+mod million;
 mod writes;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -26,15 +27,18 @@ pub enum Bench {
     Failover(failover::Failover),
     /// Small changes of apps a second that three masters acknowledge, beside etcd.
     Writes(writes::Writes),
+    /// Very many tasks on very many simulated agents: start, steady state, loss of the leader, removal.
+    Million(million::Million),
 }
 
 /// Runs one.
 pub fn run(bench: &Bench) -> anyhow::Result<ExitCode> {
     match bench {
         Bench::Launch(options) => launch::run(options),
-        Bench::Failover(_) | Bench::Writes(_) if cfg!(debug_assertions) => optimized(),
+        Bench::Failover(_) | Bench::Writes(_) | Bench::Million(_) if cfg!(debug_assertions) => optimized(),
         Bench::Failover(options) => failover::run(options),
         Bench::Writes(options) => writes::run(options),
+        Bench::Million(options) => million::run(options),
     }
 }
 
