@@ -58,10 +58,7 @@ impl Change<'_> {
 
     fn put_app(&mut self, changed: &Changed) {
         let app = &changed.app;
-        if let Some(original) = &changed.original {
-            self.release_service_ports(original);
-        }
-        self.state.claim_service_ports(app);
+        self.replace_service_ports(changed.original.as_deref(), app);
         let mut entry = match self.state.apps.get(&app.id) {
             Some(entry) => AppEntry::clone(entry),
             None => new_entry(app),
