@@ -23,6 +23,7 @@ mod handle;
 mod inspect;
 mod logger;
 mod members;
+mod news;
 mod node;
 mod open;
 mod reads;
