@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
-use imbl::{OrdMap, Vector};
+use imbl::Vector;
 use spec::app::App;
 use spec::ids::TaskId;
 use spec::protocol::TaskState;
 use spec::time::Timestamp;
 use uuid::Uuid;
+
+use super::Versions;
 
 /// How many old definitions of an app are kept (Marathon's `--zk_max_versions`).
 pub const VERSIONS_MAX: usize = 50;
@@ -21,7 +23,7 @@ pub struct AppEntry {
     pub retired: bool,
     /// Definitions by version, the current one among them: the newest [`VERSIONS_MAX`] and any that a
     /// task still runs.
-    pub versions: OrdMap<Timestamp, Arc<App>>,
+    pub versions: Versions,
     /// Delay before the next launch, after failures.
     pub delay: Option<LaunchDelay>,
     /// Instances whose task ended while they were still wanted: their next task keeps the instance id.

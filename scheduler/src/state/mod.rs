@@ -12,6 +12,7 @@ mod batch;
 mod command;
 mod deployment;
 mod event;
+mod form;
 mod invariants;
 mod master;
 mod queries;
@@ -19,6 +20,7 @@ mod snapshot;
 mod task;
 #[cfg(test)]
 mod tests;
+mod versions;
 
 use std::sync::Arc;
 
@@ -33,11 +35,13 @@ pub use batch::{BatchError, Encoded, FRAME_BYTES, Mark};
 pub use command::*;
 pub use deployment::*;
 pub use event::*;
+pub use form::Form;
 pub use invariants::{violations, violations_after};
 pub use master::*;
 pub use queries::{Tally, max_capacity, min_healthy};
 pub use snapshot::{CHUNK_BYTES_MAX, Chunks, SnapshotError};
 pub use task::*;
+pub use versions::Versions;
 
 /// Everything the masters agree on.
 #[derive(Clone, Debug, Default, PartialEq)]

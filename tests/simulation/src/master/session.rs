@@ -284,7 +284,10 @@ impl Life {
             self.close(before, "replaced", bus);
         }
         bus.figures.sessions += 1;
-        self.propose_command(conn, bus);
+        match self.sessions.get(&conn).is_some_and(|session| session.commands.is_empty()) {
+            true => self.taken_in(conn, bus),
+            false => self.propose_command(conn, bus),
+        }
     }
 
     /// Proposes the session's next command, again if need be.
