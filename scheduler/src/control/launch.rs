@@ -6,7 +6,7 @@ use spec::time::Timestamp;
 
 use super::memory::Memory;
 use super::subject::Subject;
-use crate::placement::{self, Demand};
+use crate::placement::{self, Demand, Policy, Terms};
 use crate::state::{Placement, State};
 
 /// What an app's missing tasks ask for now.
@@ -43,7 +43,8 @@ pub(super) fn place(
     if demands.is_empty() {
         return Vec::new();
     }
-    let plan = placement::place(state, demands, now, seed);
+    let terms = Terms { policy: Policy::default(), now, seed };
+    let plan = placement::place(memory.index(), state, demands, terms);
     for (app, look) in &plan.waiting {
         memory.found_no_place(app, look);
         if let Some(demand) = demands.iter().find(|demand| demand.app.id == *app) {

@@ -5,6 +5,7 @@ mod failover;
 mod group;
 mod launch;
 mod masters;
+mod place;
 mod writes;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -24,6 +25,8 @@ pub enum Bench {
     Launch(launch::Launch),
     /// Kills the leader of three masters over and over: time to the next accepted write, beside etcd.
     Failover(failover::Failover),
+    /// Placement alone, on one core, in clusters of several sizes and with several shapes of work.
+    Place(place::Place),
     /// Small changes of apps a second that three masters acknowledge, beside etcd.
     Writes(writes::Writes),
 }
@@ -32,8 +35,9 @@ pub enum Bench {
 pub fn run(bench: &Bench) -> anyhow::Result<ExitCode> {
     match bench {
         Bench::Launch(options) => launch::run(options),
-        Bench::Failover(_) | Bench::Writes(_) if cfg!(debug_assertions) => optimized(),
+        Bench::Failover(_) | Bench::Place(_) | Bench::Writes(_) if cfg!(debug_assertions) => optimized(),
         Bench::Failover(options) => failover::run(options),
+        Bench::Place(options) => place::run(options),
         Bench::Writes(options) => writes::run(options),
     }
 }

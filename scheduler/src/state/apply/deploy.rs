@@ -4,7 +4,6 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use imbl::{OrdMap, Vector};
 use spec::app::App;
 use spec::ids::{AppId, DeploymentId, TaskId};
 use spec::time::Timestamp;
@@ -64,11 +63,11 @@ impl Change<'_> {
         self.state.claim_service_ports(app);
         let mut entry = match self.state.apps.get(&app.id) {
             Some(entry) => AppEntry::clone(entry),
-            None => new_entry(app),
+            None => AppEntry::new(app.clone()),
         };
         if entry.retired {
             self.end_leftovers(&app.id);
-            entry = AppEntry { versions: entry.versions, ..new_entry(app) };
+            entry = AppEntry { versions: entry.versions, ..AppEntry::new(app.clone()) };
         }
         if app.instances < entry.app.instances {
             entry.vacant.clear();
@@ -78,6 +77,7 @@ impl Change<'_> {
         entry.app = app.clone();
         self.prune_versions(&mut entry, changed.kind);
         self.state.apps.insert(app.id.clone(), Arc::new(entry));
+        self.state.recount(&app.id);
         self.event(Event::AppPut { app: app.clone(), created: changed.kind == Kind::Created });
         if delayed {
             self.event(Event::DelayChanged { app: app.id.clone() });
@@ -122,17 +122,6 @@ impl Change<'_> {
             self.event(Event::DelayChanged { app: id.clone() });
         }
         self.drop_if_over(id);
-    }
-}
-
-fn new_entry(app: &Arc<App>) -> AppEntry {
-    AppEntry {
-        app: app.clone(),
-        retired: false,
-        versions: OrdMap::new(),
-        delay: None,
-        vacant: Vector::new(),
-        last_failure: None,
     }
 }
 
