@@ -13,12 +13,14 @@ use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use spec::ids::{AgentId, TaskId};
 use uuid::Uuid;
 
 use crate::core::{Kept, Record};
+use crate::roster::Roster;
 use crate::runtime::key::task_key;
 use crate::sandbox::Sandboxes;
 
@@ -73,7 +75,7 @@ pub struct Identity {
 
 impl Identity {
     /// An agent that never joined a cluster.
-    fn new(owner: Uuid) -> Self {
+    pub(crate) fn new(owner: Uuid) -> Self {
         Self {
             owner,
             agent_id: None,
@@ -90,9 +92,17 @@ impl Identity {
 #[derive(Debug)]
 pub struct DataDir {
     root: PathBuf,
-    sync: bool,
     sandboxes: Sandboxes,
-    _lock: File,
+    keeping: Keeping,
+}
+
+/// Who else is in the directory.
+#[derive(Debug)]
+enum Keeping {
+    /// Nobody.
+    Alone { sync: bool, _lock: File },
+    /// Other simulated agents: who they are is kept for all of them, and nothing else.
+    Among { roster: Arc<Roster>, number: u32 },
 }
 
 impl DataDir {
@@ -101,21 +111,27 @@ impl DataDir {
         let tasks = root.join("tasks");
         // Environments of tasks are in there: nobody else's business.
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&tasks).map_err(at(&tasks))?;
-        let path = root.join("lock");
-        let lock = File::options().create(true).append(true).open(&path).map_err(at(&path))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(DiskError::InUse(root.to_owned())),
-            Err(TryLockError::Error(error)) => return Err(at(&path)(error)),
-        }
-        let dir = Self {
-            root: root.to_owned(),
-            sync,
-            sandboxes: Sandboxes::open(root).map_err(at(root))?,
-            _lock: lock,
-        };
+        let keeping = Keeping::Alone { sync, _lock: lock(root)? };
+        let sandboxes = Sandboxes::open(root).map_err(at(root))?;
+        let dir = Self { root: root.to_owned(), sandboxes, keeping };
         let identity = dir.read_identity()?;
         Ok((dir, identity))
+    }
+
+    /// One simulated agent of many; `root` is the directory that `roster` has taken.
+    pub(crate) fn among(
+        root: &Path,
+        sandboxes: Sandboxes,
+        roster: Arc<Roster>,
+        number: u32,
+    ) -> (Self, Identity) {
+        let identity = roster.identity(number);
+        (Self { root: root.to_owned(), sandboxes, keeping: Keeping::Among { roster, number } }, identity)
+    }
+
+    /// Does keeping the identity wait for no disk?
+    pub(crate) fn is_quick(&self) -> bool {
+        matches!(self.keeping, Keeping::Among { .. })
     }
 
     fn read_identity(&self) -> Result<Identity, DiskError> {
@@ -137,14 +153,23 @@ impl DataDir {
 
     /// Writes the identity; it is durable when this returns.
     pub fn save_identity(&self, identity: &Identity) -> Result<(), DiskError> {
-        self.write(&self.root.join("identity.json"), identity, self.sync)
+        match &self.keeping {
+            Keeping::Alone { sync, .. } => write(&self.root.join("identity.json"), identity, *sync),
+            Keeping::Among { roster, number } => {
+                roster.note(*number, identity);
+                Ok(())
+            }
+        }
     }
 
     /// Everything kept about tasks. A file that cannot be read is left out and said: the task is found
     /// again by its runtime.
     pub fn records(&self) -> Result<Vec<Record>, DiskError> {
-        let dir = self.root.join("tasks");
         let mut records = Vec::new();
+        if matches!(self.keeping, Keeping::Among { .. }) {
+            return Ok(records);
+        }
+        let dir = self.root.join("tasks");
         for entry in fs::read_dir(&dir).map_err(at(&dir))? {
             let path = entry.map_err(at(&dir))?.path();
             if path.extension().is_none_or(|extension| extension != "json") {
@@ -163,11 +188,17 @@ impl DataDir {
 
     /// Keeps a task's record.
     pub fn save_record(&self, record: &Record) -> Result<(), DiskError> {
-        self.write(&self.record_path(&record.task), record, false)
+        match self.keeping {
+            Keeping::Alone { .. } => write(&self.record_path(&record.task), record, false),
+            Keeping::Among { .. } => Ok(()),
+        }
     }
 
     /// Forgets a task's record.
     pub fn remove_record(&self, task: &TaskId) -> Result<(), DiskError> {
+        if matches!(self.keeping, Keeping::Among { .. }) {
+            return Ok(());
+        }
         let path = self.record_path(task);
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(at(&path)(error)),
@@ -188,27 +219,38 @@ impl DataDir {
     fn record_path(&self, task: &TaskId) -> PathBuf {
         self.root.join("tasks").join(format!("{}.json", task_key(task)))
     }
+}
 
-    /// Beside, then renamed: a crash leaves the old or the new content, never half of one.
-    fn write(&self, path: &Path, value: &impl Serialize, sync: bool) -> Result<(), DiskError> {
-        let beside = path.with_extension("new");
-        let write = || {
-            let mut file = File::create(&beside)?;
-            file.write_all(&serde_json::to_vec(value)?)?;
-            if sync {
-                file.sync_all()?;
-            }
-            fs::rename(&beside, path)?;
-            match path.parent() {
-                Some(parent) if sync => File::open(parent)?.sync_all(),
-                _ => Ok(()),
-            }
-        };
-        write().map_err(at(path))
+/// Takes the directory for this process.
+pub(crate) fn lock(root: &Path) -> Result<File, DiskError> {
+    let path = root.join("lock");
+    let lock = File::options().create(true).append(true).open(&path).map_err(at(&path))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(DiskError::InUse(root.to_owned())),
+        Err(TryLockError::Error(error)) => Err(at(&path)(error)),
     }
 }
 
-fn at(path: &Path) -> impl FnOnce(io::Error) -> DiskError + '_ {
+/// Beside, then renamed: a crash leaves the old or the new content, never half of one.
+pub(crate) fn write(path: &Path, value: &impl Serialize, sync: bool) -> Result<(), DiskError> {
+    let beside = path.with_extension("new");
+    let write = || {
+        let mut file = File::create(&beside)?;
+        file.write_all(&serde_json::to_vec(value)?)?;
+        if sync {
+            file.sync_all()?;
+        }
+        fs::rename(&beside, path)?;
+        match path.parent() {
+            Some(parent) if sync => File::open(parent)?.sync_all(),
+            _ => Ok(()),
+        }
+    };
+    write().map_err(at(path))
+}
+
+pub(crate) fn at(path: &Path) -> impl FnOnce(io::Error) -> DiskError + '_ {
     |source| DiskError::Io { path: path.to_owned(), source }
 }
 

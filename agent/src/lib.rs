@@ -13,6 +13,7 @@ pub mod mutants;
 pub mod node;
 pub mod options;
 pub mod resolver;
+pub mod roster;
 pub mod runtime;
 pub mod sandbox;
 pub mod search;

@@ -132,8 +132,12 @@ pub struct HollowOptions {
     pub failure_rate: f64,
     /// Tasks end by themselves about this long after they started.
     pub exit_after: Option<Duration>,
+    /// With which exit code.
+    pub exit_code: i32,
     /// Makes runs differ.
     pub seed: u64,
+    /// Of many agents in one process, so many share the racks: each has an attribute `rack`, `r0`, `r1` and so on.
+    pub racks: Option<u32>,
 }
 
 /// A text that says nothing sensible.

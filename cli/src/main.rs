@@ -35,9 +35,9 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             clap_complete::generate(shell, &mut Cli::command(), "clusterctl", &mut std::io::stdout());
             Ok(ExitCode::SUCCESS)
         }
-        Verb::Dev(dev) => daemon::block_on(daemon::dev::run(dev)),
-        Verb::Master(master) => daemon::block_on(daemon::master::run(master)),
-        Verb::Agent(agent) => daemon::block_on(daemon::agent::run(agent)),
+        Verb::Dev(dev) => daemon::block_on(daemon::USUAL_LOG, daemon::dev::run(dev)),
+        Verb::Master(master) => daemon::block_on(daemon::USUAL_LOG, daemon::master::run(master)),
+        Verb::Agent(agent) => daemon::block_on(daemon::agent::usual_log(&agent), daemon::agent::run(agent)),
         Verb::Restore(restore) => daemon::restore::run(cli.client.output, restore),
         Verb::Recover(recover) => daemon::recover::run(cli.client.output, recover),
         verb => client::run(cli.client, verb),

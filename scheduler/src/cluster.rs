@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, RwLock};
 
 use arc_swap::ArcSwap;
@@ -209,6 +210,8 @@ pub struct Cluster {
     /// Why tasks wait, by app; replaced as a whole by the control loop.
     pub waiting: ArcSwap<OrdMap<AppId, Arc<Waiting>>>,
     usage: RwLock<BTreeMap<AgentId, Arc<Usage>>>,
+    /// Agents that have a session with this master; kept by the fleet.
+    pub sessions: AtomicUsize,
 }
 
 /// The receiving ends that the master's parts take.
@@ -239,6 +242,7 @@ impl Cluster {
             restored: watch::Sender::default(),
             waiting: ArcSwap::default(),
             usage: RwLock::default(),
+            sessions: AtomicUsize::new(0),
         };
         (Arc::new(cluster), Inlets { commands: command_inlet, logs: log_inlet, masters: masters_inlet })
     }

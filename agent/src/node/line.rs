@@ -2,15 +2,18 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use spec::protocol::{AgentMessage, HEARTBEAT_MILLIS, Hello, MasterMessage, VERSION, Wanted};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::{self, OwnedPermit};
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, warn};
 
+use super::crowd::{Company, Standing};
 use super::works::Event;
 use super::{AgentError, Node};
 use crate::core::{Core, Effect};
@@ -36,6 +39,7 @@ pub(super) struct Line {
     state: State,
     /// Reports up to here were said on this line.
     said: u64,
+    company: Arc<Company>,
 }
 
 enum State {
@@ -47,6 +51,7 @@ enum State {
     Opening {
         session: Session,
         master: SocketAddr,
+        _turn: Option<OwnedSemaphorePermit>,
     },
     Up(Up),
 }
@@ -60,11 +65,12 @@ struct Up {
     /// When the leader was last heard, or the others were last asked about it.
     heard: Instant,
     _asking: Option<AbortOnDropHandle<()>>,
+    _standing: Standing,
 }
 
 impl Line {
-    pub(super) fn new(given: Vec<SocketAddr>, learned: Vec<SocketAddr>) -> Self {
-        Self { search: Search::new(given, learned), state: State::Down, said: 0 }
+    pub(super) fn new(given: Vec<SocketAddr>, learned: Vec<SocketAddr>, company: Arc<Company>) -> Self {
+        Self { search: Search::new(given, learned), state: State::Down, said: 0, company }
     }
 
     pub(super) fn is_up(&self) -> bool {
@@ -81,9 +87,11 @@ impl Line {
 
     /// The session of an opening stands from now on, with the leader of `term`.
     pub(super) fn stand(&mut self, term: u64) {
-        if let State::Opening { session, master } = std::mem::replace(&mut self.state, State::Down) {
-            let now = Instant::now();
-            self.state = State::Up(Up { session, master, term, since: now, heard: now, _asking: None });
+        if let State::Opening { session, master, .. } = std::mem::replace(&mut self.state, State::Down) {
+            let (now, standing) = (Instant::now(), self.company.stand());
+            let (since, heard) = (now, now);
+            self.state =
+                State::Up(Up { session, master, term, since, heard, _asking: None, _standing: standing });
         }
     }
 
@@ -137,11 +145,12 @@ impl Node {
     /// Tries the next master.
     pub(super) fn dial(&mut self) {
         let attempt = self.line.search.next(fastrand::f64());
-        let events = self.works.events();
+        let (events, company) = (self.works.events(), self.line.company.clone());
         let dial = tokio::spawn(async move {
             tokio::time::sleep(attempt.pause).await;
+            let turn = company.turn().await;
             let stream = session::connect(attempt.master, attempt.patience).await;
-            let _ = events.send(Event::Dialled { attempt, stream }).await;
+            let _ = events.send(Event::Dialled { attempt, stream, turn }).await;
         });
         self.line.state = State::Dialling { _dial: AbortOnDropHandle::new(dial) };
     }
@@ -151,6 +160,7 @@ impl Node {
         &mut self,
         attempt: Attempt,
         stream: io::Result<BoxedStream>,
+        turn: Option<OwnedSemaphorePermit>,
     ) -> Result<(), AgentError> {
         let master = attempt.master;
         let stream = match stream {
@@ -172,7 +182,7 @@ impl Node {
         };
         self.line.said = said;
         let session = Session::open(stream, hello, attempt.patience);
-        self.line.state = State::Opening { session, master };
+        self.line.state = State::Opening { session, master, _turn: turn };
         Ok(())
     }
 
@@ -193,7 +203,7 @@ impl Node {
                 warn!(master = %up.master, %reason, "lost the leader; tasks go on");
                 self.line.search.lost(up.master, up.term, up.since.elapsed());
             }
-            State::Opening { session, master } => {
+            State::Opening { session, master, .. } => {
                 let reason = session.ended().await;
                 debug!(%master, %reason, "a master did not take this agent");
                 self.line.search.failed(master);

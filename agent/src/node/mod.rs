@@ -3,6 +3,7 @@
 
 mod answers;
 mod clock;
+mod crowd;
 mod line;
 mod logs;
 mod perform;
@@ -17,13 +18,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use spec::ids::{AgentId, TaskId};
-use spec::protocol::{AgentInfo, AgentMessage, Usage};
+use spec::protocol::{AgentInfo, AgentMessage, Measured, Usage};
 use spec::time::Timestamp;
 use tokio::sync::mpsc::{self, OwnedPermit};
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+pub use crowd::run_many;
 pub use registry::Registry;
 pub use sweep::remove_everything;
 
@@ -35,6 +37,7 @@ use crate::resolver::{self, Resolver};
 use crate::sandbox::rotate::rotate;
 use crate::usage::Meter;
 use clock::Clock;
+use crowd::Company;
 use line::Line;
 use works::{Event, Works};
 
@@ -70,24 +73,7 @@ pub enum AgentError {
 pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), AgentError> {
     let (disk, identity) = open(&options)?;
     let registry = Registry::detect(&options, &identity.owner.to_string(), disk.root()).await;
-    run_with(options, (disk, identity), registry, shutdown).await
-}
-
-/// Runs `count` agents that differ in directory and host name: simulated agents in one process.
-pub async fn run_many(options: Options, count: u32, shutdown: CancellationToken) -> Result<(), AgentError> {
-    let mut agents = tokio::task::JoinSet::new();
-    for n in 1..=count {
-        let mut options = options.clone();
-        let hostname = options.hostname.unwrap_or_else(|| options.ip.to_string());
-        options.hostname = Some(format!("{hostname}-{n}"));
-        options.data_dir = options.data_dir.join(n.to_string());
-        options.hollow.seed = options.hollow.seed.wrapping_add(u64::from(n));
-        agents.spawn(run(options, shutdown.clone()));
-    }
-    while let Some(ended) = agents.join_next().await {
-        ended.unwrap_or(Ok(()))?;
-    }
-    Ok(())
+    run_with(options, (disk, identity), registry, Company::new(), shutdown).await
 }
 
 fn open(options: &Options) -> Result<(Arc<DataDir>, Identity), AgentError> {
@@ -101,11 +87,13 @@ async fn run_with(
     options: Options,
     (disk, identity): (Arc<DataDir>, Identity),
     registry: Registry,
+    company: Arc<Company>,
     shutdown: CancellationToken,
 ) -> Result<(), AgentError> {
     let ended = {
         let (mut node, events) =
-            Node::start(options.clone(), (disk.clone(), identity), registry.clone(), shutdown).await?;
+            Node::start(options.clone(), (disk.clone(), identity), registry.clone(), company, shutdown)
+                .await?;
         node.live(events).await
     };
     if options.kill_tasks_on_exit {
@@ -153,6 +141,7 @@ impl Node {
         options: Options,
         (disk, identity): (Arc<DataDir>, Identity),
         registry: Registry,
+        company: Arc<Company>,
         shutdown: CancellationToken,
     ) -> Result<(Self, mpsc::Receiver<Event>), AgentError> {
         if options.masters.is_empty() {
@@ -168,10 +157,12 @@ impl Node {
         }
         let core = Core::new(identity.kept, registry.offered());
         let (works, events) = Works::new();
-        let mut measuring = interval(options.usage_interval.max(Duration::from_millis(100)));
+        let every = options.usage_interval.max(Duration::from_millis(100));
+        // Agents that started together do not measure together.
+        let mut measuring = interval_at(Instant::now() + every.mul_f64(fastrand::f64()), every);
         measuring.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut node = Self {
-            line: Line::new(options.masters.clone(), identity.masters.clone()),
+            line: Line::new(options.masters.clone(), identity.masters.clone(), company),
             clock: Clock::new(),
             logs: HashMap::new(),
             meter: Arc::default(),
@@ -249,6 +240,9 @@ impl Node {
     fn bound_outputs(&mut self) {
         let processes = self.core.running().filter(|(_, kind)| *kind == RuntimeKind::Process);
         let sandboxes: Vec<PathBuf> = processes.map(|(task, _)| self.disk.sandboxes().path(task)).collect();
+        if sandboxes.is_empty() {
+            return;
+        }
         self.works.spawn_blocking(move || {
             for sandbox in sandboxes {
                 if let Err(error) = rotate(&sandbox) {
@@ -271,12 +265,17 @@ impl Node {
         let runtimes: Vec<_> =
             running.into_iter().filter_map(|(kind, tasks)| Some((self.registry.get(kind)?, tasks))).collect();
         let (at, meter, events) = (self.now(), self.meter.clone(), self.works.events());
+        let hollow = self.registry.get(RuntimeKind::Hollow).is_some();
         self.works.spawn(async move {
-            let machine = meter.lock().unwrap_or_else(PoisonError::into_inner).measure();
-            let mut usage = Usage { at, machine, tasks: Vec::new() };
+            let mut usage = Usage { at, ..Usage::default() };
             for (runtime, tasks) in runtimes {
                 usage.tasks.extend(runtime.usage(&tasks).await);
             }
+            usage.machine = match hollow {
+                // What is simulated uses a simulated machine.
+                true => sum(&usage.tasks),
+                false => meter.lock().unwrap_or_else(PoisonError::into_inner).measure(),
+            };
             let _ = events.send(Event::Measured(usage)).await;
         });
     }
@@ -285,6 +284,14 @@ impl Node {
     fn agent_id(&self) -> AgentId {
         self.identity.agent_id.clone().unwrap_or_else(|| AgentId::new(""))
     }
+}
+
+fn sum(tasks: &[(TaskId, Measured)]) -> Measured {
+    let add = |sum: Measured, (_, task): &(_, Measured)| Measured {
+        cpus_milli: sum.cpus_milli.saturating_add(task.cpus_milli),
+        mem_bytes: sum.mem_bytes.saturating_add(task.mem_bytes),
+    };
+    tasks.iter().fold(Measured::default(), add)
 }
 
 async fn at(due: Option<Instant>) {

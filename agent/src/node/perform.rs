@@ -115,6 +115,9 @@ impl Node {
     }
 
     async fn try_save(&self) -> Result<(), DiskError> {
+        if self.disk.is_quick() {
+            return self.disk.save_identity(&self.identity);
+        }
         let (disk, identity) = (self.disk.clone(), self.identity.clone());
         let saving = tokio::task::spawn_blocking(move || disk.save_identity(&identity));
         // The closure does not panic, and nobody aborts it.
@@ -257,8 +260,8 @@ impl Node {
                 self.resolver.reach(bridge).await;
                 self.on_listed(kind, runtime, found).await
             }
-            Event::Dialled { attempt, stream } => {
-                return self.on_dialled(attempt, stream);
+            Event::Dialled { attempt, stream, turn } => {
+                return self.on_dialled(attempt, stream, turn);
             }
             Event::Leads { leader, term } => {
                 self.on_leads(leader, term);

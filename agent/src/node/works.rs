@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use spec::ids::TaskId;
 use spec::protocol::Usage;
-use tokio::sync::{Mutex, Semaphore, mpsc};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -54,6 +54,8 @@ pub(super) enum Event {
     Dialled {
         attempt: Attempt,
         stream: io::Result<BoxedStream>,
+        /// Held until the session stands, or is none.
+        turn: Option<OwnedSemaphorePermit>,
     },
     /// While the leader was silent another master has said who leads, in which term.
     Leads {

@@ -128,7 +128,7 @@ impl Runtime for Hollow {
                 ended.ok().and_then(|exit| exit.clone()).ok_or(RuntimeError::NotFound)
             }
             () = by_itself => {
-                let exit = exit(0);
+                let exit = exit(self.options.exit_code);
                 if let Some(simulated) = self.tasks().get(task) {
                     simulated.exit.send_replace(Some(exit.clone()));
                 }

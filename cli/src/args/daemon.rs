@@ -155,13 +155,42 @@ pub struct AgentArgs {
     /// What runs tasks.
     #[arg(long, value_enum, default_value_t = Runtime::Auto)]
     pub runtime: Runtime,
-    /// With --runtime hollow: so many simulated agents in this process.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    pub hollow: Option<u32>,
+    #[command(flatten)]
+    pub hollow: HollowArgs,
+    /// Time between two measurements of what tasks use.
+    #[arg(long, default_value = "5s", value_parser = duration, value_name = "TIME")]
+    pub usage_interval: Duration,
     /// Address for the tasks' resolver, port 53; chosen among the loopback addresses when not given.
     #[arg(long, value_name = "IP")]
     pub resolver_ip: Option<IpAddr>,
     /// Do not run a resolver: tasks use the machine's own.
     #[arg(long, conflicts_with = "resolver_ip")]
     pub no_resolver: bool,
+}
+
+/// Options of simulated agents.
+#[derive(Debug, Args)]
+pub struct HollowArgs {
+    /// With --runtime hollow: so many simulated agents in this process, hollow-0001 and so on. They need a file
+    /// each for their session: `ulimit -n`.
+    #[arg(long = "hollow", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub count: Option<u32>,
+    /// Simulated tasks take up to this long to start.
+    #[arg(long = "hollow-start-delay", default_value = "0s", value_parser = duration, value_name = "TIME")]
+    pub start_delay: Duration,
+    /// Share of simulated starts that fail, 0 to 1.
+    #[arg(long = "hollow-failure-rate", default_value_t = 0.0, value_name = "SHARE")]
+    pub failure_rate: f64,
+    /// Simulated tasks end by themselves after half to one and a half of this.
+    #[arg(long = "hollow-exit-after", value_parser = duration, value_name = "TIME")]
+    pub exit_after: Option<Duration>,
+    /// Exit code of simulated tasks that end by themselves.
+    #[arg(long = "hollow-exit-code", default_value_t = 0, value_name = "CODE")]
+    pub exit_code: i32,
+    /// Makes simulations differ.
+    #[arg(long = "hollow-seed", default_value_t = 0)]
+    pub seed: u64,
+    /// Puts simulated agents into so many racks, attribute `rack`.
+    #[arg(long = "hollow-racks", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub racks: Option<u32>,
 }

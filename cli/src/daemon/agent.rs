@@ -2,17 +2,28 @@
 
 use std::process::ExitCode;
 
-use agent::options::{CapacityOptions, Options, ResolverChoice, RuntimeChoice};
+use agent::options::{CapacityOptions, HollowOptions, Options, ResolverChoice, RuntimeChoice};
 use anyhow::{Context, ensure};
 use tokio_util::sync::CancellationToken;
 
 use super::StopSignals;
 use crate::args::{AgentArgs, Runtime};
 
+/// Open files besides those of sessions, at most.
+const FILES_BESIDES: u64 = 64;
+
+/// What is logged: of many agents, what concerns them all.
+pub fn usual_log(args: &AgentArgs) -> &'static str {
+    if args.hollow.count.is_some() { "warn,agent::node::crowd=info" } else { super::USUAL_LOG }
+}
+
 /// Runs an agent until told to stop; its tasks go on.
 pub async fn run(args: AgentArgs) -> anyhow::Result<ExitCode> {
-    let count = args.hollow;
+    let count = args.hollow.count;
     ensure!(count.is_none() || args.runtime == Runtime::Hollow, "--hollow needs --runtime hollow");
+    if let Some(count) = count {
+        allow_files_for(count)?;
+    }
     let options = options(args)?;
     let mut stop = StopSignals::listen()?;
     let shutdown = CancellationToken::new();
@@ -32,6 +43,18 @@ pub async fn run(args: AgentArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Each simulated agent has a connection. Nothing that it starts inherits the limit.
+fn allow_files_for(agents: u32) -> anyhow::Result<()> {
+    let needed = u64::from(agents) + FILES_BESIDES;
+    let allowed = super::allow_files();
+    ensure!(
+        allowed >= needed,
+        "{agents} agents need {needed} open files and this process may have {allowed}: raise it with `ulimit -n \
+         {needed}` (as root, or in /etc/security/limits.conf), or start fewer"
+    );
+    Ok(())
+}
+
 fn options(args: AgentArgs) -> anyhow::Result<Options> {
     Ok(Options {
         hostname: args.hostname,
@@ -44,6 +67,15 @@ fn options(args: AgentArgs) -> anyhow::Result<Options> {
             gpus: args.gpus,
         },
         runtime: runtime(args.runtime),
+        hollow: HollowOptions {
+            start_delay: args.hollow.start_delay,
+            failure_rate: args.hollow.failure_rate,
+            exit_after: args.hollow.exit_after,
+            exit_code: args.hollow.exit_code,
+            seed: args.hollow.seed,
+            racks: args.hollow.racks,
+        },
+        usage_interval: args.usage_interval,
         resolver: resolver(args.no_resolver, args.resolver_ip),
         ..Options::new(args.masters, args.data_dir, args.ip)
     })

@@ -17,10 +17,16 @@ use anyhow::{Context, bail};
 use scheduler::master::MasterError;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+/// What is logged unless `GANTRY_LOG` says otherwise.
+pub const USUAL_LOG: &str = "info";
+
 /// Runs a daemon on a runtime of its own, with logs on standard error.
-pub fn block_on(daemon: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
+pub fn block_on(
+    usual_log: &str,
+    daemon: impl Future<Output = anyhow::Result<ExitCode>>,
+) -> anyhow::Result<ExitCode> {
     let filter = tracing_subscriber::EnvFilter::try_from_env("GANTRY_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(usual_log));
     let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(terminal).init();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -29,14 +35,20 @@ pub fn block_on(daemon: impl Future<Output = anyhow::Result<ExitCode>>) -> anyho
     code
 }
 
-/// For masters: every agent is a connection, and every connection a file. As many as the system grants, not the
-/// 1024 that programs begin with for the sake of `select`. Not for agents: tasks would inherit it.
-pub fn allow_files() {
+/// For masters, to whom every agent is a connection, and for simulated agents, which are one each: as many open
+/// files as the system grants, not the 1024 that programs begin with for the sake of `select`. Says how many that
+/// is. Not for agents with real tasks, which would inherit it.
+pub fn allow_files() -> u64 {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
     let most = rustix::process::Rlimit { current: limit.maximum, ..limit };
-    if let Err(error) = rustix::process::setrlimit(rustix::process::Resource::Nofile, most) {
-        tracing::warn!(%error, "the number of open files stays at {:?}", limit.current);
-    }
+    let allowed = match rustix::process::setrlimit(rustix::process::Resource::Nofile, most) {
+        Ok(()) => most.current,
+        Err(error) => {
+            tracing::warn!(%error, "the number of open files stays at {:?}", limit.current);
+            limit.current
+        }
+    };
+    allowed.unwrap_or(u64::MAX)
 }
 
 /// SIGINT (Ctrl-C), SIGTERM and, unless started with `nohup`, SIGHUP (the terminal was closed).

@@ -50,6 +50,7 @@ fn collect(api: &Api, masters: &[MasterStatus]) -> Samples {
     of_tasks(&mut samples, &state);
     let measured = api.cluster.usage().values().map(|usage| usage.machine).fold(Measured::default(), plus);
     of_agents(&mut samples, &state, measured);
+    samples.gauge("gantry_agent_sessions", api.cluster.sessions.load(Relaxed) as f64);
     of_log(&mut samples, &api.tally);
     of_requests(&mut samples, &api.tally);
     samples

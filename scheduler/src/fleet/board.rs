@@ -130,6 +130,7 @@ impl Switchboard {
         if let Some(old) = self.lines().insert(agent.clone(), line) {
             old.close.cancel();
         }
+        cluster.sessions.fetch_add(1, Ordering::Relaxed);
         Seat { board: self.clone(), cluster: cluster.clone(), agent: agent.clone(), number }
     }
 
@@ -200,6 +201,7 @@ pub(super) struct Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
+        self.cluster.sessions.fetch_sub(1, Ordering::Relaxed);
         let mut lines = self.board.lines();
         if lines.get(&self.agent).is_some_and(|line| line.number == self.number)
             && let Some(line) = lines.remove(&self.agent)

@@ -111,6 +111,12 @@ impl<K: Kind> Group<K> {
         Ok(())
     }
 
+    /// Members that run, and their processes.
+    pub(super) fn processes(&self) -> impl Iterator<Item = (usize, u32)> {
+        let running = |(number, child): (usize, &Option<Child>)| Some((number, child.as_ref()?.id()));
+        self.members.iter().enumerate().filter_map(running)
+    }
+
     /// Processor time that all members have used since they were started.
     pub(super) fn cpu(&self) -> Duration {
         self.members.iter().flatten().map(|child| cpu_of(child.id())).sum()

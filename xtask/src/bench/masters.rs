@@ -40,6 +40,16 @@ impl Masters {
             dns: some(),
         })
     }
+
+    /// Where they take agents, as a list for the command line.
+    pub(super) fn rpc_addresses(&self) -> String {
+        self.rpc.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+    }
+
+    /// Where one answers DNS.
+    pub(super) fn dns(&self, member: usize) -> SocketAddr {
+        self.dns[member]
+    }
 }
 
 impl Kind for Masters {
@@ -93,7 +103,7 @@ fn is_well(master: &Value) -> bool {
 }
 
 /// The JSON of a GET that succeeds.
-async fn get(address: SocketAddr, path: &str) -> anyhow::Result<Value> {
+pub(super) async fn get(address: SocketAddr, path: &str) -> anyhow::Result<Value> {
     let mut client = Rest::open(address).await?;
     let (status, body) = client.send(Method::GET, path, String::new()).await?;
     anyhow::ensure!(status.is_success(), "GET {path}: {status}");
@@ -107,7 +117,7 @@ pub(super) struct Rest {
 }
 
 impl Rest {
-    async fn open(address: SocketAddr) -> anyhow::Result<Self> {
+    pub(super) async fn open(address: SocketAddr) -> anyhow::Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         let (sender, connection) = handshake(TokioIo::new(stream)).await?;
@@ -115,7 +125,7 @@ impl Rest {
         Ok(Self { sender, host: address.to_string() })
     }
 
-    async fn send(
+    pub(super) async fn send(
         &mut self,
         method: Method,
         path: &str,

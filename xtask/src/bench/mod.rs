@@ -5,6 +5,8 @@ mod failover;
 mod group;
 mod launch;
 mod masters;
+mod million;
+mod pack;
 mod place;
 mod writes;
 
@@ -27,18 +29,24 @@ pub enum Bench {
     Failover(failover::Failover),
     /// Placement alone, on one core, in clusters of several sizes and with several shapes of work.
     Place(place::Place),
+    /// How well placement packs a recorded cluster, from tables of its machines and tasks.
+    Pack(pack::Pack),
     /// Small changes of apps a second that three masters acknowledge, beside etcd.
     Writes(writes::Writes),
+    /// Very many tasks on very many simulated agents: start, steady state, loss of the leader, removal.
+    Million(million::Million),
 }
 
 /// Runs one.
 pub fn run(bench: &Bench) -> anyhow::Result<ExitCode> {
     match bench {
         Bench::Launch(options) => launch::run(options),
-        Bench::Failover(_) | Bench::Place(_) | Bench::Writes(_) if cfg!(debug_assertions) => optimized(),
+        _ if cfg!(debug_assertions) => optimized(),
         Bench::Failover(options) => failover::run(options),
+        Bench::Pack(options) => pack::run(options),
         Bench::Place(options) => place::run(options),
         Bench::Writes(options) => writes::run(options),
+        Bench::Million(options) => million::run(options),
     }
 }
 

@@ -62,7 +62,7 @@ fn spawn_over(survivor: &Arc<Survivor>, options: Options) -> Agent {
     let token = shutdown.clone();
     let running = tokio::spawn(async move {
         let (disk, identity) = DataDir::open(&options.data_dir, true)?;
-        run_with(options, (Arc::new(disk), identity), registry, token).await
+        run_with(options, (Arc::new(disk), identity), registry, Company::new(), token).await
     });
     Agent { running, shutdown }
 }
@@ -284,7 +284,13 @@ async fn many_simulated_agents_share_a_process() {
         peers.push(peer);
     }
     names.sort();
-    assert_eq!(names, ["127.0.0.1-1", "127.0.0.1-2", "127.0.0.1-3"]);
+    assert_eq!(names, ["hollow-0001", "hollow-0002", "hollow-0003"]);
     shutdown.cancel();
     agents.await.unwrap().unwrap();
+    // Who they are is kept, in one file.
+    let shutdown = CancellationToken::new();
+    let again = tokio::spawn(run_many(options(&master, dir.path()), 1, shutdown.clone()));
+    assert!(joined(&master).await.hello.agent_id.is_some());
+    shutdown.cancel();
+    again.await.unwrap().unwrap();
 }

@@ -1,0 +1,133 @@
+//! The processes under measurement: masters, and the one with all agents. What they use.
+
+use std::fs::File;
+use std::net::SocketAddr;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::Context;
+
+use super::Million;
+use crate::bench::group::{Group, Kind, cpu_of};
+use crate::bench::masters::Masters;
+
+/// What agents have beyond what all tasks take.
+const SPARE: f64 = 1.1;
+
+/// Everything that runs.
+pub(super) struct House {
+    pub(super) masters: Group<Masters>,
+    agents: Child,
+}
+
+/// Processor time of each process, by name.
+pub(super) type Cpu = Vec<(String, Duration)>;
+
+impl House {
+    /// Masters are whole when this returns; agents are on their way.
+    pub(super) async fn start(
+        masters: Masters,
+        programs: &Path,
+        dir: &Path,
+        options: &Million,
+    ) -> anyhow::Result<Self> {
+        let rpc = masters.rpc_addresses();
+        let masters = Group::start(masters, dir, options.masters).await?;
+        let mut command = Command::new(programs.join("clusterctl"));
+        let each = |all: f64| (all * options.tasks() as f64 * SPARE / f64::from(options.agents)).ceil();
+        let cpus = options.agent_cpus.unwrap_or_else(|| each(options.cpus));
+        let mem = options.agent_mem.unwrap_or_else(|| each(options.mem) as u64);
+        command.args(["agent", "--runtime", "hollow", "--ip", "127.0.0.1", "--ports", "1025-65535"]);
+        command.args(["--masters", &rpc]).arg("--data-dir").arg(dir.join("agents"));
+        for (option, value) in [
+            ("--hollow", options.agents.to_string()),
+            ("--hollow-racks", options.racks.to_string()),
+            ("--hollow-start-delay", options.start_delay.clone()),
+            ("--usage-interval", options.usage_interval.clone()),
+            ("--cpus", cpus.to_string()),
+            ("--mem", mem.to_string()),
+        ] {
+            command.args([option, &value]);
+        }
+        let log = File::options().create(true).append(true).open(dir.join("agents.log"))?;
+        // Ctrl-C is for us: we end it.
+        command.process_group(0).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        let agents = command.spawn().context("cannot run clusterctl")?;
+        Ok(Self { masters, agents })
+    }
+
+    /// The position of the leader.
+    pub(super) async fn leader_number(&self) -> anyhow::Result<usize> {
+        self.masters.leader().await
+    }
+
+    /// Where the leader answers REST.
+    pub(super) async fn leader(&self) -> anyhow::Result<SocketAddr> {
+        Ok(self.masters.kind.address(self.leader_number().await?))
+    }
+
+    fn processes(&self) -> Vec<(String, u32)> {
+        let mut all: Vec<_> =
+            self.masters.processes().map(|(n, process)| (format!("master {}", n + 1), process)).collect();
+        all.push(("agents".to_owned(), self.agents.id()));
+        all
+    }
+
+    /// Processor time so far.
+    pub(super) fn cpu(&self) -> Cpu {
+        let mut cpu: Cpu =
+            self.processes().into_iter().map(|(name, process)| (name, cpu_of(process))).collect();
+        cpu.push(("clients".to_owned(), cpu_of(std::process::id())));
+        cpu
+    }
+
+    /// Processor time since `before`, for each task.
+    pub(super) fn print_cpu(&self, phase: &str, before: &Cpu, tasks: usize) {
+        let used = self.since(before, |used| {
+            format!("{:.1} s ({:.1} us a task)", used.as_secs_f64(), used.as_secs_f64() * 1e6 / tasks as f64)
+        });
+        println!("{phase}: processor time: {used}");
+    }
+
+    /// Processor time since `before`, as a share of a core.
+    pub(super) fn print_load(&self, phase: &str, before: &Cpu, took: Duration) {
+        let used =
+            self.since(before, |used| format!("{:.1} %", used.as_secs_f64() * 100.0 / took.as_secs_f64()));
+        println!("{phase}: share of a core: {used}");
+    }
+
+    fn since(&self, before: &Cpu, text: impl Fn(Duration) -> String) -> String {
+        let spent = |name: &str| before.iter().find(|(other, _)| other == name).map(|(_, spent)| *spent);
+        let one = |(name, now): (String, Duration)| {
+            Some(format!("{name} {}", text(now.saturating_sub(spent(&name)?))))
+        };
+        self.cpu().into_iter().filter_map(one).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Resident memory now and at most.
+    pub(super) fn print_memory(&self, when: &str) -> anyhow::Result<()> {
+        let mut all = Vec::new();
+        for (name, process) in self.processes() {
+            let status = std::fs::read_to_string(format!("/proc/{process}/status"))
+                .with_context(|| format!("{name} does not run any more"))?;
+            all.push(format!("{name} {} (peak {})", mib(&status, "VmRSS:"), mib(&status, "VmHWM:")));
+        }
+        println!("memory, MiB, {when}: {}", all.join(", "));
+        Ok(())
+    }
+}
+
+/// A line of `/proc/PID/status`, which says kB.
+fn mib(status: &str, name: &str) -> u64 {
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+    line.split_whitespace().next().and_then(|number| number.parse::<u64>().ok()).unwrap_or_default() / 1024
+}
+
+impl Drop for House {
+    fn drop(&mut self) {
+        let _ = self.agents.kill();
+        let _ = self.agents.wait();
+    }
+}
