@@ -13,8 +13,9 @@ use xtask::http;
 
 /// A text in the state that is looked for on disk.
 const MARK: &str = "a-label-that-is-easily-found";
-/// File of the log.
-const LOG: &str = "raft.redb";
+/// Files of the log: what is rare, and the first segment of the entries.
+const RARE: &str = "raft.redb";
+const LOG: &str = "raft-00000001.log";
 
 /// A master that founds its cluster when its directory is empty.
 struct Master {
@@ -148,34 +149,39 @@ fn logs_that_cannot_be_trusted_are_refused_again_and_again() -> anyhow::Result<(
     let scratch = tempfile::tempdir()?;
     let dir = used(scratch.path())?;
     let whole = files(&dir)?;
-    let log = dir.join(LOG);
+    let (rare, log) = (dir.join(RARE), dir.join(LOG));
     let bytes = std::fs::read(&log)?;
-    // A page that is not used any more may hold it too: each copy gets a wrong bit.
     let marks: Vec<usize> = (0..bytes.len()).filter(|at| bytes[*at..].starts_with(MARK.as_bytes())).collect();
     ensure!(!marks.is_empty(), "the mark is not on disk");
     let mut flipped = bytes.clone();
     marks.iter().for_each(|at| flipped[*at] ^= 1);
-    let path = log.display().to_string();
-    /// Name, content of the log (`None`: none), and the words of the refusal.
-    type Case<'a> = (&'a str, Option<Vec<u8>>, &'a [&'a str]);
-    let cases: [Case<'_>; 6] = [
-        ("a record with a wrong bit", Some(flipped), &[&path, "damaged", "restore"]),
-        ("a log cut in half", Some(bytes[..bytes.len() / 2].to_vec()), &[&path]),
-        ("a log cut to a page", Some(bytes[..4096].to_vec()), &[&path]),
-        ("an empty log", Some(Vec::new()), &[&path]),
-        ("another file in its place", Some(b"hello".repeat(1000)), &[&path]),
-        ("no log, where one was", None, &[&path, "missing", "restore it from a copy"]),
+    /// Name, which file, its content (`None`: none), and the words of the refusal.
+    type Case<'a> = (&'a str, &'a Path, Option<Vec<u8>>, &'a [&'a str]);
+    let missing = ["missing", "restore it from a copy"];
+    let cases: [Case<'_>; 11] = [
+        ("an entry with a wrong bit", &log, Some(flipped), &["damaged", "restore"]),
+        ("entries cut in half", &log, Some(bytes[..bytes.len() / 2].to_vec()), &["bytes instead of"]),
+        ("entries cut to a page", &log, Some(bytes[..4096].to_vec()), &["bytes instead of"]),
+        ("no entries", &log, Some(Vec::new()), &["cut to 0 bytes"]),
+        ("another file in the entries' place", &log, Some(b"hello".repeat(1000)), &["damaged"]),
+        ("no file of entries", &log, None, &missing),
+        ("a file cut in half", &rare, Some(std::fs::read(&rare)?.split_at(20_000).0.to_vec()), &[]),
+        ("a file cut to a page", &rare, Some(std::fs::read(&rare)?[..4096].to_vec()), &[]),
+        ("an empty file", &rare, Some(Vec::new()), &[]),
+        ("another file in its place", &rare, Some(b"hello".repeat(1000)), &[]),
+        ("no log, where one was", &rare, None, &missing),
     ];
-    for (what, content, words) in cases {
+    for (what, file, content, words) in cases {
         match &content {
-            Some(content) => std::fs::write(&log, content)?,
-            None => std::fs::remove_file(&log)?,
+            Some(content) => std::fs::write(file, content)?,
+            None => std::fs::remove_file(file)?,
         }
+        let path = file.display().to_string();
         // `--bootstrap` is given each time: it founds nothing where something was.
         for _ in 0..2 {
-            refused(what, &must_refuse(&[], "m1", &dir)?, words);
+            refused(what, &must_refuse(&[], "m1", &dir)?, &[&[path.as_str()], words].concat());
         }
-        assert_eq!(log.exists(), content.is_some(), "{what}: no log was made");
+        assert_eq!(file.exists(), content.is_some(), "{what}: no log was made");
         for (path, bytes) in &whole {
             std::fs::write(path, bytes)?;
         }
@@ -279,7 +285,7 @@ fn a_full_disk_stops_a_master_and_nothing_acknowledged_is_lost() -> anyhow::Resu
     let namespace = disk.namespace();
     let prefix = ["nsenter", namespace.as_str(), "--"];
     let dir = scratch.path().join("disk/m1");
-    let path = dir.join(LOG).display().to_string();
+    let path = dir.join("raft-").display().to_string();
 
     let master = Master::start(&prefix, scratch.path(), &dir)?;
     assert_eq!(master.create("/before", MARK)?, 201);

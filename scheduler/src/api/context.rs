@@ -43,10 +43,11 @@ pub(super) struct Api {
 impl Api {
     /// A fresh one; counters begin at zero.
     pub fn new(cluster: Arc<Cluster>, ending: CancellationToken) -> Arc<Self> {
+        let tally = Tally::watching(&cluster, now());
         Arc::new(Self {
             news: broadcast::channel(NEWS_BACKLOG).0,
-            memory: Memory::watching(&cluster),
-            tally: Tally::watching(&cluster, now()),
+            memory: Memory::watching(&cluster, tally.clone()),
+            tally,
             election: Election::watching(&cluster),
             forwarder: Forwarder::new(&cluster.options.advertised_http),
             ending,

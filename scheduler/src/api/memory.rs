@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
+use super::tally::Tally;
 use crate::cluster::Cluster;
 use crate::state::Applied;
 
@@ -52,8 +53,9 @@ struct Kept {
 }
 
 impl Memory {
-    /// Remembers what `cluster` applies from now on, for as long as somebody holds it.
-    pub fn watching(cluster: &Cluster) -> Arc<Self> {
+    /// Remembers what `cluster` applies from now on, and has it counted, for as long as somebody holds it. One task
+    /// for both: each is woken by every entry.
+    pub fn watching(cluster: &Cluster, tally: Arc<Tally>) -> Arc<Self> {
         let mut applied = cluster.subscribe();
         let now = cluster.state().index;
         let kept = Kept { complete_after: now, tip: now, ..Kept::default() };
@@ -65,9 +67,12 @@ impl Memory {
                     let news = applied.recv().await;
                     let Some(memory) = weak.upgrade() else { return };
                     match news {
-                        Ok(entry) => memory.hear(entry),
+                        Ok(entry) => {
+                            tally.count(&entry);
+                            memory.hear(entry);
+                        }
                         // The next entry shows it.
-                        Err(RecvError::Lagged(missed)) => tracing::debug!(missed, "the events' memory lags"),
+                        Err(RecvError::Lagged(missed)) => tracing::debug!(missed, "events and metrics lag"),
                         Err(RecvError::Closed) => return,
                     }
                 }

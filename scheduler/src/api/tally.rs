@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use axum::http::{Method, StatusCode};
 use spec::time::Timestamp;
-use tokio::sync::broadcast::error::RecvError;
 
 use super::context::now;
 use super::shapes::task::{mesos_state, reported_names};
@@ -60,10 +59,9 @@ pub(super) struct Measured {
 }
 
 impl Tally {
-    /// Counts what `cluster` applies from now on, for as long as somebody holds the tally.
+    /// Counts how long `cluster` leads, for as long as somebody holds the tally; entries are for [`Self::count`].
     pub fn watching(cluster: &Cluster, since: Timestamp) -> Arc<Self> {
         let tally = Arc::new(Self { since, ..Self::default() });
-        let (weak, mut applied) = (Arc::downgrade(&tally), cluster.subscribe());
         let (watching, mut leadership) = (Arc::downgrade(&tally), cluster.leadership());
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
@@ -74,17 +72,6 @@ impl Tally {
                     drop(tally);
                     if leadership.changed().await.is_err() {
                         return;
-                    }
-                }
-            });
-            runtime.spawn(async move {
-                loop {
-                    let news = applied.recv().await;
-                    let Some(tally) = weak.upgrade() else { return };
-                    match news {
-                        Ok(entry) => tally.count(&entry),
-                        Err(RecvError::Lagged(missed)) => tracing::debug!(missed, "metrics lag"),
-                        Err(RecvError::Closed) => return,
                     }
                 }
             });
@@ -115,7 +102,8 @@ impl Tally {
         Measured { tally: Arc::clone(self), method, began: now }
     }
 
-    fn count(&self, entry: &Applied) {
+    /// An entry was applied.
+    pub fn count(&self, entry: &Applied) {
         for event in &entry.events {
             match event {
                 Event::DeploymentStarted { .. } => add(&self.deployments, 1),

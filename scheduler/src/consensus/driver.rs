@@ -22,6 +22,10 @@ use super::{MAX_BATCH_BYTES, Machine, Transport};
 /// Inputs handled between two calls of `ready`.
 const BATCH_INPUTS_MAX: usize = 1024;
 
+/// For how long the others are not told that something is committed: the next proposal mostly comes before, and
+/// tells them without a message of its own.
+const NEWS_AFTER: Duration = Duration::from_millis(2);
+
 /// A tick that is late by so many was hardly held up by a disk.
 const PAUSE_TICKS: u32 = 5;
 
@@ -96,11 +100,17 @@ impl<M: Machine, S: LogStore> Driver<M, S> {
         self.node.campaign_if_alone()?;
         self.settle()?;
         let mut pace = Pace::new(self.tick, Instant::now());
+        let mut announce_at = None;
         while !self.stopping.load(Ordering::Acquire) {
-            let batch = self.gather(pace.next);
+            let news = self.node.has_news();
+            announce_at = news.then(|| announce_at.unwrap_or_else(|| Instant::now() + NEWS_AFTER));
+            let batch = self.gather(announce_at.map_or(pace.next, |at| at.min(pace.next)));
             if !batch.proposals.is_empty() {
                 let answers = self.node.propose(batch.proposals);
                 self.answer(answers);
+            }
+            if announce_at.is_some_and(|at| at <= Instant::now()) {
+                self.node.announce();
             }
             if pace.ticks(Instant::now()) {
                 self.node.tick();
@@ -113,10 +123,10 @@ impl<M: Machine, S: LogStore> Driver<M, S> {
         Ok(())
     }
 
-    /// Waits for an input or the next tick, then takes what else is there.
-    fn gather(&mut self, next_tick: Instant) -> Batch {
+    /// Waits for an input, at most until `end`, then takes what else is there.
+    fn gather(&mut self, end: Instant) -> Batch {
         let mut batch = Batch { proposals: Vec::new(), bytes: 0, inputs: 0, open: true };
-        match self.inputs.recv_timeout(next_tick.saturating_duration_since(Instant::now())) {
+        match self.inputs.recv_timeout(end.saturating_duration_since(Instant::now())) {
             Ok(input) => self.take(input, &mut batch),
             Err(RecvTimeoutError::Timeout) => return batch,
             Err(RecvTimeoutError::Disconnected) => batch.open = false,

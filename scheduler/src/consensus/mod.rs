@@ -1,5 +1,5 @@
-//! A replicated log of byte strings: TiKV's `raft` driven by one thread, `redb` on disk. No scheduling
-//! words in here.
+//! A replicated log of byte strings: TiKV's `raft` driven by one thread, on disk. No scheduling words in
+//! here.
 //!
 //! What is replicated is a [`Machine`]: the driver hands it committed entries in order, on every master,
 //! and asks it for snapshots. An entry is on disk (fsync) before it is acknowledged.
@@ -11,7 +11,7 @@
 //!                                                        |
 //!                                                     storage (raft's view, recent entries)
 //!                                                        |
-//!                                                     store (disk: redb; memory: faults for tests)
+//!                                                     store (disk; memory: faults for tests)
 //! ```
 
 mod broken;
@@ -23,6 +23,7 @@ mod handle;
 mod inspect;
 mod logger;
 mod members;
+mod news;
 mod node;
 mod open;
 mod reads;

@@ -91,6 +91,8 @@ pub struct Node<M: Machine, S: LogStore> {
     invited: Option<u64>,
     /// Term, leader and whether this node leads, as last told to the machine.
     pub(super) told: (u64, Option<u64>, bool),
+    /// What the others were last told to be committed, by messages that all of them get.
+    pub(super) announced: u64,
 }
 
 impl<M: Machine, S: LogStore> Node<M, S> {
@@ -121,12 +123,14 @@ impl<M: Machine, S: LogStore> Node<M, S> {
             ticks: 0,
             invited: None,
             told: (0, None, false),
+            announced: 0,
         })
     }
 
     /// Time passes.
     pub fn tick(&mut self) {
         self.ticks += 1;
+        self.announce();
         self.election.settle(&mut self.raw.raft);
         self.raw.tick();
         let prs = self.raw.raft.prs();
@@ -240,6 +244,7 @@ impl<M: Machine, S: LogStore> Node<M, S> {
             answers.extend(tickets.into_iter().map(busy));
             return answers;
         }
+        self.note_announced();
         for (ticket, count) in tickets.into_iter().zip(counts) {
             self.waiting.appended(self.raw.raft.term, first, ticket, count);
             first += count as u64;
@@ -452,7 +457,9 @@ fn refuse<O>(proposals: &[Proposal], why: impl Fn() -> ProposeError) -> Vec<Answ
 }
 
 /// Every bound is set: raft's defaults are one entry a message and no limits. `batch_append` stays off: it
-/// acknowledges entries that a follower does not hold when messages are reordered.
+/// acknowledges entries that a follower does not hold when messages are reordered. That an entry is committed is
+/// told with the next one and by `announce`: a message of its own each time would cost as much as the
+/// entry's.
 fn raft_config(config: &NodeConfig, applied: u64) -> Config {
     Config {
         id: config.id,
@@ -465,6 +472,7 @@ fn raft_config(config: &NodeConfig, applied: u64) -> Config {
         pre_vote: true,
         read_only_option: ReadOnlyOption::Safe,
         batch_append: mutants::is(Mutant::BatchAppend),
+        skip_bcast_commit: true,
         max_uncommitted_size: UNCOMMITTED_BYTES_MAX,
         max_committed_size_per_ready: COMMITTED_BYTES_MAX,
         ..Config::default()

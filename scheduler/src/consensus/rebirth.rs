@@ -15,11 +15,9 @@ use super::node::NodeError;
 use super::store::{DiskStore, First, Identity, LogStore, StoreError};
 use super::{Machine, OpenError};
 
-/// The log as `recover` found it: kept beside the new one, in case the other masters are found after all.
-/// Nothing removes it but a later `recover`.
-pub const BEFORE_RECOVER: &str = "raft.redb.before-recover";
-/// Files of a log that was being founded when the process died.
-const LEFTOVERS: [&str; 2] = ["raft.lock", "raft.redb.new"];
+/// The log as `recover` found it: a directory of its own within that of the new one, in case the other masters are
+/// found after all. Nothing removes it but a later `recover`.
+pub const BEFORE_RECOVER: &str = "before-recover";
 /// Bytes of entries in memory at once.
 const READ_BYTES_MAX: u64 = 8 << 20;
 
@@ -53,7 +51,7 @@ fn expect_empty(dir: &Path) -> Result<(), OpenError> {
     };
     for entry in entries {
         let name = entry.map_err(failed)?.file_name();
-        if !LEFTOVERS.iter().any(|leftover| name == *leftover) {
+        if !name.to_str().is_some_and(DiskStore::is_leftover) {
             return Err(not_empty());
         }
     }
@@ -78,7 +76,7 @@ pub struct Recovered {
 /// Makes the master whose log is in `dir` the only voter of a new group. Everything in its log is applied,
 /// also what it did not know to be committed: an acknowledged entry may be among it. What only the others
 /// held is lost. `first_term` is given the log's last term and yields the first one of the new group.
-/// Nobody may use the directory. The old file stays as [`BEFORE_RECOVER`].
+/// Nobody may use the directory. The old log stays in [`BEFORE_RECOVER`].
 pub fn recover<M: Machine>(
     dir: &Path,
     name: &str,

@@ -22,7 +22,7 @@ pub(super) const REPLY_TIMEOUT: Duration = Duration::from_secs(2);
 /// Time for an opening to arrive after the magic bytes.
 pub(super) const OPENING_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time for the other side to take what was written. Who takes longer is cut off, or was.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(2);
+pub(super) const WRITE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Data that is not acknowledged for as long, or silence of the other kernel: the connection is dead. Without
 /// it, one that was cut off would be tried again ever more rarely, also long after the network has healed.
 const DEAD_AFTER: Duration = Duration::from_secs(2);
@@ -86,6 +86,11 @@ impl Reader {
 }
 
 impl Writer {
+    /// The socket's own half.
+    pub(super) fn into_half(self) -> OwnedWriteHalf {
+        self.0
+    }
+
     /// Writes whole frames.
     pub(super) async fn write(&mut self, frames: &[u8]) -> io::Result<()> {
         timeout(WRITE_TIMEOUT, self.0.write_all(frames)).await.map_err(|_| late("it does not read"))?
@@ -107,6 +112,6 @@ fn watch_over(stream: &TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-fn late(why: &str) -> io::Error {
+pub(super) fn late(why: &str) -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, why)
 }

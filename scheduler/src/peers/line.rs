@@ -1,41 +1,45 @@
-//! What waits for one other master: a queue that never makes the log wait. Bounded in messages and bytes;
-//! what does not fit is dropped, raft is told, and sends it again.
+//! What waits for one other master: bytes that never make the log wait. The log's own thread writes to the
+//! connection what that takes at once, which is nearly always everything; the rest waits, bounded, for the
+//! connection's task. What does not fit is dropped, raft is told, and sends it again.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use protobuf::Message as _;
-use tokio::sync::mpsc;
+use tokio::net::tcp::OwnedWriteHalf;
+use tokio::sync::{Notify, mpsc};
+use tokio::time::timeout;
+use tracing::warn;
 
+use super::channel::{WRITE_TIMEOUT, late};
 use super::reports::Reports;
+use super::wire;
 use crate::consensus::{Message, Pieces, Sent};
 
-/// Messages that wait, and their bytes: as much as raft has under way to one member, with its answers to it.
-const MESSAGES_MAX: usize = 4096;
+/// Bytes that wait: as much as raft has under way to one member, with its answers to it.
 const BYTES_MAX: usize = 64 << 20;
-/// Messages written at once.
-const BATCH_MAX: usize = 512;
+/// As much goes out in one write, and stays allocated: nobody waits for the lock for longer than that takes.
+const WRITE_BYTES: usize = 256 * 1024;
 /// How often raft is told that messages were dropped.
 const TELL_EVERY: Duration = Duration::from_millis(100);
 
 /// The end that the log writes to.
 pub(super) struct Line {
     to: u64,
-    queue: mpsc::Sender<Message>,
+    pipe: Mutex<Pipe>,
+    /// Something waits, or the connection broke.
+    stuck: Notify,
     snapshots: mpsc::Sender<Snapshot>,
-    load: Arc<Load>,
     reports: Reports,
     began: Instant,
     /// When raft was last told, in milliseconds after `began`, plus one.
     told: AtomicU64,
 }
 
-/// The end that a connection reads from.
-pub(super) struct Outlet {
-    queue: mpsc::Receiver<Message>,
-    load: Arc<Load>,
-}
+/// The end that has the connection. Dropped, it takes that with it.
+pub(super) struct Outlet(Arc<Line>);
 
 /// A snapshot on its way out.
 pub(super) struct Snapshot {
@@ -43,35 +47,42 @@ pub(super) struct Snapshot {
     pub(super) pieces: Pieces,
 }
 
+/// A connection, and the frames that it has not taken yet.
 #[derive(Default)]
-struct Load {
-    bytes: AtomicUsize,
-    connected: AtomicBool,
+struct Pipe {
+    socket: Option<Arc<OwnedWriteHalf>>,
+    frames: Vec<u8>,
+    /// So much of `frames` has been written.
+    written: usize,
+    broken: Option<io::Error>,
+}
+
+/// What became of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Written,
+    Waits,
+    Dropped,
 }
 
 impl Line {
     /// A line to the master `to`, which is not connected yet.
     pub(super) fn new(to: u64, reports: Reports) -> (Arc<Self>, Outlet, mpsc::Receiver<Snapshot>) {
-        let (queue, messages) = mpsc::channel(MESSAGES_MAX);
         // raft has one snapshot under way to a member.
         let (snapshots, snapshot_queue) = mpsc::channel(1);
-        let load = Arc::<Load>::default();
-        let outlet = Outlet { queue: messages, load: load.clone() };
+        let (pipe, stuck) = (Mutex::default(), Notify::new());
         let (began, told) = (Instant::now(), AtomicU64::new(0));
-        (Arc::new(Self { to, queue, snapshots, load, reports, began, told }), outlet, snapshot_queue)
+        let line = Arc::new(Self { to, pipe, stuck, snapshots, reports, began, told });
+        (line.clone(), Outlet(line), snapshot_queue)
     }
 
-    /// Queues a message, or drops it.
-    pub(super) fn send(&self, message: Message) {
-        if !self.load.connected.load(Ordering::Acquire) {
-            return self.dropped();
-        }
-        let bytes = message.compute_size() as usize;
-        let before = self.load.bytes.fetch_add(bytes, Ordering::Relaxed);
-        // One message is always let through, however large.
-        if (before > 0 && before + bytes > BYTES_MAX) || self.queue.try_send(message).is_err() {
-            self.load.bytes.fetch_sub(bytes, Ordering::Relaxed);
-            self.dropped();
+    /// Sends a message as far as the connection takes it at once; the rest follows. Or drops it.
+    pub(super) fn send(&self, message: &Message) {
+        let fate = self.pipe().put(message);
+        match fate {
+            Fate::Written => {}
+            Fate::Waits => self.stuck.notify_one(),
+            Fate::Dropped => self.dropped(),
         }
     }
 
@@ -80,6 +91,10 @@ impl Line {
         if self.snapshots.try_send(snapshot).is_err() {
             self.reports.tell(self.to, Sent::SnapshotLost);
         }
+    }
+
+    fn pipe(&self) -> MutexGuard<'_, Pipe> {
+        self.pipe.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn dropped(&self) {
@@ -94,30 +109,94 @@ impl Line {
 }
 
 impl Outlet {
-    /// Fills `messages`, which is empty, with what waits, in order: at least one, none when the line is gone.
-    pub(super) async fn next(&mut self, messages: &mut Vec<Message>) {
-        self.queue.recv_many(messages, BATCH_MAX).await;
-        let bytes: usize = messages.iter().map(|message| message.compute_size() as usize).sum();
-        self.load.bytes.fetch_sub(bytes, Ordering::Relaxed);
+    /// There is a connection now, or none any more. What waited for an earlier one is dropped.
+    pub(super) fn connected(&self, socket: Option<OwnedWriteHalf>) {
+        *self.0.pipe() = Pipe { socket: socket.map(Arc::new), ..Pipe::default() };
     }
 
-    /// There is a connection now, or none any more. What waited for an earlier one is dropped.
-    pub(super) fn connected(&mut self, connected: bool) {
-        if !connected {
-            self.load.connected.store(false, Ordering::Release);
+    /// Writes what the log left, until the connection breaks or takes nothing for long.
+    pub(super) async fn drain(&self) -> io::Result<()> {
+        loop {
+            self.0.stuck.notified().await;
+            while let Some(socket) = self.backlog()? {
+                let writable = timeout(WRITE_TIMEOUT, socket.writable()).await;
+                writable.map_err(|_| late("it does not read"))??;
+                self.0.pipe().flush();
+            }
         }
-        while let Ok(message) = self.queue.try_recv() {
-            self.load.bytes.fetch_sub(message.compute_size() as usize, Ordering::Relaxed);
+    }
+
+    /// The connection, if something waits for it.
+    fn backlog(&self) -> io::Result<Option<Arc<OwnedWriteHalf>>> {
+        let mut pipe = self.0.pipe();
+        match pipe.broken.take() {
+            Some(error) => Err(error),
+            None => Ok(pipe.socket.clone().filter(|_| pipe.waiting() > 0)),
         }
-        self.load.connected.store(connected, Ordering::Release);
+    }
+}
+
+impl Drop for Outlet {
+    fn drop(&mut self) {
+        self.connected(None);
+    }
+}
+
+impl Pipe {
+    fn waiting(&self) -> usize {
+        self.frames.len() - self.written
+    }
+
+    fn put(&mut self, message: &Message) -> Fate {
+        let before = self.waiting();
+        // One message is always let through, however large.
+        let full = before > 0 && before + message.compute_size() as usize > BYTES_MAX;
+        if self.socket.is_none() || full {
+            return Fate::Dropped;
+        }
+        if self.written > self.frames.len() / 2 {
+            self.frames.drain(..self.written);
+            self.written = 0;
+        }
+        if !wire::put_message(&mut self.frames, message).unwrap_or(false) {
+            warn!(to = message.to, "a message is too large for the other masters, and dropped");
+        }
+        if before == 0 {
+            self.flush();
+        }
+        let fine = self.waiting() == 0 && self.broken.is_none();
+        if fine { Fate::Written } else { Fate::Waits }
+    }
+
+    /// Writes as much as the connection takes now.
+    fn flush(&mut self) {
+        let Some(socket) = self.socket.clone() else { return };
+        while self.waiting() > 0 {
+            let end = self.frames.len().min(self.written + WRITE_BYTES);
+            match socket.try_write(&self.frames[self.written..end]) {
+                Ok(count) => self.written += count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) => {
+                    *self = Self { broken: Some(error), ..Self::default() };
+                    return;
+                }
+            }
+        }
+        self.written = 0;
+        self.frames.clear();
+        self.frames.shrink_to(WRITE_BYTES);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use raft::eraftpb::Entry;
+    use tokio::io::AsyncReadExt;
+    use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
+
+    const MIB: usize = 1 << 20;
 
     fn message(bytes: usize) -> Message {
         let mut message = Message { to: 2, ..Message::default() };
@@ -125,40 +204,82 @@ mod tests {
         message
     }
 
-    async fn taken(outlet: &mut Outlet) -> usize {
-        let mut count = 0;
-        while !outlet.queue.is_empty() {
-            let mut messages = Vec::new();
-            outlet.next(&mut messages).await;
-            count += messages.len();
-        }
-        count
+    /// The two ends of a connection.
+    async fn connection() -> (OwnedWriteHalf, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let ours = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        (ours.into_split().1, listener.accept().await.unwrap().0)
     }
 
     #[tokio::test]
-    async fn the_queue_is_bounded_in_messages_and_bytes() {
-        const MIB: usize = 1 << 20;
-        for (size, sent, kept) in [(1, 5_000, MESSAGES_MAX), (MIB, 70, 63), (100 * MIB, 2, 1)] {
-            let (reports, mut told) = Reports::new();
-            let (line, mut outlet, _snapshots) = Line::new(2, reports);
-            outlet.connected(true);
-            (0..sent).for_each(|_| line.send(message(size)));
-            assert_eq!(told.try_next(), Some((2, Sent::Unreachable)), "{size}");
-            assert_eq!(taken(&mut outlet).await, kept, "{size}");
-            assert_eq!(outlet.load.bytes.load(Ordering::Relaxed), 0, "all room is given back");
+    async fn what_waits_is_bounded_and_arrives_in_order() {
+        let (reports, mut told) = Reports::new();
+        let (line, outlet, _snapshots) = Line::new(2, reports);
+        let (ours, mut theirs) = connection().await;
+        outlet.connected(Some(ours));
+        // Nobody reads: the kernel takes some, 64 MiB wait, the rest is dropped.
+        (0..100).for_each(|_| line.send(&message(MIB)));
+        assert_eq!(told.try_next(), Some((2, Sent::Unreachable)));
+        let waiting = line.pipe().waiting();
+        assert!((BYTES_MAX - 2 * MIB..=BYTES_MAX + MIB).contains(&waiting), "{waiting}");
+        let mut bytes = 0;
+        let reading = async {
+            let mut frame = vec![0; 2 * MIB];
+            while line.pipe().waiting() > 0 || bytes == 0 {
+                let length = theirs.read_u32().await.unwrap() as usize;
+                theirs.read_exact(&mut frame[..length]).await.unwrap();
+                assert_eq!(wire::read_message(&frame[..length], 0, 2).unwrap().entries[0].data.len(), MIB);
+                bytes += length;
+            }
+        };
+        tokio::select! {
+            ended = outlet.drain() => panic!("{ended:?}"),
+            () = reading => {}
         }
+        assert!(bytes > BYTES_MAX / 2, "{bytes}");
+    }
+
+    #[tokio::test]
+    async fn one_message_is_let_through_however_large() {
+        let (reports, mut told) = Reports::new();
+        let (line, outlet, _snapshots) = Line::new(2, reports);
+        let (ours, _theirs) = connection().await;
+        outlet.connected(Some(ours));
+        line.send(&message(7 * MIB));
+        assert_eq!(told.try_next(), None);
     }
 
     #[tokio::test]
     async fn without_a_connection_nothing_waits() {
         let (reports, mut told) = Reports::new();
-        let (line, mut outlet, _snapshots) = Line::new(2, reports);
-        line.send(message(1));
+        let (line, outlet, _snapshots) = Line::new(2, reports);
+        line.send(&message(1));
         assert_eq!(told.try_next(), Some((2, Sent::Unreachable)));
-        outlet.connected(true);
-        line.send(message(1));
-        outlet.connected(false);
-        assert_eq!(taken(&mut outlet).await, 0);
-        assert_eq!(outlet.load.bytes.load(Ordering::Relaxed), 0);
+        let (ours, _theirs) = connection().await;
+        outlet.connected(Some(ours));
+        (0..20).for_each(|_| line.send(&message(MIB)));
+        assert!(line.pipe().waiting() > 0);
+        outlet.connected(None);
+        line.send(&message(1));
+        assert_eq!(line.pipe().waiting(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_breaks_ends() {
+        let (reports, _told) = Reports::new();
+        let (line, outlet, _snapshots) = Line::new(2, reports);
+        let (ours, theirs) = connection().await;
+        outlet.connected(Some(ours));
+        drop(theirs);
+        let sending = async {
+            loop {
+                line.send(&message(1));
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            ended = outlet.drain() => assert!(ended.is_err()),
+            () = sending => {}
+        }
     }
 }

@@ -1,5 +1,5 @@
-//! The connection to one other master that this one dials: for raft's messages, in batches, as long as the
-//! other is a member. Comes again by itself.
+//! The connection to one other master that this one dials: for raft's messages, as long as the other is a
+//! member. Comes again by itself. The log writes to it through a `line`.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::Peers;
-use super::channel::{Channel, REPLY_TIMEOUT, Reader, Writer};
+use super::channel::{Channel, REPLY_TIMEOUT, Reader};
 use super::line::Outlet;
 use super::wire::{self, Opening, Purpose, Refusal, Reply};
 use crate::consensus::Sent;
@@ -35,15 +35,15 @@ pub(super) enum LinkError {
 }
 
 /// Keeps the master `to` connected until `close`.
-pub(super) async fn run(peers: Arc<Peers>, to: u64, mut outlet: Outlet, close: CancellationToken) {
+pub(super) async fn run(peers: Arc<Peers>, to: u64, outlet: Outlet, close: CancellationToken) {
     let (mut pause, mut attempt, mut told) = (PAUSE_FIRST, 0, String::new());
     loop {
         let began = Instant::now();
         let ended = tokio::select! {
             () = close.cancelled() => return,
-            ended = connect(&peers, to, attempt, &mut outlet, &mut told) => ended,
+            ended = connect(&peers, to, attempt, &outlet, &mut told) => ended,
         };
-        outlet.connected(false);
+        outlet.connected(None);
         peers.switch.reports.tell(to, Sent::Unreachable);
         let Err(error) = ended else { continue };
         mention(to, &error, &mut told);
@@ -76,18 +76,18 @@ async fn connect(
     peers: &Arc<Peers>,
     to: u64,
     attempt: usize,
-    outlet: &mut Outlet,
+    outlet: &Outlet,
     told: &mut String,
 ) -> Result<(), LinkError> {
     let address = peers.address(to, attempt).ok_or(LinkError::Nowhere)?;
     let channel = open(peers, to, address, Purpose::Messages).await?;
     info!(to, %address, "connected to another master");
     told.clear();
-    outlet.connected(true);
-    let Channel { mut reader, mut writer } = channel;
+    let Channel { mut reader, writer } = channel;
+    outlet.connected(Some(writer.into_half()));
     tokio::select! {
         ended = last_word(&mut reader) => ended,
-        ended = speak(&mut writer, outlet) => ended,
+        ended = outlet.drain() => ended.map_err(Into::into),
     }
 }
 
@@ -118,32 +118,3 @@ async fn last_word(reader: &mut Reader) -> Result<(), LinkError> {
         },
     }
 }
-
-/// Whatever waits goes out in one write.
-async fn speak(writer: &mut Writer, outlet: &mut Outlet) -> Result<(), LinkError> {
-    let (mut messages, mut bytes) = (Vec::new(), Vec::new());
-    loop {
-        outlet.next(&mut messages).await;
-        if messages.is_empty() {
-            // The line is gone: whoever took it away closes this connection.
-            return std::future::pending().await;
-        }
-        for message in messages.drain(..) {
-            if !wire::put_message(&mut bytes, &message)? {
-                warn!(to = message.to, "a message is too large for the other masters, and dropped");
-            }
-            if bytes.len() >= WRITE_BYTES {
-                writer.write(&bytes).await?;
-                bytes.clear();
-            }
-        }
-        if !bytes.is_empty() {
-            writer.write(&bytes).await?;
-            bytes.clear();
-            bytes.shrink_to(WRITE_BYTES);
-        }
-    }
-}
-
-/// As much goes out in one write, and stays allocated.
-const WRITE_BYTES: usize = 256 * 1024;

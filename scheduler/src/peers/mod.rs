@@ -1,7 +1,7 @@
 //! The other masters: how raft's messages and snapshots reach them, how theirs arrive, and how a new one
 //! joins. What the messages say is the log's business, who takes part that of `masters`.
 //!
-//! Each master dials each other one and sends over that connection (`link`, fed by the queue of a `line`);
+//! Each master dials each other one and sends over that connection (`link`, through a `line` that the log itself writes to);
 //! what the others have dialled is served by `serve`. `switch` is the log's way out, `snapshots` have
 //! connections of their own, `ask` and `join` are questions with one answer. `admit` (pure) says who is let
 //! in, `book` knows where everybody is, `wire` and `channel` are the bytes.

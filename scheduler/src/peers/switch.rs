@@ -32,7 +32,7 @@ impl Switch {
 impl Transport for Switch {
     fn send(&self, to: u64, message: Message) {
         match self.lines.load().get(&to) {
-            Some(line) => line.send(message),
+            Some(line) => line.send(&message),
             None => tracing::trace!(to, "nobody knows that master's address: message dropped"),
         }
     }

@@ -4,7 +4,11 @@
 //! The conf state has no record of its own: it is the snapshot's, changed by the entries after it. So the
 //! commit index must be on disk before a membership change is applied; the node sees to that.
 
+mod convert;
+mod database;
 mod disk;
+mod home;
+mod log;
 mod memory;
 mod outline;
 mod record;
@@ -12,6 +16,8 @@ mod staged;
 mod tables;
 mod timed;
 
+#[cfg(test)]
+mod damage;
 #[cfg(test)]
 mod power;
 #[cfg(test)]

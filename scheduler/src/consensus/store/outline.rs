@@ -176,6 +176,28 @@ impl Outline {
         }
     }
 
+    /// What a log begins with that is read again.
+    pub(super) fn set_hard_state(&mut self, state: &HardState) {
+        self.hard_state = state.clone();
+    }
+
+    /// Takes over again what was made durable once, with what came of it. The begin may have moved on since:
+    /// entries up to it are gone.
+    pub(super) fn replay(&mut self, entries: &[Entry], hard_state: &HardState) -> Result<(), String> {
+        if let Some(first) = entries.first() {
+            self.truncate(first.index);
+        }
+        let base = self.base.index;
+        for entry in entries.iter().filter(|entry| entry.index > base) {
+            if entry.index != self.last_index() + 1 {
+                return Err(format!("entry {} has no predecessor", entry.index));
+            }
+            self.push(entry);
+        }
+        self.hard_state = hard_state.clone();
+        Ok(())
+    }
+
     /// Counts in the next entry.
     pub fn push(&mut self, entry: &Entry) {
         let bytes = entry.compute_size();
@@ -232,6 +254,22 @@ mod tests {
         outline.apply(&write);
         assert_eq!(outline.last_index(), 7);
         assert_eq!((outline.term(5), outline.term(6), outline.term(8)), (Some(2), Some(3), None));
+    }
+
+    #[test]
+    fn what_is_replayed_ends_up_as_it_was() {
+        let state = HardState { term: 3, ..HardState::default() };
+        let mut outline = log();
+        outline.compact(5);
+        // A tail that begins before the base, as a frame may that is older than it.
+        outline.replay(&entries(3..=7, 3).entries, &state).unwrap();
+        assert_eq!((outline.base().index, outline.last_index(), outline.term(6)), (5, 7, Some(3)));
+        assert_eq!((outline.hard_state(), outline.bytes()), (&state, log().bytes() / 4));
+        outline.replay(&entries(2..=4, 3).entries, &state).unwrap();
+        assert_eq!(outline.last_index(), 5, "what followed it was replaced");
+        assert!(outline.replay(&entries(7..=8, 3).entries, &state).is_err(), "a hole");
+        outline.replay(&entries(6..=6, 4).entries, &state).unwrap();
+        assert_eq!(outline.term(6), Some(4));
     }
 
     #[test]

@@ -1,24 +1,24 @@
-//! The tables of the log's file and how their records are read and written. Damage is told from I/O errors:
+//! The tables of `raft.redb` and how their records are read and written. Damage is told from I/O errors:
 //! the outer error is redb's, the inner one says which record cannot be trusted.
 
 use protobuf::Message as _;
-use raft::eraftpb::{Entry, HardState, SnapshotMetadata};
+use raft::eraftpb::{HardState, SnapshotMetadata};
 use redb::{
     Database, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition,
     WriteTransaction,
 };
 use uuid::Uuid;
 
+use super::log::Extent;
 use super::outline::{Outline, Position};
 use super::record::{seal, unseal};
 use super::{First, Identity, SnapshotWrite, StoreError, Write};
 
-/// Grows whenever an older program could misread the file. Format 1 had no record of the snapshot's stage: it
-/// was the snapshot's index. It is read, and written as format 2.
-pub(super) const FORMAT: u32 = 2;
+/// Grows whenever an older program could misread the file. Older ones are read and become this one: see
+/// [`super::convert`].
+pub(super) const FORMAT: u32 = 3;
 pub(super) const FORMAT_OLDEST: u32 = 1;
 
-pub(super) const LOG: TableDefinition<u64, &[u8]> = TableDefinition::new("log");
 pub(super) const PIECES: TableDefinition<(u64, u32), &[u8]> = TableDefinition::new("snapshot");
 pub(super) const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
 
@@ -33,7 +33,7 @@ impl<E: Into<redb::Error>> From<E> for Failure {
 }
 
 /// A record that cannot be trusted.
-type Damage = String;
+pub(super) type Damage = String;
 
 /// Keys of the `meta` table.
 pub(super) mod key {
@@ -42,9 +42,9 @@ pub(super) mod key {
     pub const ID: &str = "id";
     pub const GROUP: &str = "group";
     pub const BASE: &str = "base";
-    pub const HARD_STATE: &str = "hard state";
     pub const SNAPSHOT: &str = "snapshot";
     pub const STAGE: &str = "stage";
+    pub const EXTENT: &str = "segments";
 }
 
 /// The format version, before anything else is believed. `None`: absent or damaged.
@@ -56,30 +56,41 @@ pub(super) fn read_format(db: &Database) -> Result<Option<u32>, Failure> {
     Ok(bytes.as_slice().try_into().ok().map(u32::from_le_bytes))
 }
 
-/// Reads and checks the whole log, except for the pieces of the snapshot.
-pub(super) fn scan(db: &Database, format: u32) -> Result<Result<(Identity, Outline), Damage>, Failure> {
+/// Reads whose log it is, and what is known of it without its entries. `staged`: of a format that records the
+/// snapshot's stage.
+pub(super) fn read_head(db: &Database, staged: bool) -> Result<Result<(Identity, Outline), Damage>, Failure> {
     let transaction = db.begin_read()?;
     let meta = |name: &'static str| {
         let found = read_meta(&transaction, name)?;
         Ok::<_, Failure>(found.ok_or_else(|| format!("record `{name}` is damaged")))
     };
     let identity = identity(meta(key::NAME)?, meta(key::ID)?, meta(key::GROUP)?);
-    let stage = if format == FORMAT_OLDEST { None } else { Some(meta(key::STAGE)?) };
-    let outline = outline(meta(key::BASE)?, meta(key::HARD_STATE)?, meta(key::SNAPSHOT)?, stage);
-    let (identity, mut outline) = match identity.and_then(|identity| Ok((identity, outline?))) {
-        Ok(found) => found,
-        Err(damage) => return Ok(Err(damage)),
-    };
-    let log = transaction.open_table(LOG)?;
-    for record in log.range::<u64>(..)? {
-        let (index, value) = record?;
-        match decode_entry(index.value(), value.value()) {
-            Ok(entry) if entry.index == outline.last_index() + 1 => outline.push(&entry),
-            Ok(entry) => return Ok(Err(format!("entry {} has no predecessor", entry.index))),
-            Err(damage) => return Ok(Err(damage)),
-        }
+    let stage = if staged { Some(meta(key::STAGE)?) } else { None };
+    let outline = outline(meta(key::BASE)?, meta(key::SNAPSHOT)?, stage);
+    Ok(identity.and_then(|identity| Ok((identity, outline?))))
+}
+
+/// Which segments hold the entries.
+pub(super) fn read_extent(db: &Database) -> Result<Result<Extent, Damage>, Failure> {
+    let bytes = read_meta(&db.begin_read()?, key::EXTENT)?;
+    let extent = bytes.and_then(|bytes| {
+        let (numbers, state) = bytes.split_first_chunk::<24>()?;
+        let number = |at: usize| Some(u64::from_le_bytes(*numbers.get(at..)?.first_chunk()?));
+        let (first, newest, from) = (number(0)?, number(8)?, number(16)?);
+        let state = HardState::parse_from_bytes(state).ok()?;
+        (first <= newest).then_some(Extent { first, newest, from, state })
+    });
+    Ok(extent.ok_or_else(|| format!("record `{}` is damaged", key::EXTENT)))
+}
+
+/// Takes down which segments hold the entries.
+pub(super) fn write_extent(transaction: &WriteTransaction, extent: &Extent) -> Result<(), Failure> {
+    let mut bytes = Vec::new();
+    for number in [extent.first, extent.newest, extent.from] {
+        bytes.extend_from_slice(&number.to_le_bytes());
     }
-    Ok(plausible(&outline).map(|()| (identity, outline)))
+    bytes.extend_from_slice(&encode(&extent.state));
+    write_meta(transaction, key::EXTENT, &bytes)
 }
 
 fn identity(
@@ -95,7 +106,6 @@ fn identity(
 
 fn outline(
     base: Result<Vec<u8>, Damage>,
-    hard_state: Result<Vec<u8>, Damage>,
     snapshot: Result<Vec<u8>, Damage>,
     stage: Option<Result<Vec<u8>, Damage>>,
 ) -> Result<Outline, Damage> {
@@ -103,52 +113,22 @@ fn outline(
     let (index, term) = base.split_at(8);
     let number = |bytes: &[u8]| bytes.iter().rev().fold(0, |sum, byte| sum << 8 | u64::from(*byte));
     let base = Position { index: number(index), term: number(term) };
-    let hard_state = HardState::parse_from_bytes(&hard_state?).map_err(|_| "the hard state is damaged")?;
     let snapshot = snapshot?;
     let (pieces, meta) = snapshot.split_first_chunk().ok_or("the snapshot's record is damaged")?;
     let meta = SnapshotMetadata::parse_from_bytes(meta).map_err(|_| "the snapshot's record is damaged")?;
     let stage = stage.transpose()?.map_or(Ok(meta.index), |stage| stage.try_into().map(u64::from_le_bytes));
     let stage = stage.map_err(|_| "the snapshot's record is damaged")?;
-    Ok(Outline::new(base, hard_state, meta, (stage, u32::from_le_bytes(*pieces))))
+    Ok(Outline::new(base, HardState::default(), meta, (stage, u32::from_le_bytes(*pieces))))
 }
 
 /// What holds of every log that was written by this program.
-fn plausible(outline: &Outline) -> Result<(), Damage> {
+pub(super) fn plausible(outline: &Outline) -> Result<(), Damage> {
     let (snapshot, commit) = (outline.snapshot().index, outline.hard_state().commit);
     let (base, last) = (outline.base().index, outline.last_index());
     if base <= snapshot && snapshot <= commit && commit <= last {
         return Ok(());
     }
     Err(format!("begin {base}, snapshot {snapshot}, commit {commit} and end {last} are out of order"))
-}
-
-/// The entries `[low, high)`: at least one, otherwise at most `max_bytes`.
-pub(super) fn read_entries(
-    db: &Database,
-    low: u64,
-    high: u64,
-    max_bytes: u64,
-) -> Result<Result<Vec<Entry>, Damage>, Failure> {
-    let transaction = db.begin_read()?;
-    let log = transaction.open_table(LOG)?;
-    let mut entries: Vec<Entry> = Vec::new();
-    let mut bytes = 0;
-    for record in log.range(low..high)? {
-        let (index, value) = record?;
-        let entry = match decode_entry(index.value(), value.value()) {
-            Ok(entry) if entry.index == low + entries.len() as u64 => entry,
-            Ok(_) => {
-                return Ok(Err(format!("entry {} is missing", low + entries.len() as u64)));
-            }
-            Err(damage) => return Ok(Err(damage)),
-        };
-        bytes += u64::from(entry.compute_size());
-        if bytes > max_bytes && !entries.is_empty() {
-            break;
-        }
-        entries.push(entry);
-    }
-    Ok(if entries.is_empty() && low < high { Err(format!("entry {low} is missing")) } else { Ok(entries) })
 }
 
 /// One piece of a stage, out of a table that was opened for reading.
@@ -174,19 +154,16 @@ pub(super) fn has_pieces(db: &Database, stage: u64, pieces: u32) -> Result<bool,
     Ok(last.map_or(0, |(key, _)| key.value().1 + 1) == pieces)
 }
 
-/// Removes the pieces of snapshots that were never finished, and brings the format up to date.
-pub(super) fn tidy(db: &Database, current: u64, format: u32) -> Result<(), Failure> {
+/// Removes the pieces of snapshots that were never finished.
+pub(super) fn tidy(db: &Database, current: u64) -> Result<(), Failure> {
     let table = open_pieces(db)?;
     let first = table.first()?.map(|(key, _)| key.value().0);
     let last = table.last()?.map(|(key, _)| key.value().0);
-    let clean = first.is_none_or(|first| first == current) && last.is_none_or(|last| last == current);
-    if clean && format == FORMAT {
+    if first.is_none_or(|first| first == current) && last.is_none_or(|last| last == current) {
         return Ok(());
     }
     let transaction = db.begin_write()?;
     transaction.open_table(PIECES)?.retain(|(stage, _), _| stage == current)?;
-    write_meta(&transaction, key::STAGE, &current.to_le_bytes())?;
-    write_meta(&transaction, key::FORMAT, &FORMAT.to_le_bytes())?;
     Ok(transaction.commit()?)
 }
 
@@ -196,32 +173,36 @@ pub(super) fn remove_stage(transaction: &WriteTransaction, stage: u64) -> Result
     Ok(pieces.retain_in((stage, 0)..=(stage, u32::MAX), |_, _| false)?)
 }
 
-/// Everything of a write; `before` is the log as it stands.
-pub(super) fn write(transaction: &WriteTransaction, before: &Outline, write: &Write) -> Result<(), Failure> {
-    let base = before.base_after(write);
-    write_log(transaction, before, write, base)?;
+/// What of a write is kept here: the snapshot, where the log begins, which segments are needed. `before` is the
+/// log as it stands.
+pub(super) fn write(
+    transaction: &WriteTransaction,
+    before: &Outline,
+    write: &Write,
+    extent: &Extent,
+) -> Result<(), Failure> {
     if let Some(snapshot) = &write.snapshot {
         write_snapshot(transaction, before, snapshot)?;
     }
-    if base != before.base() {
-        write_meta(transaction, key::BASE, &base_bytes(base))?;
-    }
-    match &write.hard_state {
-        Some(state) if state != before.hard_state() => {
-            write_meta(transaction, key::HARD_STATE, &encode(state))
-        }
-        _ => Ok(()),
-    }
+    write_meta(transaction, key::BASE, &base_bytes(before.base_after(write)))?;
+    write_extent(transaction, extent)
 }
 
 /// Stage of the snapshot that a log begins with.
 const FIRST_STAGE: u64 = 1;
 
-/// All records of a new log. A transaction for each piece: they may be many.
+/// The hard state that a log begins with.
+pub(super) fn first_state(meta: &SnapshotMetadata) -> HardState {
+    HardState { term: meta.term, commit: meta.index, ..HardState::default() }
+}
+
+/// All records of a new log whose only segment, `extent`, holds nothing. A transaction for each piece: they may
+/// be many.
 pub(super) fn write_first(
     db: &Database,
     identity: &Identity,
     first: First<'_>,
+    extent: &Extent,
 ) -> Result<Result<(), StoreError>, Failure> {
     let mut pieces = 0;
     for chunk in first.chunks {
@@ -236,39 +217,13 @@ pub(super) fn write_first(
     }
     let transaction = db.begin_write()?;
     transaction.open_table(PIECES)?;
-    let state = HardState { term: first.meta.term, commit: first.meta.index, ..HardState::default() };
     write_meta(&transaction, key::FORMAT, &FORMAT.to_le_bytes())?;
     write_meta(&transaction, key::NAME, identity.name.as_bytes())?;
     write_meta(&transaction, key::ID, &identity.id.to_le_bytes())?;
     write_meta(&transaction, key::GROUP, identity.group.as_bytes())?;
-    write_meta(&transaction, key::BASE, &base_bytes(Position::default()))?;
-    write_meta(&transaction, key::HARD_STATE, &encode(&HardState::default()))?;
     let snapshot = Some(SnapshotWrite::Received { meta: first.meta, stage: FIRST_STAGE, pieces });
-    let all = Write { snapshot, hard_state: Some(state), ..Write::default() };
-    write(&transaction, &Outline::default(), &all)?;
+    write(&transaction, &Outline::default(), &Write { snapshot, ..Write::default() }, extent)?;
     Ok(Ok(transaction.commit()?))
-}
-
-fn write_log(
-    transaction: &WriteTransaction,
-    before: &Outline,
-    write: &Write,
-    base: Position,
-) -> Result<(), Failure> {
-    let mut log = transaction.open_table(LOG)?;
-    if matches!(write.snapshot, Some(SnapshotWrite::Received { .. })) {
-        log.retain(|_, _| false)?;
-    } else if let Some(first) = write.entries.first().filter(|first| first.index <= before.last_index()) {
-        log.retain_in(first.index.., |_, _| false)?;
-    }
-    for entry in &write.entries {
-        let sealed = seal(&entry.index.to_le_bytes(), &encode(entry));
-        log.insert(entry.index, sealed.as_slice())?;
-    }
-    if base != before.base() {
-        log.retain_in(..=base.index, |_, _| false)?;
-    }
-    Ok(())
 }
 
 fn write_snapshot(
@@ -299,7 +254,7 @@ pub(super) fn write_piece(
     Ok(())
 }
 
-fn read_meta(transaction: &ReadTransaction, name: &str) -> Result<Option<Vec<u8>>, Failure> {
+pub(super) fn read_meta(transaction: &ReadTransaction, name: &str) -> Result<Option<Vec<u8>>, Failure> {
     let table = transaction.open_table(META)?;
     let sealed = table.get(name)?;
     Ok(sealed.and_then(|sealed| unseal(name.as_bytes(), sealed.value()).map(<[u8]>::to_vec)))
@@ -309,14 +264,6 @@ pub(super) fn write_meta(transaction: &WriteTransaction, name: &str, bytes: &[u8
     let mut table = transaction.open_table(META)?;
     table.insert(name, seal(name.as_bytes(), bytes).as_slice())?;
     Ok(())
-}
-
-fn decode_entry(index: u64, sealed: &[u8]) -> Result<Entry, Damage> {
-    let bytes = unseal(&index.to_le_bytes(), sealed).ok_or_else(|| format!("entry {index} is damaged"))?;
-    match Entry::parse_from_bytes(bytes) {
-        Ok(entry) if entry.index == index => Ok(entry),
-        _ => Err(format!("entry {index} is damaged")),
-    }
 }
 
 fn encode(message: &impl protobuf::Message) -> Vec<u8> {

@@ -5,6 +5,7 @@ mod foreign;
 mod group;
 mod members;
 pub(crate) mod network;
+mod news;
 mod rebirth;
 mod single;
 mod storm;

@@ -49,6 +49,7 @@ fn a_backup_is_restored_into_nothing_but_an_empty_place() {
     fs::remove_file(dir.join("notes")).unwrap();
     // What a crash in the middle leaves is no obstacle, and neither is a backup that was cut short.
     fs::write(dir.join("raft.redb.new"), "half").unwrap();
+    fs::write(dir.join("raft-00000001.log"), "half").unwrap();
     let torn = vec![Ok(b"half".to_vec()), Err(std::io::Error::other("cut short"))];
     let error = found_from(&dir, "m1", 1, 9, 9, torn).unwrap_err();
     assert!(error.to_string().contains("cut short"), "{error}");
@@ -87,10 +88,10 @@ async fn one_survivor_goes_on_alone_with_everything_it_has() {
     let recovered = recover(dir, "m2", |term| (term >> 32 | 1) << 32, Recorder::default()).unwrap();
     assert_eq!((recovered.id, recovered.index, recovered.term), (2, 14, 1 << 32));
     assert_eq!(recovered.lost, [1, 3, 4, 6, 7]);
-    let old = tempfile::tempdir().unwrap();
-    fs::copy(dir.join(BEFORE_RECOVER), old.path().join("raft.redb")).unwrap();
-    let old = DiskStore::open(old.path(), "m2").unwrap();
+    let old = DiskStore::open(&dir.join(BEFORE_RECOVER), "m2").unwrap();
     assert_eq!((old.identity().group, old.outline().last_index()), (uuid::Uuid::from_u128(1), 14));
+    assert_eq!(&*old.entries(14, 15, u64::MAX).unwrap()[0].data, b"not known to be committed");
+    drop(old);
     let machine = Recorder::default();
     let handle = open(Options { name: "m2".into(), ..options(dir) }, machine.clone()).unwrap();
     handle.status().wait_for(|status| status.leading).await.unwrap();
@@ -99,8 +100,12 @@ async fn one_survivor_goes_on_alone_with_everything_it_has() {
     assert_eq!(machine.texts(), ["a", "not known to be committed"]);
     assert!(handle.propose(b"new".to_vec()).await.unwrap().0 > 14);
     handle.shutdown().await.unwrap();
+    let old = DiskStore::open(&dir.join(BEFORE_RECOVER), "m2").unwrap();
+    assert_eq!(old.outline().last_index(), 14, "what was kept is not written to");
+    drop(old);
     // And once more, over what the first one kept.
     assert_eq!(recover(dir, "m2", |term| term, Recorder::default()).unwrap().lost, [0; 0]);
+    assert!(DiskStore::open(&dir.join(BEFORE_RECOVER), "m2").unwrap().outline().last_index() > 14);
 }
 
 #[tokio::test]
@@ -127,13 +132,19 @@ async fn what_cannot_be_recovered_is_left_as_it_is() {
 }
 
 #[tokio::test]
-async fn a_log_of_an_earlier_version_is_led_on() {
-    let dir = tempfile::tempdir().unwrap();
-    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/log-v1/raft.redb");
-    fs::copy(fixture, dir.path().join("raft.redb")).unwrap();
+async fn logs_of_earlier_versions_are_led_on() {
+    for version in ["log-v1", "log-v2"] {
+        let dir = tempfile::tempdir().unwrap();
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+        fs::copy(fixtures.join(version).join("raft.redb"), dir.path().join("raft.redb")).unwrap();
+        led_on(dir.path()).await;
+    }
+}
+
+async fn led_on(dir: &Path) {
     for round in 0..2 {
         let snapshots = SnapshotPolicy { entries: 20, keep_entries: 5, ..SnapshotPolicy::default() };
-        let (handle, machine) = single::start(Options { snapshots, ..options(dir.path()) }).await;
+        let (handle, machine) = single::start(Options { snapshots, ..options(dir) }).await;
         let expected: Vec<_> = (0..30 + round * 30).map(|number| format!("entry {number}")).collect();
         assert_eq!(machine.texts(), expected);
         for number in expected.len()..expected.len() + 30 {
