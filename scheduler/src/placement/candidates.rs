@@ -105,7 +105,8 @@ impl<'p> Candidates<'p> {
         (count, seed): (usize, u64),
     ) -> Self {
         let groups = 0..ground.groups.len();
-        let fresh = groups.map(|group| Reverse((ground.crowd(crowds, group), mix(seed, group as u64), group)));
+        let fresh =
+            groups.map(|group| Reverse((ground.crowd(crowds, group), mix(seed, group as u64), group)));
         Self {
             needs,
             ground,

@@ -142,7 +142,10 @@ impl Crowds {
     }
 }
 
-fn counted<'a>(crowds: &'a mut [Crowd], app: &'a App) -> impl Iterator<Item = (&'a mut Crowd, &'a Constraint)> {
+fn counted<'a>(
+    crowds: &'a mut [Crowd],
+    app: &'a App,
+) -> impl Iterator<Item = (&'a mut Crowd, &'a Constraint)> {
     crowds.iter_mut().zip(&app.constraints).filter(|(_, constraint)| counts(constraint))
 }
 

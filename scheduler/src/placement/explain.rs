@@ -59,7 +59,8 @@ pub(super) fn look(needs: &Needs, index: &Index, ground: &Ground, crowds: &Crowd
             count_closed(&mut look, block.connected & !open);
             bits(open).for_each(|bit| count(&mut look, needs, index, ground, crowds, number * BLOCK + bit));
         } else {
-            bits(block.connected).for_each(|bit| describe(&mut look, needs, index, crowds, number * BLOCK + bit));
+            bits(block.connected)
+                .for_each(|bit| describe(&mut look, needs, index, crowds, number * BLOCK + bit));
         }
     }
     look

@@ -31,7 +31,12 @@ impl Ground {
         let spread_fields: Vec<_> = spreading.iter().map(|(_, rule)| rule.field()).collect();
         Self {
             is_nowhere: needs.are_impossible(),
-            met: needs.rules.iter().filter(|rule| !rule.counts()).map(|rule| fields.met(rule, agents)).collect(),
+            met: needs
+                .rules
+                .iter()
+                .filter(|rule| !rule.counts())
+                .map(|rule| fields.met(rule, agents))
+                .collect(),
             counted: numbered()
                 .filter(|(_, rule)| rule.counts())
                 .map(|(index, rule)| (index, fields.column(rule.field(), agents)))
@@ -87,5 +92,6 @@ impl Ground {
 /// The positions of the bits of a word that are set.
 pub(super) fn bits(word: u64) -> impl Iterator<Item = usize> {
     let rest = |word: &u64| Some(word & (word - 1)).filter(|rest| *rest != 0);
-    std::iter::successors(Some(word).filter(|word| *word != 0), rest).map(|word| word.trailing_zeros() as usize)
+    std::iter::successors(Some(word).filter(|word| *word != 0), rest)
+        .map(|word| word.trailing_zeros() as usize)
 }

@@ -9,9 +9,13 @@
 //!
 //! [`Policy::Pack`]: the mean of the shares that would be left.
 //!
-//! GPUs come before all that, with either. For tasks that want none, agents with free GPUs come last: nobody
-//! else has GPUs. For tasks that want some, the agent comes first that has the fewest left then: a GPU is
-//! nobody else's anyway, and spread thin they are of no use to a task that wants eight.
+//! GPUs come before all that, with either policy. For tasks that want none, agents with free GPUs come last:
+//! nobody else has GPUs. Tasks that want some are packed: the agent comes first that has the fewest left
+//! then, for nobody shares a GPU, and spread thin they are of no use to a task that wants eight. Among
+//! agents with as few left, as when tasks spread, the one that strands the least; and the smaller one, so
+//! that the largest stay whole for what fits nowhere else.
+
+use std::str::FromStr;
 
 use spec::resources::Resources;
 
@@ -22,6 +26,10 @@ const WHOLE: u64 = 1_000_000;
 const SIBLING: u64 = WHOLE / 4;
 /// More than everything else together: siblings count to half of this.
 const GPUS: u64 = 16 * WHOLE;
+/// More GPUs than these on one agent are all the same.
+const GPUS_TOLD_APART: u64 = 1 << 32;
+/// A core that stays free on an agent whose GPUs are taken weighs so much: a stranded tenth is worth 40 cores.
+const CORE_LEFT: u64 = WHOLE / 400;
 /// The best of so many agents, or of twice as many as there are tasks, is hardly worse than the best of all;
 /// so an app of one task costs the same in a cluster of any size.
 const RANKED: usize = 256;
@@ -52,7 +60,9 @@ impl Policy {
     /// Where to begin among so many blocks.
     pub(super) fn start(self, seed: u64, blocks_count: usize) -> usize {
         match self {
-            Self::Spread | Self::Pack => usize::try_from(seed % (blocks_count.max(1) as u64)).unwrap_or_default(),
+            Self::Spread | Self::Pack => {
+                usize::try_from(seed % (blocks_count.max(1) as u64)).unwrap_or_default()
+            }
             Self::First => 0,
         }
     }
@@ -68,16 +78,40 @@ impl Policy {
     /// The score of one more task that asks for `asked`.
     pub(super) fn score(self, slot: &Slot, asked: &Resources, siblings: u32) -> u64 {
         match self {
-            Self::Spread => gpus(slot, asked) + spread(slot, asked, siblings),
-            Self::Pack => gpus(slot, asked) + pack(slot, asked),
             Self::First => 0,
+            Self::Pack if asked.gpus == 0 => gpus(slot, asked) + pack(slot, asked),
+            Self::Spread if asked.gpus == 0 => gpus(slot, asked) + spread(slot, asked, siblings),
+            Self::Pack => gpus(slot, asked) + spread(slot, asked, 0) + size(slot, asked),
+            Self::Spread => gpus(slot, asked) + spread(slot, asked, siblings) + size(slot, asked),
+        }
+    }
+}
+
+/// What the command line calls them.
+impl FromStr for Policy {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "spread" => Ok(Self::Spread),
+            "pack" => Ok(Self::Pack),
+            "first" => Ok(Self::First),
+            _ => Err("spread, pack and first are known".to_owned()),
         }
     }
 }
 
 fn gpus(slot: &Slot, asked: &Resources) -> u64 {
     let free = slot.free.gpus;
-    if asked.gpus == 0 { u64::from(free > 0) * GPUS } else { free.saturating_sub(asked.gpus).saturating_mul(GPUS) }
+    if asked.gpus > 0 {
+        return free.saturating_sub(asked.gpus).min(GPUS_TOLD_APART) * GPUS;
+    }
+    u64::from(free > 0) * GPUS
+}
+
+fn size(slot: &Slot, asked: &Resources) -> u64 {
+    let cores_left = slot.free.cpus_milli.saturating_sub(asked.cpus_milli) / 1000;
+    cores_left.saturating_mul(CORE_LEFT).min(GPUS / 4)
 }
 
 fn spread(slot: &Slot, asked: &Resources, siblings: u32) -> u64 {

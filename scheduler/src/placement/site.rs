@@ -58,9 +58,12 @@ impl<'a> Site<'a> {
         let agent = self.agent;
         let all = |(first, last): &(u16, u16)| agent.ports.range(*first..=*last).count();
         // Those of tasks that came before the ranges were changed may lie outside.
-        let booked: usize = match (agent.info.ports.as_slice(), agent.ports.get_min(), agent.ports.get_max()) {
+        let booked: usize = match (agent.info.ports.as_slice(), agent.ports.get_min(), agent.ports.get_max())
+        {
             (_, None, _) => 0,
-            ([(first, last)], Some((lowest, _)), Some((highest, _))) if first <= lowest && highest <= last => {
+            ([(first, last)], Some((lowest, _)), Some((highest, _)))
+                if first <= lowest && highest <= last =>
+            {
                 agent.ports.len()
             }
             (ranges, ..) => ranges.iter().map(all).sum(),

@@ -86,7 +86,11 @@ impl State {
             return;
         };
         let part = Tally::of(task, &entry.app);
-        if is_there { entry.tally.add(&part) } else { entry.tally.subtract(&part) }
+        if is_there {
+            entry.tally.add(&part)
+        } else {
+            entry.tally.subtract(&part)
+        }
         let Some(agent) = self.agents.get(&task.agent).filter(|_| !task.is_outdated(&entry.app)) else {
             return;
         };

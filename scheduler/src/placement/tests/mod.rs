@@ -274,6 +274,50 @@ fn scores_avoid_stranded_resources_and_wasted_gpus() {
 }
 
 #[test]
+fn policies_choose_the_least_used_the_fullest_or_the_first_with_room() {
+    let mut state = cluster(&[("a", ""), ("b", ""), ("c", "")]);
+    let filler = put(&mut state, app("/filler", json!({"cpus": 1, "mem": 250})));
+    for agent in ["b", "b", "c"] {
+        run(&mut state, &filler, &AgentId::new(agent), &[]);
+    }
+    let one = |app: &Arc<App>| [Demand { app: app.clone(), count: 1 }];
+    let small = Arc::new(app("/x", json!({"cpus": 1, "mem": 250})));
+    let large = Arc::new(app("/y", json!({"cpus": 3, "mem": 750})));
+    for (policy, for_small, for_large) in
+        [(Policy::Spread, "a", "a"), (Policy::Pack, "b", "c"), (Policy::First, "a", "a")]
+    {
+        for seed in 0..5 {
+            let terms = Terms { policy, now: NOW, seed };
+            let goes =
+                |app| place(&mut Index::default(), &state, &one(app), terms).placements.remove(0).agent;
+            assert_eq!(goes(&small).as_str(), for_small, "{policy:?}");
+            assert_eq!(goes(&large).as_str(), for_large, "{policy:?}");
+        }
+    }
+    assert_eq!("pack".parse(), Ok(Policy::Pack));
+    assert!("best".parse::<Policy>().is_err());
+}
+
+#[test]
+fn gpus_are_packed_with_either_policy_and_the_largest_agents_stay_whole() {
+    let mut state = State::default();
+    for (name, gpus, cpus) in [("a", 8, 96_000), ("b", 2, 96_000), ("c", 2, 32_000), ("d", 8, 96_000)] {
+        let mut info = info(name, "");
+        (info.capacity.gpus, info.capacity.cpus_milli) = (gpus, cpus);
+        join(&mut state, info);
+    }
+    let with_gpu = |count| Arc::new(app("/x", json!({"gpus": 1, "instances": count})));
+    for policy in [Policy::Spread, Policy::Pack] {
+        let terms = Terms { policy, now: NOW, seed: 1 };
+        let plan = place(&mut Index::default(), &state, &[Demand { app: with_gpu(9), count: 9 }], terms);
+        let order: String = plan.placements.iter().map(|placement| placement.agent.as_str()).collect();
+        assert!(order.starts_with("ccbb"), "{policy:?}: {order}");
+        let counts: BTreeSet<_> = spread(&plan).into_values().collect();
+        assert_eq!(counts, BTreeSet::from([2, 5]), "one of the large ones stays whole: {order}");
+    }
+}
+
+#[test]
 fn what_waits_is_counted_by_first_reason_with_every_reason_in_words() {
     let mut state = cluster(&[("a", "rack=r1"), ("b", "rack=r2"), ("c", "rack=r1")]);
     let big = json!({"cpus": 3.5, "mem": 600, "constraints": [["rack", "IS", "r1"]]});

@@ -1,6 +1,6 @@
 //! What holds of every plan, and that the index has no say in any.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use serde_json::json;

@@ -24,7 +24,9 @@ pub(super) fn run(work: &Work, seeds: u64) {
         let share = |percent| at(percent).map_or(f64::NAN, |n| *n as f64 * 100.0 / work.agents.len() as f64);
         println!(
             "{name:10} machines needed, of those there are: {:5.1} % at the 90th percentile ({:.1} to {:.1})",
-            share(90), share(0), share(100)
+            share(90),
+            share(0),
+            share(100)
         );
     }
 }

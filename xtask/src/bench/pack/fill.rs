@@ -35,7 +35,11 @@ impl fmt::Display for Shares {
 impl Work {
     pub(super) fn of(nodes: &[Node], tasks: &[Task], gpus: Gpus) -> anyhow::Result<Self> {
         let agents = nodes.iter().enumerate().map(|(number, node)| node.agent(number, gpus)).collect();
-        let apps = tasks.iter().enumerate().map(|(number, task)| task.app(number, gpus)).collect::<Result<_, _>>()?;
+        let apps = tasks
+            .iter()
+            .enumerate()
+            .map(|(number, task)| task.app(number, gpus))
+            .collect::<Result<_, _>>()?;
         Ok(Self { agents, apps })
     }
 

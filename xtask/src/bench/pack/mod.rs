@@ -40,7 +40,12 @@ pub fn run(options: &Pack) -> anyhow::Result<ExitCode> {
     let tasks = trace::read(&options.tasks)?;
     for gpus in &options.gpus {
         let work = fill::Work::of(&nodes, &tasks, *gpus)?;
-        println!("\nGPUs {gpus:?}: {} machines, {} tasks; asked for, of what there is: {}", nodes.len(), tasks.len(), work.asked());
+        println!(
+            "\nGPUs {gpus:?}: {} machines, {} tasks; asked for, of what there is: {}",
+            nodes.len(),
+            tasks.len(),
+            work.asked()
+        );
         fill::run(&work, options.seeds);
         if !options.no_compaction {
             compact::run(&work, options.seeds);

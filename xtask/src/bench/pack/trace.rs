@@ -113,7 +113,10 @@ mod tests {
         let nodes: Vec<Node> = parse(NODES.as_bytes()).unwrap();
         let tasks: Vec<Task> = parse(TASKS.as_bytes()).unwrap();
         let agent = |n: usize, gpus| nodes[n].agent(n, gpus);
-        assert_eq!((agent(0, Gpus::Whole).capacity.cpus_milli, agent(0, Gpus::Whole).capacity.gpus), (32_000, 0));
+        assert_eq!(
+            (agent(0, Gpus::Whole).capacity.cpus_milli, agent(0, Gpus::Whole).capacity.gpus),
+            (32_000, 0)
+        );
         assert_eq!([Gpus::Whole, Gpus::Pooled].map(|gpus| agent(1, gpus).capacity.gpus), [8, 8000]);
         assert_eq!(agent(1, Gpus::Whole).attributes["model"], "G2");
         assert!(!agent(0, Gpus::Whole).attributes.contains_key("model"));
@@ -126,7 +129,9 @@ mod tests {
 
     #[test]
     fn what_is_no_such_table_is_refused() {
-        for text in ["", "sn,cpu_milli\nn0,1\n", "cpu_milli,memory_mib,gpu\nmany,1,1\n", "cpu_milli,memory_mib,gpu\n"] {
+        for text in
+            ["", "sn,cpu_milli\nn0,1\n", "cpu_milli,memory_mib,gpu\nmany,1,1\n", "cpu_milli,memory_mib,gpu\n"]
+        {
             assert!(parse::<Node>(text.as_bytes()).is_err(), "{text:?}");
         }
     }

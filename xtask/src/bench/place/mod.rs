@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use clock::Stopwatch;
 use scheduler::placement::{self, Demand, Index, Policy, Terms};
+use serde_json::Value;
 use shapes::Shape;
 use world::World;
 
@@ -30,6 +31,9 @@ pub struct Place {
     /// Most tasks in one plan; the control loop asks for 1,000.
     #[arg(long, default_value_t = 1_000)]
     batch: usize,
+    /// Which agents are good ones: spread, pack or first.
+    #[arg(long, default_value = "spread")]
+    policy: Policy,
 }
 
 /// Most apps in one plan, as in the control loop.
@@ -37,7 +41,9 @@ const DEMANDS_MAX: usize = 128;
 
 /// Runs the benchmark.
 pub fn run(options: &Place) -> anyhow::Result<ExitCode> {
-    println!("agents  shape            asked   placed  placements/s    us each   first tenth   last tenth   apply us");
+    println!(
+        "agents  shape            asked   placed  placements/s    us each   first tenth   last tenth   apply us"
+    );
     for agents in &options.agents {
         for shape in Shape::ALL {
             if options.only.is_empty() || options.only.iter().any(|name| name == shape.name()) {
@@ -61,7 +67,8 @@ struct Run {
 impl Run {
     fn print(&self, shape: Shape, agents: usize) {
         let micros = |plans: &[(usize, Duration)]| {
-            let (tasks, time) = plans.iter().fold((0, Duration::ZERO), |(n, t), plan| (n + plan.0, t + plan.1));
+            let (tasks, time) =
+                plans.iter().fold((0, Duration::ZERO), |(n, t), plan| (n + plan.0, t + plan.1));
             time.as_secs_f64() * 1e6 / tasks.max(1) as f64
         };
         let tenth = self.plans.len().div_ceil(10);
@@ -84,30 +91,16 @@ fn measure(shape: Shape, agents: usize, options: &Place) -> anyhow::Result<Run> 
     shape.prepare(&mut world)?;
     let mut run = Run::default();
     let mut index = Index::default();
-    let mut apps = shape.apps(agents, options.tasks).into_iter();
-    let mut open: Option<Demand> = None;
+    let mut queue = Queue { apps: shape.apps(agents, options.tasks), open: None };
     for seed in 0.. {
-        let mut demands = Vec::new();
-        let mut room = options.batch;
-        while room > 0 && demands.len() < DEMANDS_MAX {
-            let Some(mut demand) = (match open.take() {
-                Some(demand) => Some(demand),
-                None => apps.next().map(|document| world.demand(document)).transpose()?,
-            }) else {
-                break;
-            };
-            let count = room.min(demand.count as usize);
-            room -= count;
-            demands.push(Demand { app: demand.app.clone(), count: count as u32 });
-            demand.count -= count as u32;
-            open = (demand.count > 0).then_some(demand);
-        }
+        let demands = queue.next(&mut world, options.batch)?;
         let asked: usize = demands.iter().map(|demand| demand.count as usize).sum();
         if asked == 0 {
             break;
         }
+        let terms = Terms { policy: options.policy, now: world.now(), seed };
         let watch = Stopwatch::start();
-        let plan = placement::place(&mut index, &world.state, &demands, Terms { policy: Policy::Spread, now: world.now(), seed });
+        let plan = placement::place(&mut index, &world.state, &demands, terms);
         run.plans.push((asked, watch.elapsed()));
         run.asked += asked;
         run.placed += plan.placements.len();
@@ -116,4 +109,32 @@ fn measure(shape: Shape, agents: usize, options: &Place) -> anyhow::Result<Run> 
         run.apply += watch.elapsed();
     }
     Ok(run)
+}
+
+/// Work that waits, given out as the control loop does: so many tasks and apps at a time.
+struct Queue {
+    apps: Box<dyn Iterator<Item = Value>>,
+    /// An app that is not done.
+    open: Option<Demand>,
+}
+
+impl Queue {
+    fn next(&mut self, world: &mut World, batch: usize) -> anyhow::Result<Vec<Demand>> {
+        let mut demands = Vec::new();
+        let mut room = u32::try_from(batch).unwrap_or(u32::MAX);
+        while room > 0 && demands.len() < DEMANDS_MAX {
+            let open = match self.open.take() {
+                Some(demand) => Some(demand),
+                None => self.apps.next().map(|document| world.demand(document)).transpose()?,
+            };
+            let Some(Demand { app, count }) = open else {
+                break;
+            };
+            let now = room.min(count);
+            room -= now;
+            self.open = (count > now).then(|| Demand { app: app.clone(), count: count - now });
+            demands.push(Demand { app, count: now });
+        }
+        Ok(demands)
+    }
 }

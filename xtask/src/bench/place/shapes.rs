@@ -94,9 +94,9 @@ impl Shape {
             Self::NearlyFull => many(agents / 5, |n| {
                 document(&format!("/n{n}"), 1, json!({"cpus": 1.1 + (n % 1000) as f64 / 1000.0}))
             }),
-            Self::NothingFits => many(1_000, |n| {
-                document(&format!("/x{n}"), 1, json!({"cpus": 33.0 + n as f64 / 1000.0}))
-            }),
+            Self::NothingFits => {
+                many(1_000, |n| document(&format!("/x{n}"), 1, json!({"cpus": 33.0 + n as f64 / 1000.0})))
+            }
         }
     }
 }
@@ -108,13 +108,8 @@ fn different(n: usize) -> Value {
 
 impl World {
     /// Stores an app; all its tasks are missing.
-    fn demand_of(&mut self, document: Value) -> anyhow::Result<Demand> {
+    pub(super) fn demand(&mut self, document: Value) -> anyhow::Result<Demand> {
         let app = self.put(document)?;
         Ok(Demand { count: app.instances, app })
-    }
-
-    /// See [`Self::demand_of`].
-    pub(super) fn demand(&mut self, document: Value) -> anyhow::Result<Demand> {
-        self.demand_of(document)
     }
 }
