@@ -3,7 +3,7 @@
 use crate::cluster::AskError;
 use crate::consensus::{MAX_ENTRY_BYTES, ProposeError};
 use crate::mutants::{self, Mutant};
-use crate::state::{Command, Encoded, FRAME_BYTES};
+use crate::state::{Command, Encoded, FRAME_BYTES, Form};
 
 /// Commands in one entry: enough to make fsync cheap, and few enough that applying them is no pause.
 pub const BATCH_COMMANDS_MAX: usize = 256;
@@ -24,13 +24,15 @@ pub struct Shared<T> {
 }
 
 /// Takes what waits, as far as an entry holds it; the first one that does not fit is `held` for the next.
+/// Definitions are written in `form`.
 pub fn fill<T>(
     first: T,
     mut more: impl FnMut() -> Option<T>,
     held: &mut Option<T>,
+    form: Form,
     command: impl Fn(&T) -> &Command,
 ) -> Shared<T> {
-    let mut batch = Shared { taken: Vec::new(), refused: Vec::new(), encoded: Encoded::default() };
+    let mut batch = Shared { taken: Vec::new(), refused: Vec::new(), encoded: Encoded::new(form) };
     let mut next = Some(first);
     while let Some(asked) = next {
         let before = batch.encoded.mark();
@@ -78,7 +80,7 @@ mod tests {
         let mut waiting: VecDeque<_> = sizes.iter().map(command).enumerate().collect();
         let (mut held, mut counts, mut refused) = (None, Vec::new(), Vec::new());
         while let Some(first) = held.take().or_else(|| waiting.pop_front()) {
-            let batch = fill(first, || waiting.pop_front(), &mut held, |asked| &asked.1);
+            let batch = fill(first, || waiting.pop_front(), &mut held, Form::Packed, |asked| &asked.1);
             let entry = batch.encoded.entry(Default::default(), 7);
             let taken: Vec<_> = batch.taken.iter().map(|asked| asked.1.clone()).collect();
             assert_eq!(Batch::decode(&entry).unwrap().commands, taken);
@@ -122,6 +124,6 @@ mod tests {
             seed: u64::MAX,
             commands: vec![command],
         };
-        assert!(batch.encode().len() <= MAX_ENTRY_BYTES);
+        assert!(batch.encode(Form::Packed).len() <= MAX_ENTRY_BYTES);
     }
 }

@@ -111,7 +111,7 @@ mod tests {
     use super::*;
     use crate::cluster::Options;
     use crate::masters::fixture;
-    use crate::state::Command;
+    use crate::state::{self, Command};
 
     fn options() -> Options {
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
@@ -135,10 +135,10 @@ mod tests {
         let mut machine = StateMachine::new(cluster.clone());
         let leader = || cluster.leadership().borrow().leader_http.clone();
         let set = |machine: &mut StateMachine, index, http: &str| {
-            let info = crate::state::MasterInfo { http: http.to_owned(), ..fixture::info("m2") };
+            let info = state::MasterInfo { http: http.to_owned(), ..fixture::info("m2") };
             let commands = vec![Command::SetMaster { id: MasterId(2), info }];
             let batch = Batch { at: spec::time::Timestamp::default(), seed: 0, commands };
-            machine.apply(index, &batch.encode()).unwrap();
+            machine.apply(index, &batch.encode(state::Form::Packed)).unwrap();
             machine.applied();
         };
         machine.leadership(3, Some(2), false);

@@ -122,7 +122,7 @@ impl Master {
         let fleet = Fleet::new(cluster.clone(), shutdown.clone());
         tasks.spawn(peers.clone().run(reporter, contacts));
         tasks.spawn(masters::serve(masters.clone(), peers.clone(), inlets.masters, shutdown.clone()));
-        tasks.spawn(proposer::run(inlets.commands, log.clone(), shutdown.clone()));
+        tasks.spawn(proposer::run(inlets.commands, cluster.clone(), log.clone(), shutdown.clone()));
         tasks.spawn(found(cluster.clone(), shutdown.clone()));
         tasks.spawn(leader::run(cluster.clone(), shutdown.clone()));
         let tending = fleet.clone();

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -14,10 +15,10 @@ use tracing::warn;
 
 use crate::batching::{self, BATCH_COMMANDS_MAX, COMMAND_BYTES_MAX, Shared};
 use crate::clock;
-use crate::cluster::{AskError, Asked};
+use crate::cluster::{AskError, Asked, Cluster};
 use crate::consensus::{Handle, ProposeError};
 use crate::machine::StateMachine;
-use crate::state::Outcome;
+use crate::state::{Form, Outcome};
 
 /// Turns of the runtime for which an entry gathers at most.
 const GATHER_TURNS_MAX: usize = 16;
@@ -47,14 +48,19 @@ struct Queue<F> {
 /// Takes commands until the channel or `shutdown` closes. While an entry is on its way the next one gathers, until
 /// it holds as much, as long as that takes little: more entries would each hold fewer commands, and an entry costs
 /// every master a write, two messages and a fsync, whatever it holds.
-pub async fn run(commands: mpsc::Receiver<Asked>, log: Handle<StateMachine>, shutdown: CancellationToken) {
+pub async fn run(
+    commands: mpsc::Receiver<Asked>,
+    cluster: Arc<Cluster>,
+    log: Handle<StateMachine>,
+    shutdown: CancellationToken,
+) {
     let mut queue =
         Queue { commands, waiting: VecDeque::new(), entries: FuturesUnordered::new(), under_way: 0 };
     let proposing = async {
         while let Some(first) = queue.first().await {
             queue.make_room().await;
             gather(&queue.commands).await;
-            let batch = queue.fill(first);
+            let batch = queue.fill(first, cluster.state().form());
             if !batch.taken.is_empty() {
                 queue.under_way += batch.taken.len();
                 queue.entries.push(propose(&log, batch));
@@ -112,11 +118,11 @@ impl<F: Future<Output = usize>> Queue<F> {
         self.entries.is_empty() || as_many && self.entries.len() < ALTERNATING
     }
 
-    /// Refuses at once what no entry holds.
-    fn fill(&mut self, first: Asked) -> Shared<Asked> {
+    /// Refuses at once what no entry holds. Definitions are written in `form`.
+    fn fill(&mut self, first: Asked, form: Form) -> Shared<Asked> {
         let more = || self.waiting.pop_front().or_else(|| self.commands.try_recv().ok());
         let mut held = None;
-        let mut batch = batching::fill(first, more, &mut held, |asked| &asked.command);
+        let mut batch = batching::fill(first, more, &mut held, form, |asked| &asked.command);
         if let Some(held) = held {
             self.waiting.push_front(held);
         }

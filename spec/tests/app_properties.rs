@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::LazyLock;
 
-use gantry_spec::app::{AppDocument, Update, create, update};
+use gantry_spec::app::{AppDocument, StoredApp, Update, create, update};
 use gantry_spec::features::{Features, KNOWN};
 use gantry_spec::{App, Violations};
 use proptest::prelude::*;
@@ -138,9 +138,12 @@ fn mutant() -> impl Strategy<Value = Value> {
 fn assert_stable(app: &App, features: &Features) {
     let shown = serde_json::to_value(app).unwrap();
     assert_eq!(&serde_json::from_value::<App>(shown.clone()).unwrap(), app, "read back");
-    let document = AppDocument(app.clone().into());
+    let (document, stored) = (AppDocument(app.clone().into()), StoredApp(app.clone().into()));
+    let bytes = postcard::to_stdvec(&stored).unwrap();
+    assert_eq!(postcard::from_bytes::<StoredApp>(&bytes).unwrap(), stored, "stored");
     let bytes = postcard::to_stdvec(&document).unwrap();
-    assert_eq!(postcard::from_bytes::<AppDocument>(&bytes).unwrap(), document, "stored");
+    assert_eq!(postcard::from_bytes::<AppDocument>(&bytes).unwrap(), document, "sent");
+    assert_eq!(postcard::from_bytes::<StoredApp>(&bytes).unwrap(), stored, "stored as JSON");
     let again = create(&shown, features).unwrap_or_else(|error| panic!("posting again: {error}\n{shown}"));
     assert_eq!(&again, app, "posted again");
     let kept = App { executor_resources: None, resource_limits: None, ..app.clone() };

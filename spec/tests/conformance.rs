@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use gantry_spec::app::{AppDocument, create};
+use gantry_spec::app::{AppDocument, StoredApp, create};
 use gantry_spec::features::Features;
 use gantry_spec::{App, Violations};
 use serde_json::{Value, json};
@@ -98,8 +98,11 @@ fn what_is_shown_can_be_posted_again_and_stays_the_same() {
         assert_eq!(app, again, "{}", case["file"]);
         let read: App = serde_json::from_value(shown).unwrap();
         assert_eq!(app, read, "{}", case["file"]);
-        let document = AppDocument(app.into());
+        let (document, stored) = (AppDocument(app.clone().into()), StoredApp(app.into()));
+        let bytes = postcard::to_stdvec(&stored).unwrap();
+        assert_eq!(stored, postcard::from_bytes(&bytes).unwrap(), "{}", case["file"]);
         let bytes = postcard::to_stdvec(&document).unwrap();
+        assert_eq!(stored, postcard::from_bytes(&bytes).unwrap(), "{}", case["file"]);
         assert_eq!(document, postcard::from_bytes(&bytes).unwrap(), "{}", case["file"]);
     }
 }

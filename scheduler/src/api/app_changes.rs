@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use bytes::Bytes;
 use serde_json::Value;
-use spec::app::{self, App, AppDocument, Update};
+use spec::app::{self, App, StoredApp, Update};
 use spec::features::Features;
 use spec::ids::AppId;
 
@@ -29,7 +29,7 @@ pub(super) async fn create(api: &Api, call: &Call, body: &Bytes) -> Result<Respo
         if lookup::app(state, app.id.as_str()).is_some() {
             return Err(crate::state::Refusal::AppExists(app.id.clone()).into());
         }
-        let put = PutApp { app: AppDocument(app.clone()), expect: Expect::Absent };
+        let put = PutApp { app: StoredApp(app.clone()), expect: Expect::Absent };
         Ok((Change { put: vec![put], ..Change::default() }, ()))
     })
     .await?;
@@ -173,7 +173,7 @@ fn redefine(
         Some(base) if partial => match app::update(base, document, features)? {
             Update::Define(app) => Arc::new(*app),
             Update::Rollback(version) => {
-                let known = versions.and_then(|versions| versions.get(&version));
+                let known = versions.and_then(|versions| versions.get(version));
                 known.cloned().ok_or_else(|| {
                     Failure::missing(format!("App '{}' does not exist in version {version}", base.id))
                 })?
@@ -181,7 +181,7 @@ fn redefine(
         },
         _ => Arc::new(app::create(&with_id(document, path), features)?),
     };
-    Ok(PutApp { app: AppDocument(app), expect })
+    Ok(PutApp { app: StoredApp(app), expect })
 }
 
 /// The id of the URL counts, whatever the body says.

@@ -81,7 +81,7 @@ pub(super) fn below(api: &Api, call: &Call, group: &str) -> Result<Response, Fai
 pub(super) fn versions(api: &Api, path: &str) -> Result<Response, Failure> {
     let state = api.cluster.state();
     let entry = lookup::app_or_404(&state, path)?;
-    let versions: Vec<Timestamp> = entry.versions.keys().rev().copied().collect();
+    let versions: Vec<Timestamp> = entry.versions.iter().rev().map(|app| app.version).collect();
     Ok(answer::ok(&json!({ "versions": versions })))
 }
 
@@ -90,7 +90,7 @@ pub(super) fn version(api: &Api, path: &str, version: &str) -> Result<Response, 
     let version: Timestamp =
         version.parse().map_err(|error: spec::time::InvalidTimestamp| Failure::illegal(error.to_string()))?;
     let state = api.cluster.state();
-    let known = lookup::app(&state, path).and_then(|entry| entry.versions.get(&version));
+    let known = lookup::app(&state, path).and_then(|entry| entry.versions.get(version));
     known.map(|app| answer::ok(&**app)).ok_or_else(|| Failure::no_version(path, version))
 }
 

@@ -77,12 +77,14 @@ impl Maker<'_> {
             Event::TaskChanged { task, message } => self.task_changed(task, message),
             Event::TaskHealth { task, before } => self.health_changed(task, before),
             Event::TaskEnded { task, state, message, .. } => self.task_ended(task, *state, message),
-            Event::StepStarted { deployment, actions } => {
-                let fields = json!({"plan": self.plan(deployment), "currentStep": step_json(actions)});
+            Event::StepStarted { deployment } => {
+                let step = step_json(deployment.current_actions());
+                let fields = json!({"plan": self.plan(deployment), "currentStep": step});
                 vec![self.event("deployment_info", fields)]
             }
-            Event::StepDone { deployment, actions } => {
-                let fields = json!({"plan": self.plan(deployment), "currentStep": step_json(actions)});
+            Event::StepDone { deployment } => {
+                let step = step_json(deployment.current_actions());
+                let fields = json!({"plan": self.plan(deployment), "currentStep": step});
                 vec![self.event("deployment_step_success", fields)]
             }
             Event::DeploymentDone { deployment } => {

@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use bytes::Bytes;
 use serde_json::Value;
-use spec::app::{App, AppDocument};
+use spec::app::{App, StoredApp};
 use spec::ids::{AppId, TaskId};
 
 use super::apps::json_object;
@@ -144,7 +144,7 @@ fn fewer(state: &State, id: &AppId, victims: &[Arc<Task>]) -> Result<PutApp, Fai
     let counting = u32::try_from(counting).unwrap_or(u32::MAX);
     let instances = entry.app.instances.saturating_sub(counting);
     let app = App { instances, ..(*entry.app).clone() };
-    Ok(PutApp { app: AppDocument(Arc::new(app)), expect: Expect::Version(entry.app.version) })
+    Ok(PutApp { app: StoredApp(Arc::new(app)), expect: Expect::Version(entry.app.version) })
 }
 
 fn host_of<'s>(state: &'s State, task: &'s Task) -> &'s str {

@@ -97,8 +97,8 @@ impl Memory {
             | Event::TaskChanged { task, .. }
             | Event::TaskHealth { task, .. } => self.look_again(task.id.app()),
             Event::AgentJoined { .. } => self.is_room = true,
-            Event::StepStarted { actions, .. } => {
-                actions.iter().for_each(|action| self.look_again(&action.app));
+            Event::StepStarted { deployment } => {
+                deployment.current_actions().iter().for_each(|action| self.look_again(&action.app));
             }
             Event::DeploymentDone { deployment } | Event::DeploymentCancelled { deployment, .. } => {
                 deployment.actions().for_each(|action| self.look_again(&action.app));

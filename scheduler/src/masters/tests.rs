@@ -57,7 +57,7 @@ impl Group {
             let name = format!("m{id}");
             let (cluster, inlets) = Cluster::new(options(&name));
             let (log, disk) = one_of_three(id, StateMachine::new(cluster.clone()), TICK, &network);
-            tokio::spawn(proposer::run(inlets.commands, log.clone(), shutdown.clone()));
+            tokio::spawn(proposer::run(inlets.commands, cluster.clone(), log.clone(), shutdown.clone()));
             let masters = Masters::new(cluster.clone(), log.clone(), fixture::info(&name));
             let stop = shutdown.clone();
             tokio::spawn(async move { stop.run_until_cancelled(shell::tidy(&masters)).await });

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use imbl::{OrdMap, Vector};
+use imbl::Vector;
 use spec::app::App;
 use spec::ids::TaskId;
 use spec::protocol::TaskState;
 use spec::time::Timestamp;
 use uuid::Uuid;
 
-use super::Tally;
+use super::{Tally, Versions};
 use crate::placement::Crowds;
 
 /// How many old definitions of an app are kept (Marathon's `--zk_max_versions`).
@@ -24,7 +24,7 @@ pub struct AppEntry {
     pub retired: bool,
     /// Definitions by version, the current one among them: the newest [`VERSIONS_MAX`] and any that a
     /// task still runs.
-    pub versions: OrdMap<Timestamp, Arc<App>>,
+    pub versions: Versions,
     /// Delay before the next launch, after failures.
     pub delay: Option<LaunchDelay>,
     /// Instances whose task ended while they were still wanted: their next task keeps the instance id.
@@ -38,11 +38,11 @@ pub struct AppEntry {
 }
 
 impl AppEntry {
-    /// An app that has just been accepted: no tasks, no history but its definition, no failures.
+    /// An app without tasks, history (its definition is not among `versions` yet) and failures.
     pub fn new(app: Arc<App>) -> Self {
         Self {
             crowds: Crowds::of(&app),
-            versions: OrdMap::unit(app.version, app.clone()),
+            versions: Versions::default(),
             app,
             retired: false,
             delay: None,

@@ -4,7 +4,7 @@
 #![allow(missing_docs, reason = "the fields of commands say what they are")]
 
 use serde::{Deserialize, Serialize};
-use spec::app::AppDocument;
+use spec::app::StoredApp;
 use spec::ids::{AgentId, AppId, DeploymentId, MasterId, TaskId};
 use spec::protocol::{AgentInfo, TaskReport};
 use spec::time::Timestamp;
@@ -69,13 +69,6 @@ pub enum Command {
     RemoveMaster { id: MasterId },
 }
 
-impl Command {
-    /// Can logs of format 1, which knew one master, say this?
-    pub(super) fn is_of_masters(&self) -> bool {
-        matches!(self, Self::AddMaster { .. } | Self::SetMaster { .. } | Self::RemoveMaster { .. })
-    }
-}
-
 /// A change of apps.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Deploy {
@@ -117,7 +110,7 @@ pub const SERVICE_PORTS: (u16, u16) = (10_000, 20_000);
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PutApp {
     /// The definition.
-    pub app: AppDocument,
+    pub app: StoredApp,
     /// What it was computed from; anything else is [`Refusal::Changed`], and the caller looks again.
     pub expect: Expect,
 }

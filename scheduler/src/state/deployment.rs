@@ -11,6 +11,9 @@ use spec::time::Timestamp;
 /// More running deployments than this are refused, forced or not (reference section 3).
 pub const DEPLOYMENTS_MAX: usize = 100;
 
+/// Apps and what they were before a change. Shared, as the steps are: what changes is how far a deployment is.
+pub type Originals = Arc<[(AppId, Option<Arc<App>>)]>;
+
 /// A change on its way from accepted to done (reference section 5.1).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Deployment {
@@ -19,11 +22,11 @@ pub struct Deployment {
     /// Version of the change.
     pub version: Timestamp,
     /// In order; a step begins when the one before is complete.
-    pub steps: Vec<Step>,
+    pub steps: Arc<[Step]>,
     /// Index of the running step; `steps.len()` when done (and then the deployment is removed).
     pub current: usize,
     /// Definitions before the change, for a revert: `None` means the app did not exist.
-    pub originals: Vec<(AppId, Option<Arc<App>>)>,
+    pub originals: Originals,
     /// Victims that a "kill and scale" named.
     pub kill: Vec<TaskId>,
 }

@@ -9,7 +9,7 @@ use spec::app::App;
 use spec::ids::{AgentId, AppId, DeploymentId, TaskId};
 use spec::time::Timestamp;
 
-use super::{Action, Agent, Deployment, KillReason, Task};
+use super::{Agent, Deployment, KillReason, Task};
 use spec::protocol::TaskState;
 
 /// Everything one log entry caused, in order.
@@ -68,10 +68,10 @@ pub enum Event {
 
     /// A deployment was accepted.
     DeploymentStarted { deployment: Arc<Deployment> },
-    /// Its next step begins.
-    StepStarted { deployment: Arc<Deployment>, actions: Vec<Action> },
-    /// A step is complete.
-    StepDone { deployment: Arc<Deployment>, actions: Vec<Action> },
+    /// Its current step begins.
+    StepStarted { deployment: Arc<Deployment> },
+    /// Its current step is complete.
+    StepDone { deployment: Arc<Deployment> },
     /// All steps are complete; it is gone from the state.
     DeploymentDone { deployment: Arc<Deployment> },
     /// It was cancelled.

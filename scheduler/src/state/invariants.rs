@@ -110,7 +110,8 @@ fn check_agent(id: &AgentId, agent: &Agent, booked: &Booked, found: &mut Vec<Str
 fn check_app(state: &State, id: &AppId, entry: &AppEntry, found: &mut Vec<String>) {
     let current = entry.version(entry.app.version);
     let instances: BTreeSet<_> = entry.vacant.iter().map(|vacant| vacant.uuid).collect();
-    let filed = entry.versions.iter().all(|(version, app)| app.version == *version && app.id == *id);
+    let filed = entry.versions.iter().all(|app| app.id == *id)
+        && entry.versions.iter().is_sorted_by(|a, b| a.version < b.version);
     claim(found, entry.app.id == *id && filed, || format!("{id} is filed wrongly"));
     claim(found, current == Some(&entry.app), || format!("{id}: versions lack the current one"));
     claim(found, entry.app.version <= state.root_version, || format!("{id} is newer than the root"));

@@ -13,6 +13,7 @@ mod census;
 mod command;
 mod deployment;
 mod event;
+mod form;
 mod invariants;
 mod master;
 mod queries;
@@ -20,6 +21,7 @@ mod snapshot;
 mod task;
 #[cfg(test)]
 mod tests;
+mod versions;
 
 use std::sync::Arc;
 
@@ -34,12 +36,14 @@ pub use batch::{BatchError, Encoded, FRAME_BYTES, Mark};
 pub use command::*;
 pub use deployment::*;
 pub use event::*;
+pub use form::Form;
 pub use invariants::{violations, violations_after};
 pub use master::*;
 pub(crate) use queries::tasks_range;
 pub use queries::{Tally, max_capacity, min_healthy};
 pub use snapshot::{CHUNK_BYTES_MAX, Chunks, SnapshotError};
 pub use task::*;
+pub use versions::Versions;
 
 /// Everything the masters agree on.
 #[derive(Clone, Debug, Default, PartialEq)]

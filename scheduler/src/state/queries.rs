@@ -100,7 +100,7 @@ impl Task {
 impl AppEntry {
     /// Its definition of that version, if kept.
     pub fn version(&self, version: Timestamp) -> Option<&Arc<App>> {
-        self.versions.get(&version)
+        self.versions.get(version)
     }
 }
 

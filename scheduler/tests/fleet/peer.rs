@@ -11,7 +11,7 @@ use gantry_scheduler::cluster::{Cluster, Options};
 use gantry_scheduler::master::{Master, Setup, Start};
 use gantry_scheduler::state::{Command, Deploy, Expect, Outcome, PutApp, State};
 use serde_json::json;
-use spec::app::AppDocument;
+use spec::app::StoredApp;
 use spec::features::Features;
 use spec::ids::{AppId, DeploymentId, TaskId};
 use spec::protocol::{
@@ -75,8 +75,7 @@ pub async fn deploy(cluster: &Cluster, instances: u32) {
         "unreachableStrategy": {"inactiveAfterSeconds": 300, "expungeAfterSeconds": 600}});
     let app = spec::app::create(&document, &Features::default()).unwrap();
     let known = cluster.state().app(&app.id).map(|entry| entry.app.version);
-    let put =
-        PutApp { app: AppDocument(Arc::new(app)), expect: known.map_or(Expect::Absent, Expect::Version) };
+    let put = PutApp { app: StoredApp(Arc::new(app)), expect: known.map_or(Expect::Absent, Expect::Version) };
     let id = DeploymentId(Uuid::new_v4());
     let command = Command::Deploy(Deploy { put: vec![put], force: true, ..Deploy::new(id) });
     let outcome = cluster.ask(command).await.unwrap();

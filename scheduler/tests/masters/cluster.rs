@@ -9,7 +9,7 @@ use gantry_scheduler::cluster::{MasterRole, MasterStatus, Options};
 use gantry_scheduler::master::{Master, MasterError, Setup, Start};
 use gantry_scheduler::state::{Command, Deploy, Expect, Outcome, PutApp};
 use serde_json::json;
-use spec::app::AppDocument;
+use spec::app::StoredApp;
 use spec::features::Features;
 use spec::ids::{AppId, DeploymentId, MasterId};
 use tempfile::TempDir;
@@ -163,7 +163,7 @@ impl Masters {
     pub async fn write(&self, index: usize, id: &str) {
         for (id, label) in apps(id) {
             let document = json!({"id": id, "cmd": "true", "instances": 0, "labels": {"x": label}});
-            let app = AppDocument(Arc::new(spec::app::create(&document, &Features::default()).unwrap()));
+            let app = StoredApp(Arc::new(spec::app::create(&document, &Features::default()).unwrap()));
             let put = vec![PutApp { app, expect: Expect::Absent }];
             let deploy = Deploy { put, force: true, ..Deploy::new(DeploymentId(Uuid::new_v4())) };
             let outcome = until("it is written", self[index].cluster().ask(Command::Deploy(deploy))).await;

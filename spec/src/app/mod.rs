@@ -2,17 +2,20 @@
 //!
 //! [`model`] is the form that everything else works with; `read` takes JSON apart and collects every
 //! field of the wrong shape ("Invalid JSON"); `normalize` translates deprecated fields and fills
-//! defaults; `validate` holds the rules ("Object is not valid"); `update` merges a partial update.
+//! defaults; `validate` holds the rules ("Object is not valid"); `update` merges a partial update; `stored` is the form
+//! inside log entries and snapshots.
 
 pub mod model;
 mod normalize;
 pub mod pattern;
 mod raw;
 mod read;
+mod stored;
 mod update;
 mod validate;
 
 pub use model::*;
+pub use stored::StoredApp;
 
 use serde_json::Value;
 

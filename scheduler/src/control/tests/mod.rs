@@ -9,7 +9,7 @@ mod unreachable;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use spec::app::{App, AppDocument};
+use spec::app::{App, StoredApp};
 use spec::ids::{AgentId, AppId, DeploymentId, TaskId};
 use spec::protocol::{HealthReport, ReadinessReport, TaskReport, TaskState};
 use spec::time::Timestamp;
@@ -91,8 +91,7 @@ impl Loop {
             Some(entry) => Expect::Version(entry.app.version),
             None => Expect::Absent,
         };
-        let put =
-            apps.into_iter().map(|app| PutApp { expect: expect(&app), app: AppDocument(Arc::new(app)) });
+        let put = apps.into_iter().map(|app| PutApp { expect: expect(&app), app: StoredApp(Arc::new(app)) });
         let id = DeploymentId(Uuid::from_u128(u128::from(self.state.index) + 1));
         let mut deploy = Deploy { put: put.collect(), ..Deploy::new(id) };
         how(&mut deploy);

@@ -4,7 +4,6 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use spec::app::App;
 use spec::ids::{AppId, DeploymentId, TaskId};
 use spec::time::Timestamp;
 
@@ -12,8 +11,8 @@ use super::change::{Changed, Kind};
 use super::graph::Target;
 use super::{Change, expect, plan, resident, service_ports};
 use crate::state::{
-    AppEntry, DEPLOYMENTS_MAX, Deploy, Deployment, Event, Goal, KillReason, Outcome, PutApp, Refusal, State,
-    Step, VERSIONS_MAX,
+    AppEntry, DEPLOYMENTS_MAX, Deploy, Deployment, Event, Goal, KillReason, Originals, Outcome, PutApp,
+    Refusal, State, Step, VERSIONS_MAX,
 };
 
 /// A change that was checked and worked out.
@@ -57,10 +56,7 @@ impl Change<'_> {
 
     fn put_app(&mut self, changed: &Changed) {
         let app = &changed.app;
-        if let Some(original) = &changed.original {
-            self.release_service_ports(original);
-        }
-        self.state.claim_service_ports(app);
+        self.replace_service_ports(changed.original.as_deref(), app);
         let mut entry = match self.state.apps.get(&app.id) {
             Some(entry) => AppEntry::clone(entry),
             None => AppEntry::new(app.clone()),
@@ -73,7 +69,7 @@ impl Change<'_> {
             entry.vacant.clear();
         }
         let delayed = changed.kind != Kind::Scaled && entry.delay.take().is_some();
-        entry.versions.insert(app.version, app.clone());
+        entry.versions.push(app.clone());
         entry.app = app.clone();
         self.prune_versions(&mut entry, changed.kind);
         self.state.apps.insert(app.id.clone(), Arc::new(entry));
@@ -98,13 +94,9 @@ impl Change<'_> {
         if entry.versions.len() <= keep {
             return;
         }
-        let used: BTreeSet<Timestamp> =
+        let run: BTreeSet<Timestamp> =
             self.state.tasks_of(&entry.app.id).map(|task| task.app.version).collect();
-        let old = entry.versions.len() - keep;
-        let doomed = entry.versions.keys().take(old).filter(|version| !used.contains(version));
-        for version in doomed.copied().collect::<Vec<_>>() {
-            entry.versions.remove(&version);
-        }
+        entry.versions.drop_oldest(entry.versions.len() - keep, |version| run.contains(&version));
     }
 
     /// The app is gone for readers at once; its entry goes with its last task.
@@ -143,7 +135,7 @@ pub(super) fn draft(state: &State, mut deploy: Deploy) -> Result<Draft, Refusal>
     let originals = originals(state, &changed, &deploy.remove);
     deploy.kill.retain(|task| state.tasks.contains_key(task));
     let Deploy { id, kill, remove: removed, .. } = deploy;
-    let deployment = Deployment { id, version, steps, current: 0, originals, kill };
+    let deployment = Deployment { id, version, steps: steps.into(), current: 0, originals, kill };
     Ok(Draft { changed, conflicts, deployment, removed })
 }
 
@@ -163,6 +155,9 @@ fn changed_apps(
 
 /// Running deployments that hold the lock of an app which the steps touch.
 fn conflicts(state: &State, steps: &[Step]) -> Vec<DeploymentId> {
+    if state.deployments.is_empty() {
+        return Vec::new();
+    }
     let touched: BTreeSet<&AppId> =
         steps.iter().flat_map(|step| &step.actions).map(|action| &action.app).collect();
     let holders = state.deployments.values();
@@ -171,7 +166,7 @@ fn conflicts(state: &State, steps: &[Step]) -> Vec<DeploymentId> {
 }
 
 /// What a revert goes back to: the definitions of all apps that the change touches.
-fn originals(state: &State, changed: &[Changed], removed: &[AppId]) -> Vec<(AppId, Option<Arc<App>>)> {
+fn originals(state: &State, changed: &[Changed], removed: &[AppId]) -> Originals {
     let changed = changed.iter().filter(|changed| changed.kind != Kind::Unchanged);
     let changed = changed.map(|changed| (changed.app.id.clone(), changed.original.clone()));
     let removed = removed.iter().map(|id| (id.clone(), state.app(id).map(|entry| entry.app.clone())));

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use spec::app::AppDocument;
+use spec::app::StoredApp;
 use spec::ids::DeploymentId;
 
 use super::{Change, deploy};
@@ -32,14 +32,13 @@ impl Change<'_> {
     /// Begins the current step. A step that is complete at once is passed over, its events included.
     fn run_from_current(&mut self, mut deployment: Arc<Deployment>) {
         while let Some(step) = deployment.steps.get(deployment.current) {
-            let actions = step.actions.clone();
             let instant = self.is_instant(step);
-            self.event(Event::StepStarted { deployment: deployment.clone(), actions: actions.clone() });
+            self.event(Event::StepStarted { deployment: deployment.clone() });
             if !instant {
                 self.state.deployments.insert(deployment.id, deployment);
                 return;
             }
-            self.event(Event::StepDone { deployment: deployment.clone(), actions });
+            self.event(Event::StepDone { deployment: deployment.clone() });
             Arc::make_mut(&mut deployment).current += 1;
         }
         self.state.deployments.remove(&deployment.id);
@@ -49,9 +48,8 @@ impl Change<'_> {
     pub(super) fn complete_step(&mut self, id: &DeploymentId, step: usize) -> Outcome {
         let running = self.state.deployments.get(id).filter(|deployment| deployment.current == step);
         if let Some(done) = running.cloned() {
-            let actions = done.current_actions().to_vec();
             let next = Deployment { current: step + 1, ..Deployment::clone(&done) };
-            self.event(Event::StepDone { deployment: done, actions });
+            self.event(Event::StepDone { deployment: done });
             self.run_from_current(Arc::new(next));
         }
         Outcome::Done
@@ -84,11 +82,11 @@ impl Change<'_> {
 /// The change that puts the originals back into the state as it is now.
 fn reversal(state: &State, reverted: &Deployment, id: DeploymentId) -> Deploy {
     let mut deploy = Deploy { force: true, ..Deploy::new(id) };
-    for (app, original) in &reverted.originals {
+    for (app, original) in &*reverted.originals {
         let now = state.app(app).map(|entry| entry.app.version);
         match original {
             Some(original) => deploy.put.push(PutApp {
-                app: AppDocument(original.clone()),
+                app: StoredApp(original.clone()),
                 expect: now.map_or(Expect::Absent, Expect::Version),
             }),
             None if now.is_some() => deploy.remove.push(app.clone()),

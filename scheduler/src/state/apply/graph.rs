@@ -42,10 +42,10 @@ impl<'a> Target<'a> {
     }
 
     /// Height of every app that can be reached from the put ones: 1 plus the height of the highest app it
-    /// depends on. `None` when there is a cycle.
+    /// depends on; none at all where nothing depends on anything. `None` when there is a cycle.
     pub(super) fn heights(&self) -> Option<BTreeMap<AppId, usize>> {
         if self.put.values().all(|app| app.dependencies.is_empty()) {
-            return Some(self.put.values().map(|app| (app.id.clone(), 1)).collect());
+            return Some(BTreeMap::new());
         }
         let edges = self.reachable();
         let mut dependents: BTreeMap<&Node, Vec<&Node>> = BTreeMap::new();

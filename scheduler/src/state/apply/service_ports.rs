@@ -27,7 +27,7 @@ pub(super) fn assign(state: &State, put: Vec<PutApp>, range: (u16, u16)) -> Resu
 }
 
 fn wants_ports(app: &App) -> bool {
-    app.ports().iter().any(|port| port.service_port == 0)
+    numbers(app).any(|port| port == 0)
 }
 
 /// Ports from the range that the app had and does not name now.
@@ -67,7 +67,16 @@ impl<'a> FreePorts<'a> {
 
 /// The assigned service ports of an app, in order.
 pub(in crate::state) fn service_ports(app: &App) -> impl Iterator<Item = u16> {
-    app.ports().into_iter().map(|port| port.service_port).filter(|port| *port != 0)
+    numbers(app).filter(|port| *port != 0)
+}
+
+/// The service ports of an app as [`App::ports`] has them, 0 for those that are not assigned.
+fn numbers(app: &App) -> impl Iterator<Item = u16> {
+    let on_host = app.is_host_mode();
+    let definitions = app.port_definitions.iter().flatten().filter(move |_| on_host);
+    let mappings = app.container.iter().flat_map(|container| container.port_mappings.iter().flatten());
+    let mappings = mappings.filter(move |_| !on_host).map(|mapping| mapping.service_port);
+    definitions.map(|definition| definition.port).chain(mappings)
 }
 
 fn service_ports_mut(app: &mut App) -> Box<dyn Iterator<Item = &mut u16> + '_> {
@@ -89,6 +98,17 @@ impl State {
 }
 
 impl Change<'_> {
+    /// Notes the ports of an app that replaces `original`.
+    pub(super) fn replace_service_ports(&mut self, original: Option<&App>, app: &App) {
+        if original.is_some_and(|original| service_ports(original).eq(service_ports(app))) {
+            return;
+        }
+        if let Some(original) = original {
+            self.release_service_ports(original);
+        }
+        self.state.claim_service_ports(app);
+    }
+
     /// Strikes out the ports of an app that changes or goes.
     pub(super) fn release_service_ports(&mut self, app: &App) {
         for port in service_ports(app) {

@@ -5,13 +5,14 @@
 use serde::Serialize;
 
 use super::SnapshotError;
+use crate::state::Form;
 
 /// No chunk is longer.
 pub const CHUNK_BYTES_MAX: usize = 1024 * 1024;
 
 const MAGIC: [u8; 4] = *b"GSNP";
-/// The newest format; all before it are read. Format 2 added masters.
-const FORMAT: u16 = 2;
+/// The newest format; all before it are read. Format 2 added masters, format 3 packed definitions.
+const FORMAT: u16 = 3;
 const HEAD_BYTES: usize = 10;
 const CRC_BYTES: usize = 4;
 const SHARE_BYTES_MAX: usize = CHUNK_BYTES_MAX - HEAD_BYTES - CRC_BYTES;
@@ -22,11 +23,18 @@ pub struct Chunks {
     /// Read from `records` and not yet given out.
     pending: Vec<u8>,
     number: u32,
+    format: u16,
 }
 
 impl Chunks {
-    pub(super) fn new<R: Serialize>(records: impl Iterator<Item = R> + Send + 'static) -> Self {
-        Self { records: Box::new(records.map(|record| framed(&record))), pending: Vec::new(), number: 0 }
+    /// Of records with definitions in `form`.
+    pub(super) fn new<R: Serialize>(records: impl Iterator<Item = R> + Send + 'static, form: Form) -> Self {
+        let format = match form {
+            Form::Json => FORMAT - 1,
+            Form::Packed => FORMAT,
+        };
+        let records = Box::new(records.map(|record| framed(&record)));
+        Self { records, pending: Vec::new(), number: 0, format }
     }
 }
 
@@ -54,14 +62,14 @@ impl Iterator for Chunks {
         let rest = self.pending.split_off(self.pending.len().min(SHARE_BYTES_MAX));
         let share = std::mem::replace(&mut self.pending, rest);
         self.number += 1;
-        Some(sealed(self.number - 1, &share))
+        Some(sealed(self.format, self.number - 1, &share))
     }
 }
 
-fn sealed(number: u32, share: &[u8]) -> Vec<u8> {
+fn sealed(format: u16, number: u32, share: &[u8]) -> Vec<u8> {
     let mut chunk = Vec::with_capacity(HEAD_BYTES + share.len() + CRC_BYTES);
     chunk.extend(MAGIC);
-    chunk.extend(FORMAT.to_le_bytes());
+    chunk.extend(format.to_le_bytes());
     chunk.extend(number.to_le_bytes());
     chunk.extend(share);
     let crc = crc32fast::hash(&chunk);

@@ -32,9 +32,11 @@ pub enum SnapshotError {
 
 impl State {
     /// This state as chunks of at most [`CHUNK_BYTES_MAX`], made as they are asked for. Holds a clone of
-    /// the state, which is cheap, so that `apply` goes on meanwhile.
+    /// the state, which is cheap, so that `apply` goes on meanwhile. Definitions are in the form that all masters
+    /// read.
     pub fn snapshot(&self) -> Chunks {
-        Chunks::new(records::of(self))
+        let form = self.form();
+        Chunks::new(records::of(self, form), form)
     }
 
     /// Reads back what [`State::snapshot`] of this or an earlier version wrote.

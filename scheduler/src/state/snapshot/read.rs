@@ -9,10 +9,12 @@ use spec::time::Timestamp;
 use super::SnapshotError;
 use super::chunks::Frames;
 use super::records::{
-    AgentRecord, AppRecord, DeploymentRecord, FailureRecord, Header, MastersRecord, Original, Record,
-    TaskRecord,
+    AgentRecord, AppRecord, Definition, DeploymentRecord, FailureRecord, Header, MastersRecord, Original,
+    Record, TaskRecord,
 };
-use crate::state::{Agent, AppEntry, Deployment, LaunchDelay, MasterEntry, State, Task, TaskFailure, Vacant};
+use crate::state::{
+    Agent, AppEntry, Deployment, LaunchDelay, MasterEntry, State, Task, TaskFailure, Vacant, Versions,
+};
 
 pub(super) fn state(mut frames: Frames<'_>) -> Result<State, SnapshotError> {
     let Some(Record::Header(header)) = next(&mut frames)? else {
@@ -93,10 +95,11 @@ fn agent(record: AgentRecord) -> Agent {
 }
 
 fn entry(record: AppRecord) -> Result<AppEntry, SnapshotError> {
-    let versions = record.versions.into_iter().map(|document| (document.0.version, document.0));
-    let versions: imbl::OrdMap<Timestamp, Arc<App>> = versions.collect();
-    let app = versions.get(&record.current).ok_or_else(|| inconsistent("an app has no definition"))?;
-    if versions.values().any(|version| version.id != app.id) {
+    let versions = record.versions.into_iter().map(Definition::into_app).collect();
+    let versions =
+        Versions::new(versions).ok_or_else(|| inconsistent("versions of an app are out of order"))?;
+    let app = versions.get(record.current).ok_or_else(|| inconsistent("an app has no definition"))?;
+    if versions.iter().any(|version| version.id != app.id) {
         return Err(inconsistent(format!("{} has versions of another app", app.id)));
     }
     let current = app.clone();
@@ -143,7 +146,7 @@ fn deployment(state: &State, record: DeploymentRecord) -> Result<Deployment, Sna
         let original = match original {
             Original::Absent => None,
             Original::Kept(version) => Some(definition(state, &id, version)?),
-            Original::Whole(document) => Some(document.0),
+            Original::Whole(definition) => Some(definition.into_app()),
         };
         Ok((id, original))
     };
@@ -152,7 +155,7 @@ fn deployment(state: &State, record: DeploymentRecord) -> Result<Deployment, Sna
         current: current.ok_or_else(|| inconsistent(format!("deployment {} has no step", record.id)))?,
         id: record.id,
         version: record.version,
-        steps: record.steps,
+        steps: record.steps.into(),
         originals: record.originals.into_iter().map(original).collect::<Result<_, SnapshotError>>()?,
         kill: record.kill,
     })

@@ -1,19 +1,20 @@
-//! What a snapshot says, formats 1 and 2: types of its own, so that those of the state can change without
+//! What a snapshot says, formats 1 to 3: types of its own, so that those of the state can change without
 //! changing what was written. A definition is written once, with its app, and named by its version.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use imbl::OrdMap;
-use serde::{Deserialize, Serialize};
-use spec::app::{App, AppDocument};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use spec::app::{App, AppDocument, StoredApp};
 use spec::ids::{AgentId, AppId, DeploymentId, MasterId, TaskId};
 use spec::protocol::{AgentInfo, HealthReport, ReadinessReport, TaskState};
 use spec::time::Timestamp;
 use uuid::Uuid;
 
 use crate::state::{
-    Agent, AppEntry, Condition, Deployment, Goal, MasterInfo, Presence, State, Step, Task, TaskFailure,
+    Agent, AppEntry, Condition, Deployment, Form, Goal, MasterInfo, Presence, State, Step, Task, TaskFailure,
+    Versions,
 };
 
 /// One record; in this order, and of each kind as many as the header says.
@@ -59,7 +60,7 @@ pub(super) struct AgentRecord {
 pub(super) struct AppRecord {
     pub(super) current: Timestamp,
     pub(super) retired: bool,
-    pub(super) versions: Vec<AppDocument>,
+    pub(super) versions: Vec<Definition>,
     pub(super) delay: Option<(u64, Timestamp)>,
     pub(super) vacant: Vec<(Uuid, u32)>,
     pub(super) last_failure: Option<FailureRecord>,
@@ -111,19 +112,56 @@ pub(super) enum Original {
     /// Among the versions of the app.
     Kept(Timestamp),
     /// No longer among them: the app was removed, or has had many versions since.
-    Whole(AppDocument),
+    Whole(Definition),
+}
+
+/// A definition in the form of the snapshot; either is read.
+pub(super) enum Definition {
+    Json(AppDocument),
+    Packed(StoredApp),
+}
+
+impl Definition {
+    fn of(app: &Arc<App>, form: Form) -> Self {
+        match form {
+            Form::Json => Self::Json(AppDocument(app.clone())),
+            Form::Packed => Self::Packed(StoredApp(app.clone())),
+        }
+    }
+
+    pub(super) fn into_app(self) -> Arc<App> {
+        match self {
+            Self::Json(AppDocument(app)) | Self::Packed(StoredApp(app)) => app,
+        }
+    }
+}
+
+impl Serialize for Definition {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Json(app) => app.serialize(serializer),
+            Self::Packed(app) => app.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Definition {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        StoredApp::deserialize(deserializer).map(Self::Packed)
+    }
 }
 
 /// Every record of a state, made as it is asked for.
-pub(super) fn of(state: &State) -> impl Iterator<Item = Record> + Send + use<> {
+pub(super) fn of(state: &State, form: Form) -> impl Iterator<Item = Record> + Send + use<> {
     let State { agents, apps, tasks, deployments, .. } = state.clone();
     let kept = apps.clone();
     let header = std::iter::once(Record::Header(Header::of(state)));
     let agents = agents.into_iter().map(|(_, agent)| Record::Agent(AgentRecord::of(&agent)));
-    let apps = apps.into_iter().map(|(_, entry)| Record::App(AppRecord::of(&entry)));
+    let apps = apps.into_iter().map(move |(_, entry)| Record::App(AppRecord::of(&entry, form)));
     let tasks = tasks.into_iter().map(|(_, task)| Record::Task(TaskRecord::of(&task)));
     let deployments = deployments.into_iter();
-    let deployments = deployments.map(move |(_, one)| Record::Deployment(DeploymentRecord::of(&one, &kept)));
+    let deployments =
+        deployments.map(move |(_, one)| Record::Deployment(DeploymentRecord::of(&one, &kept, form)));
     let masters = std::iter::once(Record::Masters(MastersRecord::of(state)));
     header.chain(masters).chain(agents).chain(apps).chain(tasks).chain(deployments)
 }
@@ -162,11 +200,11 @@ impl AgentRecord {
 }
 
 impl AppRecord {
-    fn of(entry: &AppEntry) -> Self {
+    fn of(entry: &AppEntry, form: Form) -> Self {
         Self {
             current: entry.app.version,
             retired: entry.retired,
-            versions: entry.versions.values().cloned().map(AppDocument).collect(),
+            versions: entry.versions.iter().map(|app| Definition::of(app, form)).collect(),
             delay: entry.delay.map(|delay| (delay.millis, delay.since)),
             vacant: entry.vacant.iter().map(|vacant| (vacant.uuid, vacant.incarnation)).collect(),
             last_failure: entry.last_failure.as_deref().map(FailureRecord::of),
@@ -202,16 +240,16 @@ impl TaskRecord {
 }
 
 impl DeploymentRecord {
-    fn of(deployment: &Deployment, apps: &OrdMap<AppId, Arc<AppEntry>>) -> Self {
+    fn of(deployment: &Deployment, apps: &OrdMap<AppId, Arc<AppEntry>>, form: Form) -> Self {
         let originals = deployment.originals.iter();
         let original = |(id, original): &(AppId, Option<Arc<App>>)| {
             let kept = apps.get(id).map(|entry| &entry.versions);
-            (id.clone(), Original::of(original.as_ref(), kept))
+            (id.clone(), Original::of(original.as_ref(), kept, form))
         };
         Self {
             id: deployment.id,
             version: deployment.version,
-            steps: deployment.steps.clone(),
+            steps: deployment.steps.to_vec(),
             current: deployment.current as u64,
             originals: originals.map(original).collect(),
             kill: deployment.kill.clone(),
@@ -220,13 +258,13 @@ impl DeploymentRecord {
 }
 
 impl Original {
-    fn of(original: Option<&Arc<App>>, kept: Option<&OrdMap<Timestamp, Arc<App>>>) -> Self {
+    fn of(original: Option<&Arc<App>>, kept: Option<&Versions>, form: Form) -> Self {
         match original {
             None => Self::Absent,
-            Some(app) if kept.is_some_and(|kept| kept.get(&app.version) == Some(app)) => {
+            Some(app) if kept.is_some_and(|kept| kept.get(app.version) == Some(app)) => {
                 Self::Kept(app.version)
             }
-            Some(app) => Self::Whole(AppDocument(app.clone())),
+            Some(app) => Self::Whole(Definition::of(app, form)),
         }
     }
 }

@@ -1,5 +1,5 @@
-//! What earlier versions wrote must stay readable. The fixtures were written by format 1 and are never
-//! written again; a new format gets files of its own beside them. `WRITE_FIXTURES=1` writes files that
+//! What earlier versions wrote must stay readable. The fixtures are never written again; a new format gets files
+//! of its own beside them. `WRITE_FIXTURES=1` writes files that
 //! do not exist yet.
 
 use std::fs;
@@ -24,7 +24,7 @@ fn every_command() -> Batch {
     };
     let (agent, tasks) = (AgentId::new("cluster-S4"), vec![task(1), task(2)]);
     let at = Timestamp::from_millis(1_577_836_800_123);
-    let put = |expect| PutApp { app: AppDocument(Arc::new(app("/shop/web", json!({"cpus": 0.3})))), expect };
+    let put = |expect| PutApp { app: StoredApp(Arc::new(app("/shop/web", json!({"cpus": 0.3})))), expect };
     let deploy = Deploy {
         force: true,
         put: vec![put(Expect::Absent), put(Expect::Version(at))],
@@ -98,9 +98,110 @@ fn every_report(task: &TaskId, at: Timestamp) -> Vec<TaskReport> {
 
 #[test]
 fn a_log_entry_of_format_1_is_read() {
-    let bytes = fixture("batch-v1.bin", || every_command().encode());
+    let bytes = fixture("batch-v1.bin", || every_command().encode(Form::Json));
     assert_eq!(bytes[0], 1);
     assert_eq!(Batch::decode(&bytes), Ok(every_command()));
+    assert_eq!(every_command().encode(Form::Json), bytes, "masters that read nothing else get the same");
+}
+
+/// Every field of a definition with a value of its own: two, since some fields exclude each other.
+fn every_field() -> [App; 2] {
+    let check = json!({"intervalSeconds": 3, "timeoutSeconds": 2, "delaySeconds": 1, "tcp": {"port": 80}});
+    let on_host = json!({
+        "acceptedResourceRoles": ["*"], "args": ["a", "b"], "backoffFactor": 1.5, "backoffSeconds": 7,
+        "check": check, "constraints": [["hostname", "MAX_PER", "2"]], "cpus": 0.3, "dependencies": ["/db"],
+        "disk": 11, "env": {"A": "b", "S": {"secret": "s"}}, "executor": "", "gpus": 2,
+        "executorResources": {"cpus": 0.2, "mem": 33, "disk": 12}, "fetch": [{"uri": "http://h/a.tgz"}],
+        "healthChecks": [{"protocol": "HTTP", "path": "/up", "portIndex": 0}], "instances": 300,
+        "killSelection": "OLDEST_FIRST", "labels": {"k": "v"}, "maxLaunchDelaySeconds": 9, "mem": 33.5,
+        "portDefinitions": [{"port": 10_001, "name": "http", "labels": {"VIP": "x"}, "protocol": "udp,tcp"}],
+        "readinessChecks": [{"portName": "http", "path": "/r"}], "requirePorts": true, "role": "ops",
+        "resourceLimits": {"cpus": "unlimited", "mem": 64}, "secrets": {"s": {"source": "/s"}}, "tty": true,
+        "taskKillGracePeriodSeconds": 5, "user": "web",
+        "unreachableStrategy": {"inactiveAfterSeconds": 60, "expungeAfterSeconds": 120},
+        "upgradeStrategy": {"maximumOverCapacity": 0.25, "minimumHealthCapacity": 0.5},
+    });
+    let volume = json!({"containerPath": "data", "mode": "RW", "persistent": {"size": 10}});
+    let contained = json!({
+        "cmd": "serve", "networks": [{"mode": "container", "name": "net", "labels": {"n": "1"}}],
+        "container": {"type": "DOCKER", "docker": {"image": "web:1"}, "volumes": [volume],
+            "portMappings": [{"containerPort": 80, "hostPort": 0, "name": "http"}]},
+        "unreachableStrategy": "disabled",
+    });
+    let features = spec::features::Features {
+        enabled: spec::features::KNOWN.map(str::to_owned).into(),
+        default_role: "ops".to_owned(),
+        ..Default::default()
+    };
+    let mut number = 0;
+    [on_host, contained].map(|mut document| {
+        number += 1;
+        document["id"] = json!(format!("/every/field-{number}"));
+        let app = spec::app::create(&document, &features).unwrap();
+        let at = Timestamp::from_millis(1_577_836_800_000 + number);
+        let info = spec::app::VersionInfo { last_scaling_at: at, last_config_change_at: at.plus_millis(1) };
+        App { version: at, version_info: Some(info), ..app }
+    })
+}
+
+#[test]
+fn a_log_entry_of_format_3_is_read() {
+    let put = every_field().map(|app| PutApp { app: StoredApp(Arc::new(app)), expect: Expect::Absent });
+    let mut batch = every_command();
+    batch.commands.push(Command::Deploy(Deploy { put: put.into(), ..Deploy::new(deployment(10)) }));
+    let bytes = fixture("batch-v3.bin", || batch.encode(Form::Packed));
+    assert_eq!(bytes[0], 3);
+    assert_eq!(Batch::decode(&bytes).as_ref(), Ok(&batch));
+    assert_eq!(batch.encode(Form::Packed), bytes, "tags and usual values stay what they are");
+    assert!(bytes.len() < batch.encode(Form::Json).len() * 2 / 3);
+}
+
+#[test]
+fn an_entry_is_of_the_lowest_format_that_says_it() {
+    let info = crate::masters::fixture::info("m2");
+    let of_masters = Command::AddMaster { info, ticket: Uuid::nil() };
+    let Command::Deploy(deploy) = every_command().commands.swap_remove(1) else { unreachable!() };
+    let removal = Command::Deploy(Deploy { put: Vec::new(), ..deploy.clone() });
+    let definition = Command::Deploy(deploy);
+    for (commands, json, packed) in [
+        (vec![], 1, 1),
+        (vec![removal.clone()], 1, 1),
+        (vec![definition.clone(), removal.clone()], 1, 3),
+        (vec![definition.clone(), of_masters.clone()], 2, 3),
+        (vec![of_masters, removal], 2, 2),
+    ] {
+        let batch = Batch { at: Timestamp::default(), seed: 0, commands };
+        assert_eq!((batch.encode(Form::Json)[0], batch.encode(Form::Packed)[0]), (json, packed), "{batch:?}");
+    }
+    // What is taken back does not count.
+    let mut encoded = Encoded::new(Form::Packed);
+    let before = encoded.mark();
+    encoded.push(&definition);
+    encoded.back_to(before);
+    assert_eq!(encoded.entry(Timestamp::default(), 0)[0], 1);
+}
+
+/// [`full`] with a master of that version.
+fn of_version(version: &str) -> State {
+    let mut state = full();
+    let info = MasterInfo { version: version.to_owned(), ..crate::masters::fixture::info("m2") };
+    let entry = MasterEntry { id: spec::ids::MasterId(2), ticket: Uuid::nil(), info };
+    state.masters.insert(entry.id, Arc::new(entry));
+    state.last_master = 2;
+    state
+}
+
+#[test]
+fn snapshots_of_formats_2_and_3_are_read() {
+    for (version, name, format) in [("0.1.0", "state-v2.snapshot", 2), ("0.2.0", "state-v3.snapshot", 3)] {
+        let state = of_version(version);
+        let chunk = fixture(name, || state.snapshot().next().expect("it is not empty"));
+        assert_eq!(chunk[4..6], [format, 0], "what all masters read");
+        assert_eq!(State::restore(&[&chunk]).as_ref(), Ok(&state));
+        assert_eq!(state.snapshot().next().unwrap(), chunk);
+        let in_json = chunk.windows(5).any(|bytes| bytes == br#"{"id""#);
+        assert_eq!(in_json, format == 2);
+    }
 }
 
 #[test]

@@ -16,7 +16,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use spec::app::{App, AppDocument};
+use spec::app::{App, StoredApp};
 use spec::ids::{AgentId, AppId, DeploymentId, TaskId};
 use spec::protocol::{AgentInfo, Runtimes, TaskReport, TaskState};
 use spec::resources::Resources;
@@ -100,7 +100,7 @@ impl Bench {
         let expect = |app: &App| self.state.app(&app.id).map(|entry| entry.app.version);
         let put = put.into_iter().map(|app| PutApp {
             expect: expect(&app).map_or(Expect::Absent, Expect::Version),
-            app: AppDocument(Arc::new(app)),
+            app: StoredApp(Arc::new(app)),
         });
         Deploy { put: put.collect(), ..Deploy::new(deployment(self.deployments)) }
     }

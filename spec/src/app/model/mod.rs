@@ -246,8 +246,8 @@ impl App {
     }
 }
 
-/// An app inside binary formats (log entries, snapshots, the agent protocol): its JSON as bytes, so that
-/// the definition can gain fields without breaking what was written before.
+/// An app inside the agent protocol, and inside what masters before 0.2 read: its JSON as bytes, so that the
+/// definition can gain fields without breaking what was written before.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AppDocument(pub Arc<App>);
 

@@ -92,8 +92,9 @@ impl<'a> Node<'a> {
         None
     }
 
-    fn child(&self, step: &str, value: &'a Value) -> Node<'a> {
-        Node { path: format!("{}{step}", self.path), value, faults: self.faults }
+    fn child(&self, value: &'a Value, step: [&str; 2]) -> Node<'a> {
+        let [kind, name] = step;
+        Node { path: [&self.path, kind, name].concat(), value, faults: self.faults }
     }
 
     /// An object.
@@ -109,7 +110,7 @@ impl<'a> Node<'a> {
         let Value::Array(items) = self.value else {
             return self.fault("error.expected.jsarray");
         };
-        let nodes = items.iter().enumerate().map(|(n, item)| self.child(&format!("({n})"), item));
+        let nodes = items.iter().enumerate().map(|(n, item)| self.child(item, ["", &format!("({n})")]));
         Some(nodes.filter_map(read).collect())
     }
 
@@ -123,7 +124,7 @@ impl<'a> Node<'a> {
         let object = self.object()?;
         let given = object.fields.iter().filter(|(_, value)| !value.is_null());
         let entries = given.filter_map(|(key, value)| {
-            let node = object.node.child(&format!("/{key}"), value);
+            let node = object.node.child(value, ["/", key]);
             read(node).map(|value| (key.clone(), value))
         });
         Some(entries.collect())
@@ -208,7 +209,7 @@ impl<'a> Object<'a> {
     /// The field, unless it is absent or null, which is the same (reference section 0).
     pub(super) fn get(&self, name: &str) -> Option<Node<'a>> {
         let value = self.fields.get(name).filter(|value| !value.is_null())?;
-        Some(self.node.child(&format!("/{name}"), value))
+        Some(self.node.child(value, ["/", name]))
     }
 
     /// Reads the field if it is there.
@@ -224,7 +225,7 @@ impl<'a> Object<'a> {
                 let whole = self.node.value.to_string();
                 let end = whole.floor_char_boundary(ECHO_BYTES_MAX);
                 let text = format!("'{name}' is undefined on object: {}", &whole[..end]);
-                self.node.child(&format!("/{name}"), self.node.value).fault(&text)
+                self.node.child(self.node.value, ["/", name]).fault(&text)
             }
         }
     }

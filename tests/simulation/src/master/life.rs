@@ -123,18 +123,18 @@ impl Life {
 
     /// What waits as entries, as the proposer has it.
     fn batches(&mut self, bus: &mut Bus) -> Vec<Proposal> {
-        let mut proposals = Vec::new();
+        let (mut proposals, form) = (Vec::new(), self.state().form());
         while self.in_flight.len() < IN_FLIGHT_MAX
             && let Some(first) = self.held.take().or_else(|| self.asks.pop_front())
         {
             let asks = &mut self.asks;
-            let batch = batching::fill(first, || asks.pop_front(), &mut self.held, |ask| &ask.command);
+            let batch = batching::fill(first, || asks.pop_front(), &mut self.held, form, |ask| &ask.command);
             let (askers, commands) = batch.taken.into_iter().map(|ask| (ask.asker, ask.command)).unzip();
             let batch = Batch { at: self.time(bus), seed: bus.rng.u64(..), commands };
             let ticket = self.next_ticket;
             self.next_ticket += 1;
             self.in_flight.insert(ticket, Flight { askers, until: bus.now + COMMIT_TIMEOUT_MILLIS });
-            proposals.push(Proposal { ticket, entries: vec![batch.encode()] });
+            proposals.push(Proposal { ticket, entries: vec![batch.encode(form)] });
         }
         proposals
     }

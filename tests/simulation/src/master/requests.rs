@@ -3,7 +3,7 @@
 
 use scheduler::cluster::AskError;
 use scheduler::state::{Command, Deploy, Expect, KillReason, Outcome, PutApp, Refusal, State};
-use spec::app::{App, AppDocument};
+use spec::app::{App, StoredApp};
 use spec::ids::DeploymentId;
 
 use super::{Asker, Life};
@@ -131,5 +131,5 @@ fn plan(state: &State, request: &Request, id: DeploymentId) -> Option<Command> {
 
 fn put(state: &State, app: App) -> PutApp {
     let expect = state.app(&app.id).map_or(Expect::Absent, |entry| Expect::Version(entry.app.version));
-    PutApp { app: AppDocument(app.into()), expect }
+    PutApp { app: StoredApp(app.into()), expect }
 }
