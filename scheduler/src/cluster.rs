@@ -14,7 +14,7 @@ use spec::protocol::{LogFile, Usage};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::consensus::Commits;
-use crate::placement::Waiting;
+use crate::placement::{Policy, Waiting};
 use crate::state::{Applied, Command, MasterInfo, Outcome, State};
 
 /// Commands that wait for the log: one of every agent that a master takes.
@@ -41,6 +41,8 @@ pub struct Options {
     pub dns_domain: String,
     /// How long a task may take from placed to running before it is started anew.
     pub launch_timeout_millis: u64,
+    /// Which agents are good ones for a task.
+    pub placement: Policy,
     /// Silence of an agent after which it counts as lost.
     pub agent_timeout_millis: u64,
 }

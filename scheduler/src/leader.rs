@@ -39,7 +39,9 @@ pub async fn run(cluster: Arc<Cluster>, shutdown: CancellationToken) {
 
 /// One reign: memory begins empty and everything is looked at once.
 async fn lead(cluster: &Cluster) {
-    let settings = Settings { launch_timeout_millis: cluster.options.launch_timeout_millis };
+    let options = &cluster.options;
+    let settings =
+        Settings { launch_timeout_millis: options.launch_timeout_millis, placement: options.placement };
     let mut news = cluster.subscribe();
     let mut memory = Memory::default();
     clock::not_before(cluster.state().now);

@@ -11,11 +11,11 @@ use spec::resources::Resources;
 use spec::time::Timestamp;
 
 /// One agent.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Agent {
     /// Its id.
     pub id: AgentId,
-    /// What it said of itself when it last registered. Shared: an agent changes with every task.
+    /// What it said of itself when it last registered. Shared: it seldom changes, and the agent often does.
     pub info: Arc<AgentInfo>,
     /// Is it there?
     pub presence: Presence,
