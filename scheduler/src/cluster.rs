@@ -14,9 +14,11 @@ use spec::protocol::{LogFile, Usage};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::consensus::Commits;
-use crate::placement::Waiting;
+use crate::placement::{Policy, Waiting};
 use crate::state::{Applied, Command, MasterInfo, Outcome, State};
 
+/// Commands that wait for the log: one of every agent that a master takes.
+const COMMANDS_MAX: usize = 16_384;
 /// Entries that a slow reader of [`Cluster::subscribe`] may be behind before it is told that it missed some.
 const APPLIED_BACKLOG: usize = 8192;
 
@@ -39,6 +41,8 @@ pub struct Options {
     pub dns_domain: String,
     /// How long a task may take from placed to running before it is started anew.
     pub launch_timeout_millis: u64,
+    /// Which agents are good ones for a task.
+    pub placement: Policy,
     /// Silence of an agent after which it counts as lost.
     pub agent_timeout_millis: u64,
 }
@@ -228,7 +232,7 @@ pub struct Inlets {
 impl Cluster {
     /// An empty cluster and the ends that feed from it.
     pub fn new(options: Options) -> (Arc<Self>, Inlets) {
-        let (commands, command_inlet) = mpsc::channel(4096);
+        let (commands, command_inlet) = mpsc::channel(COMMANDS_MAX);
         let (logs, log_inlet) = mpsc::channel(64);
         let (masters, masters_inlet) = mpsc::channel(4096);
         let cluster = Self {

@@ -256,7 +256,7 @@ mod tests {
     fn a_name_answers_while_its_task_runs() {
         let mut bench = Bench::new();
         let tasks = bench.tasks();
-        bench.agent("b", |agent| agent.info.ip = ip(2));
+        bench.agent("b", |agent| Arc::make_mut(&mut agent.info).ip = ip(2));
         bench.zone = whole(&Zone::new(dns::Settings::default()), &bench.state);
         assert_eq!(bench.addresses("web.marathon"), [ip(1), ip(2)]);
         for (condition, found) in [
@@ -279,7 +279,7 @@ mod tests {
     fn an_agent_that_moved_takes_its_tasks_along() {
         let mut bench = Bench::new();
         assert_eq!(bench.addresses("web.marathon"), [ip(1)]);
-        let moved = bench.agent("b", |agent| agent.info.ip = ip(9));
+        let moved = bench.agent("b", |agent| Arc::make_mut(&mut agent.info).ip = ip(9));
         assert!(bench.follow(vec![Event::AgentJoined { agent: moved }]));
         assert_eq!(bench.addresses("web.marathon"), [ip(1), ip(9)]);
         assert_eq!(bench.addresses("slave"), [ip(1), ip(9)]);

@@ -53,6 +53,7 @@ fn setup(dir: &Path, needs: &Value) -> Setup {
             features: features(needs),
             dns_domain: "mesos".to_owned(),
             launch_timeout_millis: 300_000,
+            placement: Default::default(),
             agent_timeout_millis: 75_000,
         },
         data_dir: dir.to_owned(),

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use scheduler::placement::Policy;
 
 use super::duration;
 
@@ -113,6 +114,10 @@ pub struct MasterArgs {
     /// Time from placed to running after which a task is started anew; includes pulling its image.
     #[arg(long, default_value = "5m", value_parser = duration, value_name = "TIME")]
     pub task_launch_timeout: Duration,
+    /// Which agent a task goes to, of those that can take it: `spread` (the least used), `pack` (the fullest) or
+    /// `first` (in order of their ids). GPUs are packed with the first two.
+    #[arg(long, default_value = "spread", value_name = "POLICY")]
+    pub placement: Policy,
     #[command(flatten)]
     pub documents: DocumentArgs,
     /// Listen on addresses beyond loopback although nothing is encrypted or authenticated.

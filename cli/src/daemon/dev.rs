@@ -155,6 +155,7 @@ fn setup(args: &DevArgs, home: &Home, number: u8, start: Start) -> anyhow::Resul
             features: features(&args.documents)?,
             dns_domain: "mesos".to_owned(),
             launch_timeout_millis: LAUNCH_TIMEOUT_MILLIS,
+            placement: Default::default(),
             agent_timeout_millis: AGENT_TIMEOUT_MILLIS,
         },
         data_dir: home.master(number),

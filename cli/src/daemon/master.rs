@@ -28,6 +28,7 @@ pub async fn run(args: MasterArgs) -> anyhow::Result<ExitCode> {
             features: features(&args.documents)?,
             dns_domain: "mesos".to_owned(),
             launch_timeout_millis: millis(args.task_launch_timeout),
+            placement: args.placement,
             agent_timeout_millis: millis(args.agent_timeout),
         },
         data_dir: args.data_dir,

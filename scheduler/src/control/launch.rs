@@ -6,7 +6,7 @@ use spec::time::Timestamp;
 
 use super::memory::Memory;
 use super::subject::Subject;
-use crate::placement::{self, Demand};
+use crate::placement::{self, Demand, Terms};
 use crate::state::{Placement, State};
 
 /// What an app's missing tasks ask for now.
@@ -33,17 +33,11 @@ pub(super) fn consider(memory: &mut Memory, subject: &Subject<'_>, missing: u32)
 }
 
 /// Finds places and notes why some were not found.
-pub(super) fn place(
-    state: &State,
-    memory: &mut Memory,
-    demands: &[Demand],
-    now: Timestamp,
-    seed: u64,
-) -> Vec<Placement> {
+pub(super) fn place(state: &State, memory: &mut Memory, demands: &[Demand], terms: Terms) -> Vec<Placement> {
     if demands.is_empty() {
         return Vec::new();
     }
-    let plan = placement::place(state, demands, now, seed);
+    let plan = placement::place(memory.index(), state, demands, terms);
     for (app, look) in &plan.waiting {
         memory.found_no_place(app, look);
         if let Some(demand) = demands.iter().find(|demand| demand.app.id == *app) {

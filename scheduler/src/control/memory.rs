@@ -10,7 +10,7 @@ use spec::ids::{AppId, DeploymentId};
 use spec::time::Timestamp;
 
 use super::subject::Lock;
-use crate::placement::{Look, Waiting};
+use crate::placement::{Index, Look, Waiting};
 use crate::state::{ActionKind, Applied, Deployment, Event, State};
 
 /// Apps that found no place look again when something was freed, but not more often than this: with many
@@ -37,6 +37,7 @@ pub struct Memory {
     /// Deployments one of whose apps was looked at in this step.
     touched: BTreeSet<DeploymentId>,
     waiting: OrdMap<AppId, Arc<Waiting>>,
+    index: Index,
 }
 
 /// Which actions of a deployment's running step were complete when last looked at.
@@ -59,6 +60,11 @@ impl Memory {
         self.waiting.clone()
     }
 
+    /// The agents as placement left them.
+    pub(super) fn index(&mut self) -> &mut Index {
+        &mut self.index
+    }
+
     /// An entry was applied: what it changed is to be looked at.
     pub fn note(&mut self, applied: &Applied) {
         applied.events.iter().for_each(|event| self.note_event(event));
@@ -67,7 +73,8 @@ impl Memory {
     /// After an election, or when an entry was missed: everything is to be looked at.
     pub fn note_everything(&mut self, state: &State) {
         let waiting = std::mem::take(&mut self.waiting);
-        *self = Self { is_room: true, ..Self::default() };
+        let index = std::mem::take(&mut self.index);
+        *self = Self { is_room: true, index, ..Self::default() };
         self.waiting = waiting.into_iter().filter(|(app, _)| state.apps.contains_key(app)).collect();
         self.dirty.extend(state.apps.keys().cloned());
         // Also of apps that are gone already: their action is then complete.

@@ -27,6 +27,7 @@ mod work;
 
 use spec::time::Timestamp;
 
+use crate::placement::{Policy, Terms};
 use crate::state::{ActionKind, Command, State};
 
 pub use memory::Memory;
@@ -47,12 +48,14 @@ const CONFIRM_MILLIS: u64 = 1_000;
 pub struct Settings {
     /// How long a task may take from placed to running before it is started anew.
     pub launch_timeout_millis: u64,
+    /// Which agents are good ones.
+    pub placement: Policy,
 }
 
 impl Default for Settings {
     /// Marathon's `task_launch_timeout`: five minutes.
     fn default() -> Self {
-        Self { launch_timeout_millis: 300_000 }
+        Self { launch_timeout_millis: 300_000, placement: Policy::default() }
     }
 }
 
@@ -81,7 +84,8 @@ pub fn step(state: &State, memory: &mut Memory, now: Timestamp, seed: u64, setti
         settle(memory, &mut work, &subject, todo);
     }
     work.complete_steps(deployments::complete(state, memory));
-    let placements = launch::place(state, memory, work.demands(), now, seed);
+    let terms = Terms { policy: settings.placement, now, seed };
+    let placements = launch::place(state, memory, work.demands(), terms);
     Step { commands: work.into_commands(placements), next_due: memory.next_due(now) }
 }
 

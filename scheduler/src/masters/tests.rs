@@ -31,6 +31,7 @@ fn options(name: &str) -> Options {
         features: spec::features::Features::default(),
         dns_domain: "mesos".to_owned(),
         launch_timeout_millis: 1,
+        placement: Default::default(),
         agent_timeout_millis: 1,
     }
 }

@@ -1,43 +1,74 @@
 //! The agents that could take a task of one app, best first.
 //!
-//! Agents are put together in classes that every counting rule sees alike (one class when no rule
-//! counts). Classes and the agents in them lie in heaps, so a task costs a few heap operations,
-//! however many agents there are and however much is placed.
+//! Agents are put together in groups that every spreading rule sees alike (one group when no rule spreads).
+//! Groups and the agents in them lie in heaps, so a task costs a few heap operations, however many agents
+//! there are and however much is placed. Only as many agents are ranked as are needed for a good choice;
+//! when these are full others are.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
+use std::ops::RangeInclusive;
 
+use spec::ids::TaskId;
+
+use super::crowds::Crowds;
+use super::ground::{Ground, bits};
+use super::index::{BLOCK, Index};
 use super::needs::Needs;
-use super::rules::{Rule, Tallies, Verdict};
-use super::score::score;
+use super::rules::Verdict;
+use super::score::Policy;
 use super::seed::mix;
-use super::site::Site;
 
-/// Without counting rules no more agents than this (or twice the tasks, if that is more) are ranked at
-/// first: the best of so many is hardly worse than the best of all, and an app of one task costs the same
-/// in a cluster of any size. The others are looked at when these are full.
-const RANKED_MIN: usize = 256;
+/// Of one group at least so many agents are ranked together.
+const RANKED_MIN: usize = 32;
 
 /// The agents still in question for one app.
 pub(super) struct Candidates<'p> {
     needs: &'p Needs,
-    /// Tasks of the app, by position of the agent.
-    siblings: BTreeMap<usize, u32>,
+    ground: &'p Ground,
+    policy: Policy,
+    siblings: Siblings,
     seed: u64,
-    /// Agents looked at; they are taken in order from a start that the seed gives.
-    seen: usize,
-    chunk: usize,
-    classes: Vec<Class>,
-    class_of: BTreeMap<Vec<Option<String>>, usize>,
+    /// Agents to be ranked before groups are chosen by their best agents.
+    wide: usize,
+    /// Agents ranked so far.
+    ranked_count: usize,
+    /// Groups of which agents were ranked.
+    begun: BTreeMap<usize, Begun>,
+    /// Groups of which none is ranked; those with the fewest tasks first, then as the seed says.
+    fresh: BinaryHeap<Reverse<(u32, u64, usize)>>,
     queue: BinaryHeap<Reverse<Queued>>,
-    /// Classes that may be admitted again once tasks were placed elsewhere.
+    /// Groups that may be admitted again once tasks were placed elsewhere.
     aside: Vec<usize>,
 }
 
-/// Agents with equal values for every counting rule; those values.
-struct Class {
-    values: Vec<Option<String>>,
+/// How many tasks of the app an agent has.
+pub(super) struct Siblings {
+    /// Ids of the app's tasks in the state; none when it has no tasks.
+    range: Option<RangeInclusive<TaskId>>,
+    /// What this plan has put.
+    placed: BTreeMap<usize, u32>,
+}
+
+impl Siblings {
+    /// Of an app whose tasks have ids in this range, if it has any.
+    pub(super) fn of(range: Option<RangeInclusive<TaskId>>) -> Self {
+        Self { range, placed: BTreeMap::new() }
+    }
+
+    fn on(&self, site: usize, index: &Index) -> u32 {
+        let tasks = &index.agent(site).tasks;
+        let before = self.range.as_ref().map_or(0, |range| tasks.range(range.clone()).count());
+        u32::try_from(before).unwrap_or(u32::MAX) + self.placed.get(&site).copied().unwrap_or(0)
+    }
+}
+
+/// A group with its ranked agents.
+#[derive(Default)]
+struct Begun {
     sites: BinaryHeap<Reverse<Ranked>>,
+    /// Blocks of the group gone through.
+    seen: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,10 +80,10 @@ struct Ranked {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Queued {
-    /// Tasks in the class' groups: the smallest group comes first.
+    /// Tasks in the group's places: the smallest comes first.
     crowd: u32,
     best: Ranked,
-    class: usize,
+    group: usize,
 }
 
 /// Where the next task goes; to be handed back by [`Candidates::put_back`].
@@ -60,137 +91,162 @@ struct Queued {
 pub(super) struct Pick {
     /// Position of the agent.
     pub(super) site: usize,
-    class: usize,
+    group: usize,
 }
 
 impl<'p> Candidates<'p> {
     /// For `count` tasks of an app.
-    pub(super) fn new(needs: &'p Needs, siblings: BTreeMap<usize, u32>, count: usize, seed: u64) -> Self {
-        let counts = needs.rules.iter().any(Rule::counts);
+    pub(super) fn new(
+        needs: &'p Needs,
+        ground: &'p Ground,
+        policy: Policy,
+        siblings: Siblings,
+        crowds: &Crowds,
+        (count, seed): (usize, u64),
+    ) -> Self {
+        let groups = 0..ground.groups.len();
+        let fresh =
+            groups.map(|group| Reverse((ground.crowd(crowds, group), mix(seed, group as u64), group)));
         Self {
             needs,
+            ground,
+            policy,
             siblings,
             seed,
-            seen: 0,
-            chunk: if counts { usize::MAX } else { count.saturating_mul(2).max(RANKED_MIN) },
-            classes: Vec::new(),
-            class_of: BTreeMap::new(),
+            wide: policy.ranked_for(count),
+            ranked_count: 0,
+            begun: BTreeMap::new(),
+            fresh: fresh.collect::<Vec<_>>().into(),
             queue: BinaryHeap::new(),
             aside: Vec::new(),
         }
     }
 
     /// The best agent for one more task.
-    pub(super) fn next(&mut self, sites: &[Site<'_>], tallies: &Tallies) -> Option<Pick> {
-        while !self.queue.is_empty() || self.rank_more(sites, tallies) {
-            let Some(Reverse(queued)) = self.queue.pop() else {
-                break;
-            };
-            if self.crowd(queued.class, tallies) != queued.crowd {
-                self.enqueue(queued.class, tallies);
+    pub(super) fn next(&mut self, index: &Index, crowds: &Crowds) -> Option<Pick> {
+        loop {
+            if self.wants_more() {
+                self.begin_next(index, crowds);
                 continue;
             }
-            match self.verdict(queued.class, tallies) {
+            let Reverse(queued) = self.queue.pop()?;
+            let group = queued.group;
+            if self.ground.crowd(crowds, group) != queued.crowd {
+                self.enqueue(group, crowds);
+                continue;
+            }
+            match self.ground.verdict(self.needs, crowds, group) {
                 Verdict::Never => {}
-                Verdict::NotNow => self.aside.push(queued.class),
+                Verdict::NotNow => self.aside.push(group),
                 Verdict::Yes => {
-                    if let Some(site) = self.best_of(queued.class, sites) {
-                        return Some(Pick { site, class: queued.class });
+                    if let Some(site) = self.best_of(group, index, crowds) {
+                        return Some(Pick { site, group });
                     }
                 }
             }
         }
-        None
     }
 
     /// A task was placed there; what was set aside may be admitted now.
-    pub(super) fn put_back(&mut self, pick: Pick, sites: &[Site<'_>], tallies: &Tallies) {
-        *self.siblings.entry(pick.site).or_default() += 1;
-        let ranked = self.ranked(pick.site, sites);
-        self.classes[pick.class].sites.push(Reverse(ranked));
-        self.enqueue(pick.class, tallies);
-        for class in std::mem::take(&mut self.aside) {
-            self.enqueue(class, tallies);
+    pub(super) fn put_back(&mut self, pick: Pick, index: &Index, crowds: &Crowds) {
+        *self.siblings.placed.entry(pick.site).or_default() += 1;
+        if index.fits(self.needs, pick.site) {
+            let ranked = self.rank(pick.site, index);
+            self.begun.entry(pick.group).or_default().sites.push(Reverse(ranked));
+        }
+        self.enqueue(pick.group, crowds);
+        for group in std::mem::take(&mut self.aside) {
+            self.enqueue(group, crowds);
         }
     }
 
-    /// Ranks the next chunk of agents; false when there are no more.
-    fn rank_more(&mut self, sites: &[Site<'_>], tallies: &Tallies) -> bool {
-        let start = usize::try_from(self.seed % (sites.len().max(1) as u64)).unwrap_or_default();
-        let mut found = 0;
-        let mut touched = Vec::new();
-        while found < self.chunk && self.seen < sites.len() {
-            let index = (start + self.seen) % sites.len();
-            self.seen += 1;
-            if self.needs.fits(&sites[index]) {
-                found += 1;
-                touched.push(self.add(index, sites));
+    /// Is there a group to be begun before the best one of those begun is taken?
+    fn wants_more(&self) -> bool {
+        match (self.fresh.peek(), self.queue.peek()) {
+            (None, _) => false,
+            (Some(_), None) => true,
+            (Some(Reverse((fresh, ..))), Some(Reverse(queued))) => {
+                *fresh < queued.crowd || *fresh == queued.crowd && self.ranked_count < self.wide
             }
         }
-        touched.sort_unstable();
-        touched.dedup();
-        touched.into_iter().for_each(|class| self.enqueue(class, tallies));
-        found > 0
     }
 
-    fn add(&mut self, index: usize, sites: &[Site<'_>]) -> usize {
-        let info = &sites[index].agent.info;
-        let counting = self.needs.rules.iter().filter(|rule| rule.counts());
-        let values: Vec<_> =
-            counting.map(|rule| rule.value_on(info).map(|value| value.into_owned())).collect();
-        let fresh = self.classes.len();
-        let class = *self.class_of.entry(values).or_insert_with_key(|values| {
-            self.classes.push(Class { values: values.clone(), sites: BinaryHeap::new() });
-            fresh
-        });
-        let ranked = self.ranked(index, sites);
-        self.classes[class].sites.push(Reverse(ranked));
-        class
-    }
-
-    fn ranked(&self, site: usize, sites: &[Site<'_>]) -> Ranked {
-        let siblings = self.siblings.get(&site).copied().unwrap_or(0);
-        let score = score(&sites[site], &self.needs.resources, siblings);
-        Ranked { score, tie: mix(self.seed, site as u64), site }
-    }
-
-    fn enqueue(&mut self, class: usize, tallies: &Tallies) {
-        let crowd = self.crowd(class, tallies);
-        if let Some(Reverse(best)) = self.classes[class].sites.peek() {
-            self.queue.push(Reverse(Queued { crowd, best: *best, class }));
+    /// Ranks agents of the group with the fewest tasks.
+    fn begin_next(&mut self, index: &Index, crowds: &Crowds) {
+        let Some(Reverse((crowd, tie, group))) = self.fresh.pop() else {
+            return;
+        };
+        let now = self.ground.crowd(crowds, group);
+        if now != crowd {
+            return self.fresh.push(Reverse((now, tie, group)));
         }
-    }
-
-    /// The best agent of a class that can still take a task. Agents only fill up, so one that cannot is
-    /// out of the question for good.
-    fn best_of(&mut self, class: usize, sites: &[Site<'_>]) -> Option<usize> {
-        let needs = self.needs;
-        let queue = &mut self.classes[class].sites;
-        std::iter::from_fn(|| queue.pop()).map(|ranked| ranked.0.site).find(|site| needs.fits(&sites[*site]))
-    }
-
-    /// The counting rules, their tallies' positions, and the class' values for them.
-    fn counted(&self, class: usize) -> impl Iterator<Item = (usize, &Rule, Option<&str>)> {
-        let counting = self.needs.rules.iter().enumerate().filter(|(_, rule)| rule.counts());
-        counting
-            .zip(&self.classes[class].values)
-            .map(|((index, rule), value)| (index, rule, value.as_deref()))
-    }
-
-    fn crowd(&self, class: usize, tallies: &Tallies) -> u32 {
-        let groups = self.counted(class).filter(|(_, rule, _)| rule.spreads());
-        groups.filter_map(|(index, _, value)| Some(tallies.at(index).of(value?))).sum()
-    }
-
-    fn verdict(&self, class: usize, tallies: &Tallies) -> Verdict {
-        let mut worst = Verdict::Yes;
-        for (index, rule, value) in self.counted(class) {
-            match rule.verdict(value, tallies.at(index)) {
-                Verdict::Never => return Verdict::Never,
-                Verdict::NotNow => worst = Verdict::NotNow,
-                Verdict::Yes => {}
+        match self.ground.verdict(self.needs, crowds, group) {
+            Verdict::Never => {}
+            Verdict::NotNow => self.aside.push(group),
+            Verdict::Yes => {
+                self.rank_more(group, index, crowds);
+                self.enqueue(group, crowds);
             }
         }
-        worst
+    }
+
+    /// Ranks some more agents of a group; false when there are none.
+    fn rank_more(&mut self, group: usize, index: &Index, crowds: &Crowds) -> bool {
+        let members = &self.ground.groups[group].members;
+        let share = (self.wide / self.ground.groups.len()).max(RANKED_MIN).min(self.wide);
+        let mut begun = self.begun.remove(&group).unwrap_or_default();
+        let mut found = Vec::new();
+        let start = self.policy.start(self.seed, members.len());
+        while found.len() < share && begun.seen < members.len() {
+            let (block, word) = members[(start + begun.seen) % members.len()];
+            begun.seen += 1;
+            if index.may_fit(self.needs, block) {
+                let open = word & self.ground.open(self.needs, index, block);
+                let sites = bits(open).map(|bit| block * BLOCK + bit);
+                let sites = sites.filter(|site| index.fits(self.needs, *site));
+                let admitted = sites.filter(|site| self.ground.admits(self.needs, crowds, *site));
+                found.extend(admitted.map(|site| Reverse(self.rank(site, index))));
+            }
+        }
+        let any = !found.is_empty();
+        self.ranked_count += found.len();
+        begun.sites.extend(found);
+        self.begun.insert(group, begun);
+        any
+    }
+
+    fn rank(&self, site: usize, index: &Index) -> Ranked {
+        let score = self.policy.score(index.slot(site), &self.needs.resources, self.siblings.on(site, index));
+        Ranked { score, tie: self.policy.tie(self.seed, site), site }
+    }
+
+    /// Puts a group back where its crowd and its best agent say.
+    fn enqueue(&mut self, group: usize, crowds: &Crowds) {
+        let crowd = self.ground.crowd(crowds, group);
+        match self.begun.get(&group) {
+            Some(begun) => match begun.sites.peek() {
+                Some(Reverse(best)) => self.queue.push(Reverse(Queued { crowd, best: *best, group })),
+                None if begun.seen < self.ground.groups[group].members.len() => {
+                    self.fresh.push(Reverse((crowd, mix(self.seed, group as u64), group)));
+                }
+                None => {}
+            },
+            None => self.fresh.push(Reverse((crowd, mix(self.seed, group as u64), group))),
+        }
+    }
+
+    /// The best agent of a group that can still take a task. Agents only fill up, and no rule admits again
+    /// an agent in a group that it has refused within it, so one that cannot is out of the question.
+    fn best_of(&mut self, group: usize, index: &Index, crowds: &Crowds) -> Option<usize> {
+        loop {
+            let begun = self.begun.get_mut(&group)?;
+            let sites = std::iter::from_fn(|| begun.sites.pop()).map(|ranked| ranked.0.site);
+            let (needs, ground) = (self.needs, self.ground);
+            let can = |site: &usize| index.fits(needs, *site) && ground.admits(needs, crowds, *site);
+            let best = { sites }.find(can);
+            if best.is_some() || !self.rank_more(group, index, crowds) {
+                return best;
+            }
+        }
     }
 }

@@ -2,11 +2,12 @@
 
 use spec::time::Timestamp;
 
+use super::crowds::Crowds;
+use super::ground::{Ground, bits};
+use super::index::{BLOCK, Index};
 use super::needs::{Needs, PortsAsked};
-use super::rules::Tallies;
 use super::site::Site;
 use super::{Reason, Rejects, SAMPLE_MAX, Unfit, Waiting};
-use crate::state::Presence;
 
 /// One look at every agent for an app whose tasks found no place.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -48,33 +49,71 @@ impl Waiting {
 
 /// Looks at every connected agent as the plan leaves it. Agents that are away offer nothing and are not
 /// counted.
-pub(super) fn look(needs: &Needs, sites: &[Site<'_>], tallies: &Tallies, placed: u32, at: Timestamp) -> Look {
-    let mut look = Look { at, placed, ..Look::default() };
-    for site in sites.iter().filter(|site| site.agent.presence == Presence::Connected) {
-        look.rejects.processed += 1;
-        let mut reasons = needs.reasons(site, tallies, PortsAsked::Any);
-        let Some(first) = reasons.next() else {
-            continue;
-        };
-        look.rejects.declined[first as usize] += 1;
-        if look.sample.len() < SAMPLE_MAX {
-            let reasons: Vec<_> = std::iter::once(first).chain(reasons).collect();
-            let details: Vec<_> =
-                reasons.iter().map(|reason| detail(*reason, needs, site, tallies)).collect();
-            look.sample.push(Unfit { agent: site.agent.id.clone(), reasons, detail: details.join("; ") });
+pub(super) fn look(needs: &Needs, index: &Index, ground: &Ground, crowds: &Crowds, at: Timestamp) -> Look {
+    let mut look = Look { at, ..Look::default() };
+    for number in 0..index.blocks_count() {
+        let block = index.block(number);
+        look.rejects.processed += u64::from(block.connected.count_ones());
+        let open = ground.open(needs, index, number);
+        if needs.foreign_roles.is_none() && look.sample.len() >= SAMPLE_MAX {
+            count_closed(&mut look, block.connected & !open);
+            bits(open).for_each(|bit| count(&mut look, needs, index, ground, crowds, number * BLOCK + bit));
+        } else {
+            bits(block.connected)
+                .for_each(|bit| describe(&mut look, needs, index, crowds, number * BLOCK + bit));
         }
     }
     look
 }
 
-fn detail(reason: Reason, needs: &Needs, site: &Site<'_>, tallies: &Tallies) -> String {
+/// Agents that a rule or the runtime keeps out.
+fn count_closed(look: &mut Look, agents: u64) {
+    look.rejects.declined[Reason::UnfulfilledConstraint as usize] += u64::from(agents.count_ones());
+}
+
+/// One agent that neither a rule that does not count nor the runtime keeps out.
+fn count(look: &mut Look, needs: &Needs, index: &Index, ground: &Ground, crowds: &Crowds, site: usize) {
+    let (asked, free) = (&needs.resources, &index.slot(site).free);
+    let first = if !ground.admits(needs, crowds, site) {
+        Reason::UnfulfilledConstraint
+    } else if asked.cpus_milli > free.cpus_milli {
+        Reason::InsufficientCpus
+    } else if asked.mem_mib > free.mem_mib {
+        Reason::InsufficientMemory
+    } else if asked.disk_mib > free.disk_mib {
+        Reason::InsufficientDisk
+    } else if asked.gpus > free.gpus {
+        Reason::InsufficientGpus
+    } else if !index.fits(needs, site) {
+        Reason::InsufficientPorts
+    } else {
+        return;
+    };
+    look.rejects.declined[first as usize] += 1;
+}
+
+/// One agent with everything that speaks against it.
+fn describe(look: &mut Look, needs: &Needs, index: &Index, crowds: &Crowds, site: usize) {
+    let site = &index.site(site);
+    let reasons: Vec<_> = needs.reasons(site, crowds, PortsAsked::Any).collect();
+    let Some(first) = reasons.first() else {
+        return;
+    };
+    look.rejects.declined[*first as usize] += 1;
+    if look.sample.len() < SAMPLE_MAX {
+        let details: Vec<_> = reasons.iter().map(|reason| detail(*reason, needs, site, crowds)).collect();
+        look.sample.push(Unfit { agent: site.agent.id.clone(), reasons, detail: details.join("; ") });
+    }
+}
+
+fn detail(reason: Reason, needs: &Needs, site: &Site<'_>, crowds: &Crowds) -> String {
     let (asked, free) = (&needs.resources, &site.free);
     match reason {
         Reason::UnfulfilledRole => {
             let roles = needs.foreign_roles.as_deref().unwrap_or_default().join(", ");
             format!("accepts only resources reserved for {roles}, the agent's are for everybody")
         }
-        Reason::UnfulfilledConstraint => broken(needs, site, tallies),
+        Reason::UnfulfilledConstraint => broken(needs, site, crowds),
         Reason::AgentMaintenance => "the agent is away".to_owned(),
         Reason::InsufficientCpus => {
             format!("needs {} cpus, {} free", cores(asked.cpus_milli), cores(free.cpus_milli))
@@ -93,13 +132,13 @@ fn detail(reason: Reason, needs: &Needs, site: &Site<'_>, tallies: &Tallies) -> 
 }
 
 /// The missing runtime and the broken constraints, with what the agent has.
-fn broken(needs: &Needs, site: &Site<'_>, tallies: &Tallies) -> String {
+fn broken(needs: &Needs, site: &Site<'_>, crowds: &Crowds) -> String {
     let info = &site.agent.info;
     let of_rule = |rule: &super::rules::Rule| match rule.value_on(info) {
-        Some(value) => format!("constraint {} against {value}", rule.text),
-        None => format!("constraint {} and no such attribute", rule.text),
+        Some(value) => format!("constraint {} against {value}", rule.text()),
+        None => format!("constraint {} and no such attribute", rule.text()),
     };
-    let rules = needs.broken_rules(info, tallies).map(of_rule);
+    let rules = needs.broken_rules(info, crowds).map(of_rule);
     needs.runtime_missing(info).into_iter().chain(rules).collect::<Vec<_>>().join("; ")
 }
 

@@ -56,7 +56,7 @@ pub(crate) fn join(state: &mut State, info: AgentInfo) -> AgentId {
     let id = AgentId::new(info.hostname.clone());
     let agent = Agent {
         id: id.clone(),
-        info,
+        info: Arc::new(info),
         presence: Presence::Connected,
         since: Timestamp::default(),
         reserved: Resources::default(),
@@ -79,15 +79,9 @@ pub(crate) fn cluster(agents: &[(&str, &str)]) -> State {
 /// Stores a definition.
 pub(crate) fn put(state: &mut State, app: App) -> Arc<App> {
     let app = Arc::new(app);
-    let entry = AppEntry {
-        app: app.clone(),
-        retired: false,
-        versions: Default::default(),
-        delay: None,
-        vacant: Default::default(),
-        last_failure: None,
-    };
+    let entry = AppEntry::new(app.clone());
     state.apps.insert(app.id.clone(), Arc::new(entry));
+    state.recount(&app.id);
     app
 }
 
@@ -111,19 +105,14 @@ pub(crate) fn run(state: &mut State, app: &Arc<App>, agent: &AgentId, host_ports
         readiness: Box::default(),
         seq: 0,
     };
-    let mut home = (**state.agents.get(agent).expect("an agent")).clone();
-    home.reserved = home.reserved.plus(&app.resources());
-    home.tasks.insert(id.clone());
-    home.ports.extend(host_ports.iter().map(|port| (*port, id.clone())));
-    state.agents.insert(agent.clone(), Arc::new(home));
-    state.tasks.insert(id.clone(), Arc::new(task));
+    assert!(state.agents.contains_key(agent), "an agent");
+    state.enter(Arc::new(task));
     id
 }
 
 /// Changes a task.
 pub(crate) fn change(state: &mut State, id: &TaskId, how: impl FnOnce(&mut Task)) {
-    let task = state.tasks.get_mut(id).expect("a task");
-    how(Arc::make_mut(task));
+    state.change(id, how).expect("a task");
 }
 
 /// An app id.

@@ -4,13 +4,19 @@
 //! the two can never disagree for ever. [`place`] puts a batch of tasks: earlier placements of the
 //! batch count for later ones, and the cost of a task does not grow with what is placed already.
 //!
-//! `needs` says what a task needs of an agent, `rules` holds constraints, `ports` chooses host ports,
-//! `score` ranks agents, `candidates` keeps them in order, `explain` says why a task waits.
+//! `needs` says what a task needs of an agent, `rules` holds constraints and `crowds` what they count,
+//! `ports` chooses host ports. `index` keeps agents in columns and `fields` what they say of themselves;
+//! `ground` is where an app may go at all, `score` ranks agents, `candidates` keeps them in order, `plan`
+//! places, `explain` says why a task waits.
 
 mod candidates;
+mod crowds;
 mod explain;
+mod fields;
 #[cfg(test)]
 pub(crate) mod fixture;
+mod ground;
+mod index;
 mod needs;
 mod plan;
 mod ports;
@@ -22,51 +28,43 @@ mod site;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use crowds::Crowds;
 pub use explain::Look;
-pub use plan::{Demand, Plan, place};
+pub use index::Index;
+pub use plan::{Demand, Plan, Terms, place};
 pub use report::*;
 pub(crate) use rules::field_value;
+pub use score::Policy;
 
 use spec::app::App;
 
 use crate::state::{Agent, State};
 
 use needs::{Needs, PortsAsked};
-use rules::Tallies;
 use site::Site;
 
 /// May one more task of `app` be put on `agent` with these host ports? Everything that placement
 /// considers is considered: presence, runtime, role, constraints, resources, ports. `host_ports` must
-/// hold one port for each declared port that gets one, in order.
+/// hold one port for each declared port that gets one, in order. Counts the app's tasks one by one: the
+/// slow and obvious way.
 pub fn check(state: &State, app: &App, agent: &Agent, host_ports: &[u16]) -> Result<(), Reason> {
-    Checker::new(state, app).check(agent, host_ports)
+    Checker::of(app).check(agent, &Crowds::count(state, app), host_ports)
 }
 
-/// [`check`] for many tasks of one app: what depends on the app alone is worked out once, and its tasks
-/// are counted once.
+/// [`check`] for many tasks of one app, where somebody keeps count of them.
 #[derive(Clone, Debug)]
-pub struct Checker {
-    needs: Needs,
-    tallies: Tallies,
-}
+pub(crate) struct Checker(Needs);
 
 impl Checker {
-    /// For more tasks of `app` as the state is now.
-    pub fn new(state: &State, app: &App) -> Self {
-        let needs = Needs::of(app);
-        let tallies = Tallies::count(state, app, &needs.rules);
-        Self { needs, tallies }
+    /// For tasks of `app`.
+    pub(crate) fn of(app: &App) -> Self {
+        Self(Needs::of(app))
     }
 
-    /// See [`check`].
-    pub fn check(&self, agent: &Agent, host_ports: &[u16]) -> Result<(), Reason> {
+    /// See [`check()`].
+    pub(crate) fn check(&self, agent: &Agent, crowds: &Crowds, host_ports: &[u16]) -> Result<(), Reason> {
         let site = Site::of(agent);
-        let mut reasons = self.needs.reasons(&site, &self.tallies, PortsAsked::Given(host_ports));
+        let mut reasons = self.0.reasons(&site, crowds, PortsAsked::Given(host_ports));
         reasons.next().map_or(Ok(()), Err)
-    }
-
-    /// A task of the app was put there.
-    pub fn count(&mut self, agent: &Agent) {
-        self.tallies.add(agent, &self.needs.rules);
     }
 }

@@ -5,8 +5,10 @@ use spec::protocol::AgentInfo;
 use spec::resources::Resources;
 
 use super::Reason;
+use super::crowds::Crowds;
+use super::index::Block;
 use super::ports;
-use super::rules::{Rule, Tallies, Verdict};
+use super::rules::{Rule, Verdict};
 use super::site::Site;
 use crate::state::Presence;
 
@@ -15,6 +17,7 @@ use crate::state::Presence;
 pub(super) struct Needs {
     pub(super) resources: Resources,
     pub(super) ports: Vec<HostPort>,
+    pub(super) fixed_ports: Vec<u16>,
     pub(super) rules: Vec<Rule>,
     runtime: Runtime,
     /// Roles whose resources the app accepts, when it does not accept what nobody has reserved.
@@ -39,9 +42,11 @@ pub(super) enum PortsAsked<'a> {
 impl Needs {
     /// The needs of one task of `app`.
     pub(super) fn of(app: &App) -> Self {
+        let ports = ports::asked(app);
         Self {
             resources: app.resources(),
-            ports: ports::asked(app),
+            fixed_ports: ports::fixed(&ports),
+            ports,
             rules: Rule::all_of(app),
             runtime: runtime_of(app),
             foreign_roles: foreign_roles(app),
@@ -52,30 +57,49 @@ impl Needs {
     pub(super) fn reasons<'a>(
         &'a self,
         site: &'a Site<'_>,
-        tallies: &'a Tallies,
+        crowds: &'a Crowds,
         asked: PortsAsked<'a>,
     ) -> impl Iterator<Item = Reason> + 'a {
-        Reason::ALL.into_iter().filter(move |reason| self.holds(*reason, site, tallies, asked))
+        Reason::ALL.into_iter().filter(move |reason| self.holds(*reason, site, crowds, asked))
     }
 
-    /// Can the task go there, rules that count other tasks aside?
-    pub(super) fn fits(&self, site: &Site<'_>) -> bool {
-        let uncounted = Tallies::default();
-        self.runtime_missing(&site.agent.info).is_none()
-            && self.rules.iter().all(|rule| rule.counts() || rule.is_met_alone(&site.agent.info))
-            && Reason::ALL
-                .into_iter()
-                .filter(|reason| *reason != Reason::UnfulfilledConstraint)
-                .all(|reason| !self.holds(reason, site, &uncounted, PortsAsked::Any))
+    /// Is there no agent at all that could take it, whatever it has?
+    pub(super) fn are_impossible(&self) -> bool {
+        self.foreign_roles.is_some() || ports::has_duplicates(&self.fixed_ports)
     }
 
-    fn holds(&self, reason: Reason, site: &Site<'_>, tallies: &Tallies, asked: PortsAsked<'_>) -> bool {
+    /// The agents of a block that are there and can run this kind of task.
+    pub(super) fn runnable(&self, block: &Block) -> u64 {
+        block.connected & self.able(block)
+    }
+
+    /// Those that can run it, there or not.
+    pub(super) fn able(&self, block: &Block) -> u64 {
+        match self.runtime {
+            Runtime::Docker => block.docker,
+            Runtime::Process => block.process,
+        }
+    }
+
+    /// Is one task's place another's? Not where its constraints count the tasks of an app.
+    pub(super) fn are_like(&self, other: &Self) -> bool {
+        let keys = |needs: &Self| needs.rules.iter().map(Rule::key).collect::<Vec<_>>();
+        let counts = self.rules.iter().chain(&other.rules).any(Rule::counts);
+        !counts
+            && self.resources == other.resources
+            && self.ports == other.ports
+            && self.runtime == other.runtime
+            && self.foreign_roles == other.foreign_roles
+            && keys(self) == keys(other)
+    }
+
+    fn holds(&self, reason: Reason, site: &Site<'_>, crowds: &Crowds, asked: PortsAsked<'_>) -> bool {
         let (needed, free) = (&self.resources, &site.free);
         match reason {
             Reason::UnfulfilledRole => self.foreign_roles.is_some(),
             Reason::UnfulfilledConstraint => {
                 self.runtime_missing(&site.agent.info).is_some()
-                    || self.broken_rules(&site.agent.info, tallies).next().is_some()
+                    || self.broken_rules(&site.agent.info, crowds).next().is_some()
             }
             // A lost agent takes nothing; the nearest word that Marathon has.
             Reason::AgentMaintenance => site.agent.presence != Presence::Connected,
@@ -106,10 +130,10 @@ impl Needs {
     pub(super) fn broken_rules<'a>(
         &'a self,
         info: &'a AgentInfo,
-        tallies: &'a Tallies,
+        crowds: &'a Crowds,
     ) -> impl Iterator<Item = &'a Rule> + 'a {
         let is_broken = |(index, rule): &(usize, &Rule)| {
-            rule.verdict(rule.value_on(info).as_deref(), tallies.at(*index)) != Verdict::Yes
+            rule.verdict(rule.value_on(info).as_deref(), crowds.at(*index)) != Verdict::Yes
         };
         self.rules.iter().enumerate().filter(is_broken).map(|(_, rule)| rule)
     }

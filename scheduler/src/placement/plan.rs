@@ -1,24 +1,25 @@
 //! Placing a batch of tasks.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use spec::app::App;
 use spec::ids::AppId;
 use spec::time::Timestamp;
 
-use super::candidates::Candidates;
+use super::candidates::{Candidates, Siblings};
+use super::crowds::Crowds;
 use super::explain::{Look, look};
+use super::ground::Ground;
+use super::index::Index;
 use super::needs::Needs;
 use super::ports;
-use super::rules::Tallies;
+use super::score::Policy;
 use super::seed::mix;
-use super::site::Site;
-use crate::state::{Placement, State};
+use crate::state::{Placement, State, tasks_range};
 
-/// An app with more tasks than this is spread by load alone: counting its tasks an agent for every batch
-/// would cost more than it brings.
-const SIBLINGS_COUNTED_MAX: usize = 2_000;
+/// The tasks of an app that has more than this are spread by load alone: many of them are on every agent, and
+/// asking each agent how many would cost more than it brings.
+const SIBLINGS_MAX: u32 = 2_000;
 
 /// Tasks of one app to be placed.
 #[derive(Clone, Debug)]
@@ -27,6 +28,17 @@ pub struct Demand {
     pub app: Arc<App>,
     /// How many.
     pub count: u32,
+}
+
+/// What a plan depends on besides the state and the demands.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    /// Which agents are good ones.
+    pub policy: Policy,
+    /// When.
+    pub now: Timestamp,
+    /// Decides between equals.
+    pub seed: u64,
 }
 
 /// Where tasks go, and why others wait.
@@ -38,62 +50,83 @@ pub struct Plan {
     pub waiting: Vec<(AppId, Look)>,
 }
 
-/// Places as many of the demanded tasks as there is room for, app by app.
-pub fn place(state: &State, demands: &[Demand], now: Timestamp, seed: u64) -> Plan {
-    let mut sites: Vec<Site<'_>> = state.agents.values().map(|agent| Site::of(agent)).collect();
-    let mut plan = Plan::default();
+/// Places as many of the demanded tasks as there is room for, app by app. The index makes it fast and has
+/// no say in it: the same state, demands and terms give the same plan.
+pub fn place(index: &mut Index, state: &State, demands: &[Demand], terms: Terms) -> Plan {
+    index.follow(&state.agents);
+    let mut planner = Planner { index, state, terms, plan: Plan::default(), vain: Vec::new() };
     for (salt, demand) in (1..).zip(demands) {
-        let look = place_app(state, &mut sites, &mut plan.placements, demand, mix(seed, salt), now);
-        plan.waiting.extend(look.map(|look| (demand.app.id.clone(), look)));
+        planner.place_app(demand, mix(terms.seed, salt));
     }
+    let plan = planner.plan;
+    index.give_back();
     plan
 }
 
-/// Places the tasks of one app; yields a look at every agent when some found no place.
-fn place_app(
-    state: &State,
-    sites: &mut [Site<'_>],
-    placements: &mut Vec<Placement>,
-    demand: &Demand,
-    seed: u64,
-    now: Timestamp,
-) -> Option<Look> {
-    let needs = Needs::of(&demand.app);
-    let mut tallies = Tallies::count(state, &demand.app, &needs.rules);
-    let siblings = siblings(state, sites, &demand.app.id);
-    let mut candidates = Candidates::new(&needs, siblings, demand.count as usize, seed);
-    for placed in 0..demand.count {
-        let salt = mix(seed, u64::from(placed));
-        let found = candidates.next(sites, &tallies);
-        let ports = found.and_then(|pick| ports::choose(&needs.ports, &sites[pick.site], salt));
-        let (Some(pick), Some(host_ports)) = (found, ports) else {
-            return Some(look(&needs, sites, &tallies, placed, now));
-        };
-        let site = &mut sites[pick.site];
-        site.take(&needs.resources, &host_ports);
-        tallies.add(site.agent, &needs.rules);
-        placements.push(Placement {
-            app: demand.app.id.clone(),
-            version: demand.app.version,
-            agent: site.agent.id.clone(),
-            host_ports,
-        });
-        candidates.put_back(pick, sites, &tallies);
-    }
-    None
+struct Planner<'a> {
+    index: &'a mut Index,
+    state: &'a State,
+    terms: Terms,
+    plan: Plan,
+    /// Needs that found no place, and why: agents only fill up, so their like need not look again.
+    vain: Vec<(Needs, Look)>,
 }
 
-/// Tasks of the app by position of their agent.
-fn siblings(state: &State, sites: &[Site<'_>], app: &AppId) -> BTreeMap<usize, u32> {
-    let mut counts = BTreeMap::new();
-    for (counted, task) in state.tasks_of(app).enumerate() {
-        if counted >= SIBLINGS_COUNTED_MAX {
-            return BTreeMap::new();
+impl Planner<'_> {
+    fn place_app(&mut self, demand: &Demand, seed: u64) {
+        let needs = Needs::of(&demand.app);
+        if let Some((_, look)) = self.vain.iter().find(|(other, _)| other.are_like(&needs)) {
+            let look = Look { placed: 0, ..look.clone() };
+            return self.plan.waiting.push((demand.app.id.clone(), look));
         }
-        // Sites are in the order of the agents' table, by id.
-        if let Ok(site) = sites.binary_search_by(|site| site.agent.id.cmp(&task.agent)) {
-            *counts.entry(site).or_default() += 1;
+        let ground = Ground::of(&needs, self.index);
+        let mut crowds = self.crowds_of(&demand.app);
+        let placed = self.place_tasks(demand, &needs, &ground, &mut crowds, seed);
+        if placed < demand.count {
+            let look = look(&needs, self.index, &ground, &crowds, self.terms.now);
+            let look = Look { placed, ..look };
+            self.plan.waiting.push((demand.app.id.clone(), look.clone()));
+            self.vain.push((needs, look));
         }
     }
-    counts
+
+    /// Yields how many found a place.
+    fn place_tasks(
+        &mut self,
+        demand: &Demand,
+        needs: &Needs,
+        ground: &Ground,
+        crowds: &mut Crowds,
+        seed: u64,
+    ) -> u32 {
+        let id = &demand.app.id;
+        let tasks_count = self.state.apps.get(id).map_or(0, |entry| entry.tally.total);
+        let siblings = Siblings::of((1..=SIBLINGS_MAX).contains(&tasks_count).then(|| tasks_range(id)));
+        let numbers = (demand.count as usize, seed);
+        let mut candidates = Candidates::new(needs, ground, self.terms.policy, siblings, crowds, numbers);
+        for placed in 0..demand.count {
+            let salt = mix(seed, u64::from(placed));
+            let found = candidates.next(self.index, crowds);
+            let ports = found.and_then(|pick| ports::choose(&needs.ports, &self.index.site(pick.site), salt));
+            let (Some(pick), Some(host_ports)) = (found, ports) else {
+                return placed;
+            };
+            self.index.take(pick.site, &needs.resources, &host_ports);
+            ground.count(crowds, pick.site);
+            self.plan.placements.push(Placement {
+                app: id.clone(),
+                version: demand.app.version,
+                agent: self.index.agent(pick.site).id.clone(),
+                host_ports,
+            });
+            candidates.put_back(pick, self.index, crowds);
+        }
+        demand.count
+    }
+
+    /// Where the tasks are that constrain one more.
+    fn crowds_of(&self, app: &App) -> Crowds {
+        let known = self.state.apps.get(&app.id).filter(|entry| entry.app.version == app.version);
+        known.map_or_else(|| Crowds::count(self.state, app), |entry| entry.crowds.clone())
+    }
 }

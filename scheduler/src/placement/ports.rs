@@ -26,12 +26,9 @@ pub(super) fn are_right(asked: &[HostPort], given: &[u16], site: &Site<'_>) -> b
 /// Could [`choose`] answer what is asked?
 pub(super) fn are_there(asked: &[HostPort], site: &Site<'_>) -> bool {
     let fixed = fixed(asked);
-    if has_duplicates(&fixed) || !fixed.iter().all(|port| site.is_port_free(*port)) {
-        return false;
-    }
-    // The bound is nearly always enough; counting walks through the ranges.
-    site.ports_count().saturating_sub(site.ports_taken_max()) >= asked.len()
-        || walk(site, 0).take(asked.len()).count() == asked.len()
+    !has_duplicates(&fixed)
+        && fixed.iter().all(|port| site.is_port_free(*port))
+        && asked.len() <= site.ports_free()
 }
 
 /// Ports for what is asked, or `None` when there are not enough.
@@ -50,7 +47,8 @@ pub(super) fn choose(asked: &[HostPort], site: &Site<'_>, seed: u64) -> Option<V
         .collect()
 }
 
-fn fixed(asked: &[HostPort]) -> Vec<u16> {
+/// The fixed ones.
+pub(super) fn fixed(asked: &[HostPort]) -> Vec<u16> {
     let port_of = |host: &HostPort| match host {
         HostPort::Fixed(port) => Some(*port),
         _ => None,
@@ -62,12 +60,12 @@ fn fixed(asked: &[HostPort]) -> Vec<u16> {
 fn walk<'a>(site: &'a Site<'_>, seed: u64) -> impl Iterator<Item = u16> + 'a {
     let count = site.ports_count();
     let start = usize::try_from(seed % (count.max(1) as u64)).unwrap_or_default();
-    let every = || site.agent.info.ports.iter().flat_map(|(first, last)| *first..=*last);
-    let from_start = every().skip(start).chain(every().take(start));
-    from_start.filter(|port| site.is_port_free(*port))
+    let round = (0..count).map(move |n| (start + n) % count);
+    round.filter_map(|n| site.port_at(n)).filter(|port| site.is_port_free(*port))
 }
 
-fn has_duplicates(ports: &[u16]) -> bool {
+/// Is one of them there twice?
+pub(super) fn has_duplicates(ports: &[u16]) -> bool {
     let mut sorted = ports.to_vec();
     sorted.sort_unstable();
     sorted.windows(2).any(|pair| pair[0] == pair[1])
@@ -83,5 +81,5 @@ pub(super) fn missing(asked: &[HostPort], site: &Site<'_>) -> String {
     if has_duplicates(&fixed) {
         return "asks for the same port twice".to_owned();
     }
-    format!("needs {} ports, {} free", asked.len(), walk(site, 0).count())
+    format!("needs {} ports, {} free", asked.len(), site.ports_free())
 }

@@ -1,24 +1,20 @@
 //! Constraints (reference section 2.10): what they say about an agent, given where the app's tasks are.
-//!
-//! Only tasks of the same or a newer configuration constrain, so that in a rolling upgrade an old and a
-//! new task may share what is UNIQUE. Unreachable tasks constrain until they are expunged.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use regex::Regex;
 use spec::app::{App, Constraint, Operator};
 use spec::protocol::AgentInfo;
 
-use crate::state::{Agent, State};
+use super::crowds::{self, Crowd};
 
 /// One constraint, ready to be tried on many agents.
 #[derive(Clone, Debug)]
 pub(super) struct Rule {
-    /// As the app says it, for people: `rack GROUP_BY 3`.
-    pub(super) text: String,
-    field: String,
+    constraint: Constraint,
     test: Test,
+    counts: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -33,15 +29,33 @@ enum Test {
     },
     /// Evenly over the groups there are (up to 1.10, and 1.11 divides by zero).
     Spread,
-    /// `None`: the expression cannot be read, nothing matches.
-    Like(Option<Regex>),
-    Unlike(Option<Regex>),
+    Like(Pattern),
+    Unlike(Pattern),
     MaxPer(u32),
     Is(String),
 }
 
-/// What a rule says about one more task on an agent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// An expression, read when it is first asked: it seldom is, the index keeps what it said of every agent.
+#[derive(Clone, Debug)]
+struct Pattern {
+    text: Option<String>,
+    regex: OnceLock<Option<Regex>>,
+}
+
+impl Pattern {
+    fn of(text: Option<&str>) -> Self {
+        Self { text: text.map(str::to_owned), regex: OnceLock::new() }
+    }
+
+    /// `None`: the expression cannot be read, and nothing matches it or fails to.
+    fn is_match(&self, value: &str) -> Option<bool> {
+        let read = || self.text.as_deref().and_then(spec::app::pattern::compile);
+        self.regex.get_or_init(read).as_ref().map(|regex| regex.is_match(value))
+    }
+}
+
+/// What a rule says about one more task on an agent; the worse comes later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Verdict {
     Yes,
     /// Perhaps when other tasks have been placed elsewhere.
@@ -66,31 +80,45 @@ impl Rule {
                 Some(groups) => Test::Groups { groups, instances },
                 None => Test::Spread,
             },
-            Operator::Like => Test::Like(value.and_then(spec::app::pattern::compile)),
-            Operator::Unlike => Test::Unlike(value.and_then(spec::app::pattern::compile)),
+            Operator::Like => Test::Like(Pattern::of(value)),
+            Operator::Unlike => Test::Unlike(Pattern::of(value)),
             Operator::MaxPer => Test::MaxPer(number.unwrap_or(0)),
             Operator::Is => Test::Is(canonical(value.unwrap_or_default())),
         };
-        let words = [constraint.field.as_str(), constraint.operator.name()].into_iter().chain(value);
-        Self { text: words.collect::<Vec<_>>().join(" "), field: constraint.field.clone(), test }
+        Self { constraint: constraint.clone(), test, counts: crowds::counts(constraint) }
+    }
+
+    /// As the app says it, for people: `rack GROUP_BY 3`.
+    pub(super) fn text(&self) -> String {
+        let Constraint { field, operator, value } = &self.constraint;
+        let words = [field.as_str(), operator.name()].into_iter().chain(value.as_deref());
+        words.collect::<Vec<_>>().join(" ")
+    }
+
+    /// What it looks at.
+    pub(super) fn field(&self) -> &str {
+        &self.constraint.field
+    }
+
+    /// What two rules have in common that say the same of every agent, if they do not count.
+    pub(super) fn key(&self) -> (String, Operator, Option<String>) {
+        let Constraint { field, operator, value } = &self.constraint;
+        (field.clone(), *operator, value.clone())
     }
 
     /// The agent's value of the rule's field.
     pub(super) fn value_on<'a>(&self, info: &'a AgentInfo) -> Option<Cow<'a, str>> {
-        field_value(info, &self.field)
+        field_value(info, self.field())
     }
 
     /// Does the verdict depend on where other tasks are?
     pub(super) fn counts(&self) -> bool {
-        matches!(
-            self.test,
-            Test::Unique | Test::Cluster(None) | Test::Groups { .. } | Test::Spread | Test::MaxPer(_)
-        )
+        self.counts
     }
 
-    /// Does an agent meet it, for a rule that does not count?
-    pub(super) fn is_met_alone(&self, info: &AgentInfo) -> bool {
-        self.verdict(self.value_on(info).as_deref(), &Tally::default()) == Verdict::Yes
+    /// Does an agent with this value meet it, for a rule that does not count?
+    pub(super) fn is_met_alone(&self, value: Option<&str>) -> bool {
+        self.verdict(value, &Crowd::default()) == Verdict::Yes
     }
 
     /// Does it want tasks spread evenly?
@@ -99,94 +127,39 @@ impl Rule {
     }
 
     /// One more task where the field has this value? An agent without the field fails, except UNLIKE.
-    pub(super) fn verdict(&self, value: Option<&str>, tally: &Tally) -> Verdict {
+    pub(super) fn verdict(&self, value: Option<&str>, crowd: &Crowd) -> Verdict {
         let Some(value) = value else {
             return if matches!(self.test, Test::Unlike(_)) { Verdict::Yes } else { Verdict::Never };
         };
-        let matches = |expression: &Option<Regex>| expression.as_ref().map(|regex| regex.is_match(value));
         let yes = match &self.test {
-            Test::Unique => tally.of(value) == 0,
+            Test::Unique => crowd.of(value) == 0,
             Test::Cluster(Some(wanted)) | Test::Is(wanted) => value == wanted,
-            Test::Cluster(None) => tally.is_empty() || tally.of(value) > 0,
-            Test::Groups { groups, instances } => tally.admits_group(value, *groups, *instances),
-            Test::Spread if tally.admits_spread(value) => true,
+            Test::Cluster(None) => crowd.is_empty() || crowd.of(value) > 0,
+            Test::Groups { groups, instances } => admits_group(crowd, value, *groups, *instances),
+            Test::Spread if admits_spread(crowd, value) => true,
             Test::Spread => return Verdict::NotNow,
-            Test::Like(expression) => matches(expression) == Some(true),
-            Test::Unlike(expression) => matches(expression) == Some(false),
-            Test::MaxPer(most) => tally.of(value) < *most,
+            Test::Like(pattern) => pattern.is_match(value) == Some(true),
+            Test::Unlike(pattern) => pattern.is_match(value) == Some(false),
+            Test::MaxPer(most) => crowd.of(value) < *most,
         };
         if yes { Verdict::Yes } else { Verdict::Never }
     }
 }
 
-/// Tasks of an app by the value of one field.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Tally(BTreeMap<String, u32>);
-
-impl Tally {
-    /// Tasks at this value.
-    pub(super) fn of(&self, value: &str) -> u32 {
-        self.0.get(value).copied().unwrap_or(0)
-    }
-
-    fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    fn add(&mut self, value: &str) {
-        match self.0.get_mut(value) {
-            Some(count) => *count += 1,
-            None => drop(self.0.insert(value.to_owned(), 1)),
-        }
-    }
-
-    /// Up to 1.10: a new group always, a used one when no used one has fewer.
-    fn admits_spread(&self, value: &str) -> bool {
-        let count = self.of(value);
-        count == 0 || self.0.values().all(|other| count <= *other)
-    }
-
-    /// 1.11: `instances` over `groups`, the remainder one each.
-    fn admits_group(&self, value: &str, groups: u32, instances: u32) -> bool {
-        let (each, remainder) = (instances / groups, (instances % groups) as usize);
-        match self.of(value) {
-            0 => self.0.len() < groups as usize,
-            count if count < each => true,
-            count if count == each => self.0.values().filter(|other| **other > each).count() < remainder,
-            _ => false,
-        }
-    }
+/// Up to 1.10: a new group always, a used one when no used one has fewer.
+fn admits_spread(crowd: &Crowd, value: &str) -> bool {
+    let count = crowd.of(value);
+    count == 0 || count <= crowd.lowest()
 }
 
-/// A [`Tally`] for each rule that counts; the others' stay empty.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Tallies(Vec<Tally>);
-
-impl Tallies {
-    /// Counts the tasks that constrain one more task of `app`.
-    pub(super) fn count(state: &State, app: &App, rules: &[Rule]) -> Self {
-        let mut tallies = Self(vec![Tally::default(); rules.len()]);
-        if rules.iter().any(Rule::counts) {
-            let constraining = state.tasks_of(&app.id).filter(|task| !task.is_outdated(app));
-            for agent in constraining.filter_map(|task| state.agents.get(&task.agent)) {
-                tallies.add(agent, rules);
-            }
-        }
-        tallies
-    }
-
-    /// One more task on `agent`.
-    pub(super) fn add(&mut self, agent: &Agent, rules: &[Rule]) {
-        for (rule, tally) in rules.iter().zip(&mut self.0).filter(|(rule, _)| rule.counts()) {
-            if let Some(value) = rule.value_on(&agent.info) {
-                tally.add(&value);
-            }
-        }
-    }
-
-    /// The tally of the rule at this position.
-    pub(super) fn at(&self, index: usize) -> &Tally {
-        &self.0[index]
+/// 1.11: `instances` over `groups`, the remainder one each.
+fn admits_group(crowd: &Crowd, value: &str, groups: u32, instances: u32) -> bool {
+    let (each, remainder) = (instances / groups, u64::from(instances % groups));
+    match crowd.of(value) {
+        0 => crowd.used() < groups as usize,
+        count if count < each => true,
+        count if count == each => crowd.used_beyond(each) < remainder,
+        _ => false,
     }
 }
 
@@ -203,8 +176,8 @@ pub(crate) fn field_value<'a>(info: &'a AgentInfo, field: &str) -> Option<Cow<'a
 /// zeros. Other text stays as it is.
 fn scalar(text: &str) -> Cow<'_, str> {
     let is_plain = text.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'-' | b'+'));
-    match text.parse::<f64>() {
-        Ok(number) if is_plain && number.abs() < 1e12 => {
+    match is_plain.then(|| text.parse::<f64>()) {
+        Some(Ok(number)) if number.abs() < 1e12 => {
             Cow::Owned(((number * 1000.0).round_ties_even() / 1000.0).to_string())
         }
         _ => Cow::Borrowed(text),

@@ -1,6 +1,8 @@
 //! An agent in the replicated state: what it offers and what is reserved on it. Measured use is soft
 //! and not here.
 
+use std::sync::Arc;
+
 use imbl::{OrdMap, OrdSet};
 use serde::{Deserialize, Serialize};
 use spec::ids::{AgentId, TaskId};
@@ -9,12 +11,12 @@ use spec::resources::Resources;
 use spec::time::Timestamp;
 
 /// One agent.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Agent {
     /// Its id.
     pub id: AgentId,
-    /// What it said of itself when it last registered.
-    pub info: AgentInfo,
+    /// What it said of itself when it last registered. Shared: it seldom changes, and the agent often does.
+    pub info: Arc<AgentInfo>,
     /// Is it there?
     pub presence: Presence,
     /// When `presence` last changed.

@@ -9,7 +9,8 @@ use spec::protocol::TaskState;
 use spec::time::Timestamp;
 use uuid::Uuid;
 
-use super::Versions;
+use super::{Tally, Versions};
+use crate::placement::Crowds;
 
 /// How many old definitions of an app are kept (Marathon's `--zk_max_versions`).
 pub const VERSIONS_MAX: usize = 50;
@@ -30,6 +31,26 @@ pub struct AppEntry {
     pub vacant: Vector<Vacant>,
     /// The last task that failed.
     pub last_failure: Option<Arc<TaskFailure>>,
+    /// Derived: its tasks by what they are.
+    pub tally: Tally,
+    /// Derived: where the tasks are that its constraints count.
+    pub(crate) crowds: Crowds,
+}
+
+impl AppEntry {
+    /// An app without tasks, history (its definition is not among `versions` yet) and failures.
+    pub fn new(app: Arc<App>) -> Self {
+        Self {
+            crowds: Crowds::of(&app),
+            versions: Versions::default(),
+            app,
+            retired: false,
+            delay: None,
+            vacant: Vector::new(),
+            last_failure: None,
+            tally: Tally::default(),
+        }
+    }
 }
 
 /// An instance without a task.

@@ -43,7 +43,7 @@ pub fn violations_after(state: &State, applied: &Applied) -> Vec<String> {
 
 fn overfull(state: &State, id: &AppId, version: spec::Timestamp) -> Option<String> {
     let entry = state.app(id).filter(|entry| entry.app.version == version)?;
-    let (tally, app) = (state.tally(entry), &entry.app);
+    let (tally, app) = (entry.tally, &entry.app);
     let total_max = if tally.outdated == 0 { app.instances } else { max_capacity(app) };
     let over = tally.total > total_max || tally.current > app.instances;
     over.then(|| format!("{id}: {tally:?} with {} instances, at most {total_max}", app.instances))
@@ -118,6 +118,9 @@ fn check_app(state: &State, id: &AppId, entry: &AppEntry, found: &mut Vec<String
     claim(found, instances.len() == entry.vacant.len(), || format!("{id}: an instance is vacant twice"));
     claim(found, entry.vacant.len() <= entry.app.instances as usize, || {
         format!("{id}: {} vacant of {} instances", entry.vacant.len(), entry.app.instances)
+    });
+    claim(found, (entry.tally, entry.crowds.clone()) == state.counts_of(&entry.app), || {
+        format!("{id}: what is counted is not what there is: {:?} {:?}", entry.tally, entry.crowds)
     });
     for task in state.tasks_of(id) {
         claim(found, !instances.contains(&task.id.instance.uuid), || format!("{} is vacant too", task.id));

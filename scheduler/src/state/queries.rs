@@ -26,16 +26,39 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Takes one more task of `app` into account.
-    pub fn count(&mut self, task: &Task, app: &App) {
+    /// One task of `app`.
+    pub(super) fn of(task: &Task, app: &App) -> Self {
         if !task.takes_room() {
-            return;
+            return Self::default();
         }
         let outdated = task.is_outdated(app);
-        self.total += 1;
-        self.outdated += u32::from(outdated);
-        self.current += u32::from(!outdated && task.goal != Goal::Decommissioned);
-        self.provisioned += u32::from(task.condition == Condition::Provisioned);
+        Self {
+            total: 1,
+            outdated: u32::from(outdated),
+            current: u32::from(!outdated && task.goal != Goal::Decommissioned),
+            provisioned: u32::from(task.condition == Condition::Provisioned),
+        }
+    }
+
+    /// Takes one more task of `app` into account.
+    pub fn count(&mut self, task: &Task, app: &App) {
+        self.add(&Self::of(task, app));
+    }
+
+    /// Takes more tasks into account.
+    pub(super) fn add(&mut self, more: &Self) {
+        self.total += more.total;
+        self.outdated += more.outdated;
+        self.current += more.current;
+        self.provisioned += more.provisioned;
+    }
+
+    /// Takes tasks out of account that were in it.
+    pub(super) fn subtract(&mut self, less: &Self) {
+        self.total -= less.total;
+        self.outdated -= less.outdated;
+        self.current -= less.current;
+        self.provisioned -= less.provisioned;
     }
 
     /// How many more tasks may be placed at most: never more up-to-date ones than `instances`, and as
@@ -131,13 +154,6 @@ impl State {
             .any(|action| action.kind == ActionKind::RestartApplication && action.app == *app)
     }
 
-    /// Counts the tasks of an app.
-    pub fn tally(&self, entry: &AppEntry) -> Tally {
-        let mut tally = Tally::default();
-        self.tasks_of(&entry.app.id).for_each(|task| tally.count(task, &entry.app));
-        tally
-    }
-
     /// Tasks of an app that run.
     pub fn running_count(&self, app: &AppId) -> usize {
         self.tasks_of(app).filter(|task| task.condition == Condition::Running).count()
@@ -146,7 +162,7 @@ impl State {
     /// Marathon's `count` of `/v2/queue`: instances that wait for a place or for their agent's word.
     pub fn queue_count(&self, app: &AppId) -> usize {
         let Some(entry) = self.app(app) else { return 0 };
-        let tally = self.tally(entry);
+        let tally = entry.tally;
         let waiting = if tally.outdated == 0 || self.is_restarting(app) {
             tally.room(&entry.app)
         } else {
@@ -161,7 +177,8 @@ impl State {
     }
 }
 
-fn tasks_range(app: &AppId) -> RangeInclusive<TaskId> {
+/// Every id that a task of the app can have.
+pub(crate) fn tasks_range(app: &AppId) -> RangeInclusive<TaskId> {
     let bound = |uuid, incarnation| TaskId { instance: InstanceId { app: app.clone(), uuid }, incarnation };
     bound(Uuid::nil(), 0)..=bound(Uuid::max(), u32::MAX)
 }

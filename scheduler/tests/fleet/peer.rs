@@ -42,6 +42,7 @@ pub async fn master(dir: &Path, agent_timeout_millis: u64) -> Master {
         features: Features::default(),
         dns_domain: "mesos".to_owned(),
         launch_timeout_millis: 300_000,
+        placement: Default::default(),
         agent_timeout_millis,
     };
     let master =

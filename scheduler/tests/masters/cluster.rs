@@ -47,6 +47,7 @@ pub fn options(name: &str) -> Options {
         features: Features::default(),
         dns_domain: "mesos".to_owned(),
         launch_timeout_millis: 300_000,
+        placement: Default::default(),
         agent_timeout_millis: 600_000,
     }
 }

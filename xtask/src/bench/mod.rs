@@ -6,6 +6,8 @@ mod group;
 mod launch;
 mod masters;
 mod million;
+mod pack;
+mod place;
 mod writes;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -25,20 +27,29 @@ pub enum Bench {
     Launch(launch::Launch),
     /// Kills the leader of three masters over and over: time to the next accepted write, beside etcd.
     Failover(failover::Failover),
+    /// Placement alone, on one core, in clusters of several sizes and with several shapes of work.
+    Place(place::Place),
+    /// How well placement packs a recorded cluster, from tables of its machines and tasks.
+    Pack(pack::Pack),
     /// Small changes of apps a second that three masters acknowledge, beside etcd.
     Writes(writes::Writes),
     /// Very many tasks on very many simulated agents: start, steady state, loss of the leader, removal.
     Million(million::Million),
+    /// Simulated tasks fail at a rate for a time: each comes back, nothing grows.
+    Churn(million::churn::Churn),
 }
 
 /// Runs one.
 pub fn run(bench: &Bench) -> anyhow::Result<ExitCode> {
     match bench {
         Bench::Launch(options) => launch::run(options),
-        Bench::Failover(_) | Bench::Writes(_) | Bench::Million(_) if cfg!(debug_assertions) => optimized(),
+        _ if cfg!(debug_assertions) => optimized(),
         Bench::Failover(options) => failover::run(options),
+        Bench::Pack(options) => pack::run(options),
+        Bench::Place(options) => place::run(options),
         Bench::Writes(options) => writes::run(options),
         Bench::Million(options) => million::run(options),
+        Bench::Churn(options) => million::churn::run(options),
     }
 }
 

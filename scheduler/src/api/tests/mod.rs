@@ -80,6 +80,7 @@ pub(super) fn options() -> Options {
         features: Features::default(),
         dns_domain: "mesos".to_owned(),
         launch_timeout_millis: 300_000,
+        placement: Default::default(),
         agent_timeout_millis: 10_000,
     }
 }

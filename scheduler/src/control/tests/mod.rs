@@ -262,7 +262,7 @@ impl Loop {
     /// It comes back with every task still running.
     pub(super) fn bring_back(&mut self, agent: &AgentId) {
         self.away.remove(agent);
-        let info = self.state.agents[agent].info.clone();
+        let info = self.state.agents[agent].info.as_ref().clone();
         let tasks: Vec<_> = self.state.tasks_on(agent).cloned().collect();
         let reports = tasks.iter().map(|task| self.report_of(task, TaskState::Running, true)).collect();
         self.apply(vec![

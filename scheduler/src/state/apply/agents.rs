@@ -13,7 +13,7 @@ use crate::state::{Agent, Condition, Event, Goal, Outcome, Presence, Refusal, Ta
 
 impl Agent {
     /// An agent without tasks.
-    pub(in crate::state) fn new(id: AgentId, info: AgentInfo, since: spec::Timestamp) -> Self {
+    pub(in crate::state) fn new(id: AgentId, info: Arc<AgentInfo>, since: spec::Timestamp) -> Self {
         Self {
             id,
             info,
@@ -49,14 +49,18 @@ impl Change<'_> {
     /// A known agent comes back under its id; anyone else gets a new one, also one that was forgotten.
     pub(super) fn register_agent(&mut self, id: Option<&AgentId>, info: &AgentInfo) -> Outcome {
         let now = self.state.now;
-        let agent = match id.and_then(|id| self.state.agents.get(id)) {
-            Some(known) => Agent {
-                info: info.clone(),
-                presence: Presence::Connected,
-                since: if known.presence == Presence::Connected { known.since } else { now },
-                ..Agent::clone(known)
-            },
-            None => Agent::new(self.new_agent_id(), info.clone(), now),
+        let known = id.and_then(|id| self.state.agents.get(id)).cloned();
+        let agent = match known {
+            Some(known) => {
+                self.state.move_crowds(&known.id, &known.info, info);
+                Agent {
+                    info: Arc::new(info.clone()),
+                    presence: Presence::Connected,
+                    since: if known.presence == Presence::Connected { known.since } else { now },
+                    ..Agent::clone(&known)
+                }
+            }
+            None => Agent::new(self.new_agent_id(), Arc::new(info.clone()), now),
         };
         let (id, agent) = (agent.id.clone(), Arc::new(agent));
         self.state.agents.insert(id.clone(), agent.clone());
@@ -81,10 +85,12 @@ impl Change<'_> {
         let agent = Arc::new(agent.clone());
         self.event(Event::AgentLost { agent: agent.clone() });
         for task in &agent.tasks {
-            if let Some(task) = self.task_mut(task).filter(|task| task.goal == Goal::Restarting) {
-                // Its instance is not kept waiting for an end that nobody will hear of.
-                task.goal = Goal::Decommissioned;
-            }
+            self.state.change(task, |task| {
+                if task.goal == Goal::Restarting {
+                    // Its instance is not kept waiting for an end that nobody will hear of.
+                    task.goal = Goal::Decommissioned;
+                }
+            });
             if self.state.tasks.get(task).is_some_and(|task| !task.is_unreachable()) {
                 self.set_condition(task, Condition::Unreachable, "Agent is away");
             }

@@ -4,8 +4,6 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use imbl::Vector;
-use spec::app::App;
 use spec::ids::{AppId, DeploymentId, TaskId};
 use spec::time::Timestamp;
 
@@ -14,7 +12,7 @@ use super::graph::Target;
 use super::{Change, expect, plan, resident, service_ports};
 use crate::state::{
     AppEntry, DEPLOYMENTS_MAX, Deploy, Deployment, Event, Goal, KillReason, Originals, Outcome, PutApp,
-    Refusal, State, Step, VERSIONS_MAX, Versions,
+    Refusal, State, Step, VERSIONS_MAX,
 };
 
 /// A change that was checked and worked out.
@@ -61,11 +59,11 @@ impl Change<'_> {
         self.replace_service_ports(changed.original.as_deref(), app);
         let mut entry = match self.state.apps.get(&app.id) {
             Some(entry) => AppEntry::clone(entry),
-            None => new_entry(app),
+            None => AppEntry::new(app.clone()),
         };
         if entry.retired {
             self.end_leftovers(&app.id);
-            entry = AppEntry { versions: entry.versions, ..new_entry(app) };
+            entry = AppEntry { versions: entry.versions, ..AppEntry::new(app.clone()) };
         }
         if app.instances < entry.app.instances {
             entry.vacant.clear();
@@ -75,6 +73,7 @@ impl Change<'_> {
         entry.app = app.clone();
         self.prune_versions(&mut entry, changed.kind);
         self.state.apps.insert(app.id.clone(), Arc::new(entry));
+        self.state.recount(&app.id);
         self.event(Event::AppPut { app: app.clone(), created: changed.kind == Kind::Created });
         if delayed {
             self.event(Event::DelayChanged { app: app.id.clone() });
@@ -115,17 +114,6 @@ impl Change<'_> {
             self.event(Event::DelayChanged { app: id.clone() });
         }
         self.drop_if_over(id);
-    }
-}
-
-fn new_entry(app: &Arc<App>) -> AppEntry {
-    AppEntry {
-        app: app.clone(),
-        retired: false,
-        versions: Versions::default(),
-        delay: None,
-        vacant: Vector::new(),
-        last_failure: None,
     }
 }
 

@@ -26,7 +26,7 @@ impl Change<'_> {
         if mutants::is(Mutant::KeepEnded) {
             return;
         }
-        let Some(task) = self.remove_task(id) else {
+        let Some(task) = self.state.leave(id) else {
             return;
         };
         self.vacate(&task);
@@ -43,7 +43,7 @@ impl Change<'_> {
             if self.state.tasks.get(id).is_none_or(|task| !task.is_unreachable()) {
                 continue;
             }
-            let Some(task) = self.remove_task(id) else {
+            let Some(task) = self.state.leave(id) else {
                 continue;
             };
             self.vacate(&task);

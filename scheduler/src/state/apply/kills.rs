@@ -34,7 +34,7 @@ impl Change<'_> {
     /// ending already is told again only when its goal changes.
     fn end(&mut self, id: &TaskId, goal: Goal, reason: KillReason) {
         let now = self.state.now;
-        let Some(task) = self.task_mut(id) else {
+        let Some(task) = self.state.tasks.get(id) else {
             return;
         };
         let was = task.goal;
@@ -43,11 +43,16 @@ impl Change<'_> {
         if was == goal || was == Goal::Decommissioned {
             return;
         }
-        task.goal = goal;
-        if !task.is_unreachable() && task.condition != Condition::Killing {
-            (task.condition, task.since) = (Condition::Killing, now);
-        }
-        let task = Arc::new(task.clone());
+        let task = self.state.change(id, |task| {
+            task.goal = goal;
+            if !task.is_unreachable() && task.condition != Condition::Killing {
+                (task.condition, task.since) = (Condition::Killing, now);
+            }
+            Arc::new(task.clone())
+        });
+        let Some(task) = task else {
+            return;
+        };
         if reason == KillReason::Unhealthy && was == Goal::Running {
             self.fail_unhealthy(&task);
         }
@@ -67,11 +72,12 @@ impl Change<'_> {
     /// Changes a task's condition and says so.
     pub(super) fn set_condition(&mut self, id: &TaskId, condition: Condition, message: &str) {
         let now = self.state.now;
-        let Some(task) = self.task_mut(id) else {
-            return;
-        };
-        (task.condition, task.since) = (condition, now);
-        let task = Arc::new(task.clone());
-        self.event(Event::TaskChanged { task, message: message.to_owned() });
+        let changed = self.state.change(id, |task| {
+            (task.condition, task.since) = (condition, now);
+            Arc::new(task.clone())
+        });
+        if let Some(task) = changed {
+            self.event(Event::TaskChanged { task, message: message.to_owned() });
+        }
     }
 }

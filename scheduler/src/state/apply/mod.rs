@@ -23,11 +23,11 @@ pub(super) use service_ports::service_ports;
 
 use std::sync::Arc;
 
-use spec::ids::{AgentId, AppId, TaskId};
+use spec::ids::{AgentId, AppId};
 use spec::time::Timestamp;
 
 use self::instance_ids::InstanceIds;
-use super::{Agent, AppEntry, Applied, Batch, Command, Event, Outcome, Refusal, State, Task};
+use super::{Agent, AppEntry, Applied, Batch, Command, Event, Outcome, Refusal, State};
 use crate::mutants::{self, Mutant};
 
 /// The end of the year 9998: a clock that says more is broken, and could not be written as text.
@@ -94,29 +94,8 @@ impl Change<'_> {
         self.state.apps.get_mut(app).map(Arc::make_mut)
     }
 
-    fn task_mut(&mut self, task: &TaskId) -> Option<&mut Task> {
-        self.state.tasks.get_mut(task).map(Arc::make_mut)
-    }
-
     fn agent_mut(&mut self, agent: &AgentId) -> Result<&mut Agent, Refusal> {
         let found = self.state.agents.get_mut(agent).map(Arc::make_mut);
         found.ok_or_else(|| Refusal::NoAgent(agent.clone()))
-    }
-
-    /// Puts a new task into the table and books what it takes on its agent.
-    fn insert_task(&mut self, task: Arc<Task>) {
-        if let Ok(agent) = self.agent_mut(&task.agent) {
-            agent.book(&task);
-        }
-        self.state.tasks.insert(task.id.clone(), task);
-    }
-
-    /// Takes a task out of the table and frees what it had on its agent.
-    fn remove_task(&mut self, id: &TaskId) -> Option<Arc<Task>> {
-        let task = self.state.tasks.remove(id)?;
-        if let Ok(agent) = self.agent_mut(&task.agent) {
-            agent.release(&task);
-        }
-        Some(task)
     }
 }

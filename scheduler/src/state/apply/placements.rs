@@ -10,35 +10,17 @@ use spec::ids::{AppId, InstanceId, TaskId};
 use super::Change;
 use crate::mutants::{self, Mutant};
 use crate::placement::Checker;
-use crate::state::{Condition, Event, Goal, Outcome, Placement, State, Tally, Task};
-
-/// What one command may still place of one app, counted once: it places many tasks of few apps.
-struct Admission {
-    tally: Tally,
-    checker: Checker,
-}
-
-impl Admission {
-    fn count(&mut self, state: &State, task: &Task) {
-        self.tally.count(task, &task.app);
-        if let Some(agent) = state.agents.get(&task.agent) {
-            self.checker.count(agent);
-        }
-    }
-}
+use crate::state::{Condition, Event, Goal, Outcome, Placement, Task};
 
 impl Change<'_> {
     pub(super) fn place(&mut self, placements: &[Placement]) -> Outcome {
-        let mut admissions: BTreeMap<&AppId, Admission> = BTreeMap::new();
+        let mut checkers: BTreeMap<&AppId, Checker> = BTreeMap::new();
         for placement in placements {
-            let Some(app) = self.admitted(placement, &mut admissions) else {
+            let Some(app) = self.admitted(placement, &mut checkers) else {
                 continue;
             };
             let task = Arc::new(self.new_task(&app, placement));
-            if let Some(admission) = admissions.get_mut(&placement.app) {
-                admission.count(self.state, &task);
-            }
-            self.insert_task(task.clone());
+            self.state.enter(task.clone());
             self.event(Event::TaskPlaced { task });
         }
         Outcome::Done
@@ -48,17 +30,14 @@ impl Change<'_> {
     fn admitted<'a>(
         &self,
         placement: &'a Placement,
-        admissions: &mut BTreeMap<&'a AppId, Admission>,
+        checkers: &mut BTreeMap<&'a AppId, Checker>,
     ) -> Option<Arc<App>> {
         let entry = self.state.app(&placement.app)?;
         let app = &entry.app;
         let agent = self.state.agents.get(&placement.agent)?;
-        let admission = admissions.entry(&placement.app).or_insert_with(|| Admission {
-            tally: self.state.tally(entry),
-            checker: Checker::new(self.state, app),
-        });
-        let is_wanted = app.version == placement.version && admission.tally.room(app) > 0;
-        let fits = admission.checker.check(agent, &placement.host_ports).is_ok();
+        let checker = checkers.entry(&placement.app).or_insert_with(|| Checker::of(app));
+        let is_wanted = app.version == placement.version && entry.tally.room(app) > 0;
+        let fits = checker.check(agent, &entry.crowds, &placement.host_ports).is_ok();
         let passes = (is_wanted || mutants::is(Mutant::DropWantedCheck))
             && (fits || mutants::is(Mutant::DropFitCheck));
         passes.then(|| app.clone())

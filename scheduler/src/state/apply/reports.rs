@@ -24,7 +24,8 @@ impl Change<'_> {
         complete: bool,
         reports: &[TaskReport],
     ) -> Result<Outcome, Refusal> {
-        let presence = self.agent_mut(agent)?.presence;
+        let known = self.state.agents.get(agent).ok_or_else(|| Refusal::NoAgent(agent.clone()))?;
+        let presence = known.presence;
         for report in reports {
             self.take_in(agent, presence, report);
         }
@@ -78,23 +79,14 @@ impl Change<'_> {
 
     fn take_in_news(&mut self, report: &TaskReport) {
         let now = self.state.now;
-        let Some(task) = self.task_mut(&report.task) else {
-            return;
-        };
-        let before = task.clone();
-        task.seq = report.seq;
-        task.condition = next_condition(task, report.state);
-        if task.condition != before.condition {
-            task.since = now;
+        let changed = self.state.change(&report.task, |task| {
+            let before = task.clone();
+            hear(task, report, now);
+            (before, task.clone())
+        });
+        if let Some((before, after)) = changed {
+            self.tell_news(before, after, &report.message);
         }
-        if task.condition == Condition::Running && task.started_at.is_none() {
-            task.started_at = Some(report.at.clamp(task.staged_at, now.max(task.staged_at)));
-        }
-        task.addresses = report.addresses.iter().take(ADDRESSES_MAX).copied().collect();
-        task.health = known_health(task, &report.health);
-        task.readiness = known_readiness(task, &report.readiness);
-        let after = task.clone();
-        self.tell_news(before, after, &report.message);
     }
 
     fn tell_news(&mut self, before: Task, after: Task, message: &str) {
@@ -113,6 +105,21 @@ impl Change<'_> {
             self.event(Event::TaskKill { task: after, reason: KillReason::Returned });
         }
     }
+}
+
+/// What its agent says of a task becomes true of it.
+fn hear(task: &mut Task, report: &TaskReport, now: Timestamp) {
+    let condition = next_condition(task, report.state);
+    task.seq = report.seq;
+    if task.condition != condition {
+        (task.condition, task.since) = (condition, now);
+    }
+    if task.condition == Condition::Running && task.started_at.is_none() {
+        task.started_at = Some(report.at.clamp(task.staged_at, now.max(task.staged_at)));
+    }
+    task.addresses = report.addresses.iter().take(ADDRESSES_MAX).copied().collect();
+    task.health = known_health(task, &report.health);
+    task.readiness = known_readiness(task, &report.readiness);
 }
 
 /// Forward only; back from unreachable to whatever it is now, or to its end if that was decided.

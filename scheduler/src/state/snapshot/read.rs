@@ -77,10 +77,10 @@ fn take_in(state: &mut State, record: Record) -> Result<(), SnapshotError> {
         }
         Record::Task(record) => {
             let task = task(state, record)?;
-            let agent = state.agents.get_mut(&task.agent).map(Arc::make_mut);
-            let agent = agent.ok_or_else(|| inconsistent(format!("{} has no agent", task.id)))?;
-            agent.book(&task);
-            state.tasks.insert(task.id.clone(), Arc::new(task));
+            if !state.agents.contains_key(&task.agent) {
+                return Err(inconsistent(format!("{} has no agent", task.id)));
+            }
+            state.enter(Arc::new(task));
         }
         Record::Deployment(record) => {
             let deployment = deployment(state, record)?;
@@ -102,13 +102,14 @@ fn entry(record: AppRecord) -> Result<AppEntry, SnapshotError> {
     if versions.iter().any(|version| version.id != app.id) {
         return Err(inconsistent(format!("{} has versions of another app", app.id)));
     }
+    let current = app.clone();
     Ok(AppEntry {
-        app: app.clone(),
+        versions,
         retired: record.retired,
         delay: record.delay.map(|(millis, since)| LaunchDelay { millis, since }),
         vacant: record.vacant.into_iter().map(|(uuid, incarnation)| Vacant { uuid, incarnation }).collect(),
         last_failure: record.last_failure.map(|failure| Arc::new(self::failure(failure))),
-        versions,
+        ..AppEntry::new(current)
     })
 }
 

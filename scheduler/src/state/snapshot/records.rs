@@ -51,7 +51,7 @@ pub(super) struct Header {
 #[derive(Serialize, Deserialize)]
 pub(super) struct AgentRecord {
     pub(super) id: AgentId,
-    pub(super) info: AgentInfo,
+    pub(super) info: Arc<AgentInfo>,
     pub(super) presence: Presence,
     pub(super) since: Timestamp,
 }

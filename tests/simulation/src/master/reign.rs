@@ -107,7 +107,7 @@ impl Life {
         let Some(reign) = self.reign.as_mut().filter(|reign| reign.awaited == 0 && !reign.failed) else {
             return;
         };
-        let settings = Settings { launch_timeout_millis: LAUNCH_TIMEOUT_MILLIS };
+        let settings = Settings { launch_timeout_millis: LAUNCH_TIMEOUT_MILLIS, ..Settings::default() };
         let step = control::step(&state, &mut reign.memory, now, bus.rng.u64(..), &settings);
         bus.checks.decides(bus.now, &state, &step.commands);
         if step.commands.is_empty() {

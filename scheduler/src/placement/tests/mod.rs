@@ -1,9 +1,10 @@
-//! Tables for each rule of feasibility, and properties of whole plans.
+//! Tables for each rule of feasibility, and (in `properties`) what holds of every plan.
+
+mod properties;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use proptest::prelude::*;
 use serde_json::json;
 use spec::app::App;
 use spec::ids::{AgentId, AppId};
@@ -15,8 +16,12 @@ use crate::state::{Placement, Presence};
 
 const NOW: Timestamp = Timestamp::from_millis(5_000);
 
+fn planned(state: &State, demands: &[Demand], seed: u64) -> Plan {
+    place(&mut Index::default(), state, demands, Terms { policy: Policy::default(), now: NOW, seed })
+}
+
 fn plan(state: &State, app: &Arc<App>, count: u32, seed: u64) -> Plan {
-    place(state, &[Demand { app: app.clone(), count }], NOW, seed)
+    planned(state, &[Demand { app: app.clone(), count }], seed)
 }
 
 /// Applies placements one by one, each having passed `check`.
@@ -70,7 +75,7 @@ fn lost_agents_take_nothing_and_hollow_ones_run_everything() {
         {"image": "x", "forcePullImage": false, "privileged": false}, "volumes": []}});
     let mut agents: Vec<_> = state.agents.values().map(|agent| (**agent).clone()).collect();
     agents[0].presence = Presence::Lost;
-    agents[1].info.runtimes.hollow = true;
+    Arc::make_mut(&mut agents[1].info).runtimes.hollow = true;
     assert_eq!(check(&state, &app("/x", json!({})), &agents[0], &[]), Err(Reason::AgentMaintenance));
     assert_eq!(check(&state, &app("/x", image), &agents[1], &[]), Ok(()));
     let lost = agents.remove(0);
@@ -269,6 +274,50 @@ fn scores_avoid_stranded_resources_and_wasted_gpus() {
 }
 
 #[test]
+fn policies_choose_the_least_used_the_fullest_or_the_first_with_room() {
+    let mut state = cluster(&[("a", ""), ("b", ""), ("c", "")]);
+    let filler = put(&mut state, app("/filler", json!({"cpus": 1, "mem": 250})));
+    for agent in ["b", "b", "c"] {
+        run(&mut state, &filler, &AgentId::new(agent), &[]);
+    }
+    let one = |app: &Arc<App>| [Demand { app: app.clone(), count: 1 }];
+    let small = Arc::new(app("/x", json!({"cpus": 1, "mem": 250})));
+    let large = Arc::new(app("/y", json!({"cpus": 3, "mem": 750})));
+    for (policy, for_small, for_large) in
+        [(Policy::Spread, "a", "a"), (Policy::Pack, "b", "c"), (Policy::First, "a", "a")]
+    {
+        for seed in 0..5 {
+            let terms = Terms { policy, now: NOW, seed };
+            let goes =
+                |app| place(&mut Index::default(), &state, &one(app), terms).placements.remove(0).agent;
+            assert_eq!(goes(&small).as_str(), for_small, "{policy:?}");
+            assert_eq!(goes(&large).as_str(), for_large, "{policy:?}");
+        }
+    }
+    assert_eq!("pack".parse(), Ok(Policy::Pack));
+    assert!("best".parse::<Policy>().is_err());
+}
+
+#[test]
+fn gpus_are_packed_with_either_policy_and_the_largest_agents_stay_whole() {
+    let mut state = State::default();
+    for (name, gpus, cpus) in [("a", 8, 96_000), ("b", 2, 96_000), ("c", 2, 32_000), ("d", 8, 96_000)] {
+        let mut info = info(name, "");
+        (info.capacity.gpus, info.capacity.cpus_milli) = (gpus, cpus);
+        join(&mut state, info);
+    }
+    let with_gpu = |count| Arc::new(app("/x", json!({"gpus": 1, "instances": count})));
+    for policy in [Policy::Spread, Policy::Pack] {
+        let terms = Terms { policy, now: NOW, seed: 1 };
+        let plan = place(&mut Index::default(), &state, &[Demand { app: with_gpu(9), count: 9 }], terms);
+        let order: String = plan.placements.iter().map(|placement| placement.agent.as_str()).collect();
+        assert!(order.starts_with("ccbb"), "{policy:?}: {order}");
+        let counts: BTreeSet<_> = spread(&plan).into_values().collect();
+        assert_eq!(counts, BTreeSet::from([2, 5]), "one of the large ones stays whole: {order}");
+    }
+}
+
+#[test]
 fn what_waits_is_counted_by_first_reason_with_every_reason_in_words() {
     let mut state = cluster(&[("a", "rack=r1"), ("b", "rack=r2"), ("c", "rack=r1")]);
     let big = json!({"cpus": 3.5, "mem": 600, "constraints": [["rack", "IS", "r1"]]});
@@ -309,70 +358,5 @@ fn a_small_app_in_a_large_cluster_still_finds_the_one_agent_with_room() {
     let app = put(&mut state, app("/x", json!({})));
     for seed in 0..5 {
         assert_eq!(spread(&plan(&state, &app, 1, seed)), BTreeMap::from([("h0777", 1)]));
-    }
-}
-
-fn any_constraint() -> impl Strategy<Value = serde_json::Value> {
-    prop::sample::select(vec![
-        json!(["hostname", "UNIQUE"]),
-        json!(["rack", "UNIQUE"]),
-        json!(["rack", "GROUP_BY"]),
-        json!(["rack", "GROUP_BY", "2"]),
-        json!(["hostname", "MAX_PER", "2"]),
-        json!(["rack", "CLUSTER"]),
-        json!(["rack", "LIKE", "r[01]"]),
-        json!(["hostname", "GROUP_BY"]),
-    ])
-}
-
-fn any_app() -> impl Strategy<Value = (serde_json::Value, u32)> {
-    let ports = prop_oneof![
-        (0usize..3).prop_map(|n| json!({"portDefinitions": dynamic_ports(n)})),
-        Just(json!({"requirePorts": true, "portDefinitions": [{"port": 31_002, "protocol": "tcp"}]})),
-    ];
-    (1u32..3000, 1u32..500, prop::collection::vec(any_constraint(), 0..3), ports, 0u32..12).prop_map(
-        |(cpus, mem, constraints, mut document, count)| {
-            document["cpus"] = json!(f64::from(cpus) / 1000.0);
-            document["mem"] = json!(mem);
-            document["constraints"] = json!(constraints);
-            document["instances"] = json!(count);
-            (document, count)
-        },
-    )
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
-
-    /// What is planned passes `check` one after the other (so nothing is overfilled and no port given
-    /// twice), and what waits fits nowhere.
-    #[test]
-    fn plans_pass_check_and_leave_nothing_that_fits(
-        racks in prop::collection::vec(0u8..3, 1..7),
-        wanted in prop::collection::vec(any_app(), 1..5),
-        seed: u64,
-    ) {
-        let agents: Vec<_> = racks.iter().enumerate()
-            .map(|(n, rack)| (format!("h{n}"), format!("rack=r{rack}"))).collect();
-        let named: Vec<_> = agents.iter().map(|(name, rack)| (name.as_str(), rack.as_str())).collect();
-        let mut state = cluster(&named);
-        let demands: Vec<_> = wanted.into_iter().enumerate()
-            .map(|(n, (document, count))| Demand { app: put(&mut state, app(&format!("/x{n}"), document)), count })
-            .collect();
-        let apps: BTreeMap<_, _> = demands.iter().map(|d| (d.app.id.clone(), d.app.clone())).collect();
-        let plan = place(&state, &demands, NOW, seed);
-        prop_assert_eq!(&plan, &place(&state, &demands, NOW, seed), "the same seed, the same plan");
-        apply_checked(&mut state, &apps, &plan.placements);
-        for agent in state.agents.values() {
-            prop_assert!(agent.reserved.fits(&agent.info.capacity));
-        }
-        for demand in &demands {
-            let placed = plan.placements.iter().filter(|p| p.app == demand.app.id).count();
-            let waits = plan.waiting.iter().any(|(app, _)| *app == demand.app.id);
-            prop_assert_eq!(placed == demand.count as usize, !waits);
-            // Later apps took what they could, so what waited fits even less now.
-            let again = place(&state, &[Demand { app: demand.app.clone(), count: 1 }], NOW, seed);
-            prop_assert!(!waits || again.placements.is_empty(), "{:?}", again);
-        }
     }
 }

@@ -1,0 +1,97 @@
+//! Where one app's tasks may go as far as its constraints and its runtime are concerned: what is known
+//! before any agent is looked at by itself.
+
+use std::sync::Arc;
+
+use super::crowds::Crowds;
+use super::fields::{Column, Group};
+use super::index::Index;
+use super::needs::Needs;
+use super::rules::{Rule, Verdict};
+
+/// See the module.
+pub(super) struct Ground {
+    is_nowhere: bool,
+    /// For each rule that does not count: the agents that meet it.
+    met: Vec<Arc<[u64]>>,
+    /// Each rule that counts, by position, and its field's values.
+    counted: Vec<(usize, Arc<Column>)>,
+    /// Positions of the rules that want tasks spread evenly.
+    spreading: Vec<usize>,
+    /// Agents by their values for these.
+    pub(super) groups: Arc<[Group]>,
+}
+
+impl Ground {
+    /// For the tasks of one app.
+    pub(super) fn of(needs: &Needs, index: &mut Index) -> Self {
+        let (fields, agents) = index.fields();
+        let numbered = || needs.rules.iter().enumerate();
+        let spreading: Vec<_> = numbered().filter(|(_, rule)| rule.spreads()).collect();
+        let spread_fields: Vec<_> = spreading.iter().map(|(_, rule)| rule.field()).collect();
+        Self {
+            is_nowhere: needs.are_impossible(),
+            met: needs
+                .rules
+                .iter()
+                .filter(|rule| !rule.counts())
+                .map(|rule| fields.met(rule, agents))
+                .collect(),
+            counted: numbered()
+                .filter(|(_, rule)| rule.counts())
+                .map(|(index, rule)| (index, fields.column(rule.field(), agents)))
+                .collect(),
+            groups: fields.groups(&spread_fields, agents),
+            spreading: spreading.into_iter().map(|(index, _)| index).collect(),
+        }
+    }
+
+    /// The agents of a block that nothing known here keeps out.
+    pub(super) fn open(&self, needs: &Needs, index: &Index, block: usize) -> u64 {
+        if self.is_nowhere {
+            return 0;
+        }
+        self.met.iter().fold(needs.runnable(index.block(block)), |open, met| open & met[block])
+    }
+
+    /// Do the rules that count admit a task on this agent now?
+    pub(super) fn admits(&self, needs: &Needs, crowds: &Crowds, site: usize) -> bool {
+        self.counted.iter().all(|(index, column)| {
+            needs.rules[*index].verdict(column[site].as_deref(), crowds.at(*index)) == Verdict::Yes
+        })
+    }
+
+    /// A task was put there.
+    pub(super) fn count(&self, crowds: &mut Crowds, site: usize) {
+        for (index, column) in &self.counted {
+            if let (Some(crowd), Some(value)) = (crowds.at_mut(*index), &column[site]) {
+                crowd.add(value);
+            }
+        }
+    }
+
+    /// Tasks in the group's places: the smallest group comes first.
+    pub(super) fn crowd(&self, crowds: &Crowds, group: usize) -> u32 {
+        self.spread(group).map(|(index, value)| crowds.at(index).of(value)).sum()
+    }
+
+    /// What the rules that spread say of a group.
+    pub(super) fn verdict(&self, needs: &Needs, crowds: &Crowds, group: usize) -> Verdict {
+        let rule = |index: usize| -> &Rule { &needs.rules[index] };
+        let mut verdicts =
+            self.spread(group).map(|(index, value)| rule(index).verdict(Some(value), crowds.at(index)));
+        let worst = |worst: Verdict, verdict: Verdict| worst.max(verdict);
+        verdicts.by_ref().fold(Verdict::Yes, worst)
+    }
+
+    fn spread(&self, group: usize) -> impl Iterator<Item = (usize, &str)> {
+        self.spreading.iter().copied().zip(self.groups[group].values.iter().map(|value| &**value))
+    }
+}
+
+/// The positions of the bits of a word that are set.
+pub(super) fn bits(word: u64) -> impl Iterator<Item = usize> {
+    let rest = |word: &u64| Some(word & (word - 1)).filter(|rest| *rest != 0);
+    std::iter::successors(Some(word).filter(|word| *word != 0), rest)
+        .map(|word| word.trailing_zeros() as usize)
+}

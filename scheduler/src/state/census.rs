@@ -1,0 +1,109 @@
+//! What the state counts of each app's tasks: how many of which kind there are, and where those are that
+//! constrain placement. Derived, and kept up task by task as they come, change and go; made anew only when
+//! the definition that they are judged by changes. So no question about an app needs a look at its tasks.
+
+use std::sync::Arc;
+
+use spec::app::App;
+use spec::ids::{AgentId, AppId, TaskId};
+use spec::protocol::AgentInfo;
+
+use super::{AppEntry, State, Tally, Task};
+use crate::placement::Crowds;
+
+impl State {
+    /// Puts a new task into the table, books what it takes on its agent, and counts it.
+    pub(crate) fn enter(&mut self, task: Arc<Task>) {
+        if let Some(agent) = self.agents.get_mut(&task.agent) {
+            Arc::make_mut(agent).book(&task);
+        }
+        self.count(&task, true);
+        self.tasks.insert(task.id.clone(), task);
+    }
+
+    /// Takes a task out of the table, frees what it had on its agent, and counts it no more.
+    pub(crate) fn leave(&mut self, id: &TaskId) -> Option<Arc<Task>> {
+        let task = self.tasks.remove(id)?;
+        if let Some(agent) = self.agents.get_mut(&task.agent) {
+            Arc::make_mut(agent).release(&task);
+        }
+        self.count(&task, false);
+        Some(task)
+    }
+
+    /// Changes a task (never its app, agent or ports), and counts it as what it is then.
+    pub(crate) fn change<R>(&mut self, id: &TaskId, how: impl FnOnce(&mut Task) -> R) -> Option<R> {
+        let task = Arc::make_mut(self.tasks.get_mut(id)?);
+        let app = self.apps.get(id.app()).map(|entry| entry.app.clone());
+        let part = |task: &Task| app.as_ref().map(|app| Tally::of(task, app)).unwrap_or_default();
+        let before = part(task);
+        let result = how(task);
+        let after = part(task);
+        if before != after
+            && let Some(entry) = self.apps.get_mut(id.app()).map(Arc::make_mut)
+        {
+            entry.tally.subtract(&before);
+            entry.tally.add(&after);
+        }
+        Some(result)
+    }
+
+    /// Counts all tasks of an app: its definition has changed.
+    pub(crate) fn recount(&mut self, app: &AppId) {
+        let Some(entry) = self.apps.get(app) else {
+            return;
+        };
+        let (tally, crowds) = self.counts_of(&entry.app);
+        if let Some(entry) = self.apps.get_mut(app).map(Arc::make_mut) {
+            (entry.tally, entry.crowds) = (tally, crowds);
+        }
+    }
+
+    /// What the counts of an app must be, from its tasks one by one.
+    pub(super) fn counts_of(&self, app: &App) -> (Tally, Crowds) {
+        let mut tally = Tally::default();
+        self.tasks_of(&app.id).for_each(|task| tally.count(task, app));
+        (tally, Crowds::count(self, app))
+    }
+
+    /// An agent says something else of itself: its tasks constrain as it is now.
+    pub(super) fn move_crowds(&mut self, agent: &AgentId, from: &AgentInfo, to: &AgentInfo) {
+        if from.hostname == to.hostname && from.attributes == to.attributes {
+            return;
+        }
+        let tasks: Vec<_> = self.tasks_on(agent).cloned().collect();
+        for task in tasks {
+            let Some(entry) = constrained_by(&task, self.apps.get_mut(task.id.app())) else {
+                continue;
+            };
+            entry.crowds.remove(&entry.app, from);
+            entry.crowds.add(&entry.app, to);
+        }
+    }
+
+    fn count(&mut self, task: &Task, is_there: bool) {
+        let Some(entry) = self.apps.get_mut(task.id.app()).map(Arc::make_mut) else {
+            return;
+        };
+        let part = Tally::of(task, &entry.app);
+        if is_there {
+            entry.tally.add(&part)
+        } else {
+            entry.tally.subtract(&part)
+        }
+        let Some(agent) = self.agents.get(&task.agent).filter(|_| !task.is_outdated(&entry.app)) else {
+            return;
+        };
+        if is_there {
+            entry.crowds.add(&entry.app, &agent.info);
+        } else {
+            entry.crowds.remove(&entry.app, &agent.info);
+        }
+    }
+}
+
+/// The entry of an app, if it has rules that count this task.
+fn constrained_by<'a>(task: &Task, entry: Option<&'a mut Arc<AppEntry>>) -> Option<&'a mut AppEntry> {
+    let entry = entry.filter(|entry| entry.crowds.is_counting() && !task.is_outdated(&entry.app))?;
+    Some(Arc::make_mut(entry))
+}
