@@ -17,6 +17,8 @@ use crate::consensus::Commits;
 use crate::placement::{Policy, Waiting};
 use crate::state::{Applied, Command, MasterInfo, Outcome, State};
 
+/// Commands that wait for the log: one of every agent that a master takes.
+const COMMANDS_MAX: usize = 16_384;
 /// Entries that a slow reader of [`Cluster::subscribe`] may be behind before it is told that it missed some.
 const APPLIED_BACKLOG: usize = 8192;
 
@@ -230,7 +232,7 @@ pub struct Inlets {
 impl Cluster {
     /// An empty cluster and the ends that feed from it.
     pub fn new(options: Options) -> (Arc<Self>, Inlets) {
-        let (commands, command_inlet) = mpsc::channel(4096);
+        let (commands, command_inlet) = mpsc::channel(COMMANDS_MAX);
         let (logs, log_inlet) = mpsc::channel(64);
         let (masters, masters_inlet) = mpsc::channel(4096);
         let cluster = Self {

@@ -12,12 +12,14 @@ use tracing::{debug, warn};
 use crate::clock;
 use crate::cluster::{AskError, Cluster};
 use crate::control::{self, Memory, Settings};
-use crate::state::{Applied, Command};
+use crate::state::{Applied, Command, Outcome};
 
 /// Looks again after this long even when nothing happens: a lost wake-up may cost time, never a task.
 const IDLE_MAX: Duration = Duration::from_secs(5);
 /// Pause after commands that were not taken.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
+/// Pause before a full queue is tried again.
+const BUSY_PAUSE: Duration = Duration::from_millis(5);
 
 /// Runs until `shutdown`.
 pub async fn run(cluster: Arc<Cluster>, shutdown: CancellationToken) {
@@ -94,7 +96,7 @@ async fn wait_for_news(
 async fn propose(cluster: &Cluster, commands: Vec<Command>) -> bool {
     debug!(count = commands.len(), "control proposes");
     let commands = commands.into_iter().flat_map(control::fitting);
-    let outcomes = join_all(commands.map(|command| cluster.ask(command))).await;
+    let outcomes = join_all(commands.map(|command| insist(cluster, command))).await;
     outcomes.into_iter().all(|outcome| match outcome {
         Ok(_) => true,
         Err(AskError::NotLeader | AskError::Closed) => false,
@@ -103,4 +105,14 @@ async fn propose(cluster: &Cluster, commands: Vec<Command>) -> bool {
             false
         }
     })
+}
+
+/// Asks again while the queue is full: nothing was done, and the decision stands.
+async fn insist(cluster: &Cluster, command: Command) -> Result<Outcome, AskError> {
+    loop {
+        match cluster.ask(command.clone()).await {
+            Err(AskError::Busy) => tokio::time::sleep(BUSY_PAUSE).await,
+            outcome => return outcome,
+        }
+    }
 }

@@ -12,7 +12,8 @@
 //! Versions: masters take agents of [`VERSION_MIN`] to [`VERSION`] and say to each only what its version knows; an
 //! agent says its own. So masters are upgraded first, then agents. Version 2 added [`AgentMessage::WhoLeads`],
 //! [`MasterMessage::Masters`] and [`MasterMessage::Elsewhere`]; to an agent of version 1 a master that does not
-//! lead just closes the connection.
+//! lead just closes the connection. Version 3 added [`AgentMessage::Explain`]: the complete set holds no definitions
+//! of tasks that the agent has named in its opening.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -27,7 +28,7 @@ use crate::resources::Resources;
 use crate::time::Timestamp;
 
 /// Version of this protocol.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
 /// Oldest version of an agent that masters take.
 pub const VERSION_MIN: u16 = 1;
 /// Masters that an agent is told of, and keeps.
@@ -124,6 +125,9 @@ pub enum AgentMessage {
     /// In place of [`AgentMessage::Hello`]: who leads? Any master answers [`MasterMessage::Elsewhere`], the leader
     /// with its own address, and closes. Since version 2.
     WhoLeads,
+    /// Tasks that the agent has and knows no definition of, when it was not sent one with the complete set: what
+    /// was kept of them is lost. Since version 3.
+    Explain(Vec<TaskId>),
 }
 
 /// Who the agent is and what it has.
@@ -352,7 +356,8 @@ pub struct Wanted {
     /// True: `run` and `kill` together name every task of the agent; anything else that is ours is an
     /// orphan and to be removed. False: only changes.
     pub complete: bool,
-    /// Definitions that `run` refers to by index.
+    /// Definitions that `run` refers to by index. The complete set lacks those of tasks that an agent of version 3
+    /// has named in its opening.
     pub apps: Vec<AppDocument>,
     /// Tasks to run (those already running go on).
     pub run: Vec<RunTask>,
@@ -365,8 +370,8 @@ pub struct Wanted {
 pub struct RunTask {
     /// The task.
     pub task: TaskId,
-    /// Index into [`Wanted::apps`]. One that is not there: the task was sent before, with its definition (where
-    /// one message could not hold all of them).
+    /// Index into [`Wanted::apps`]. One that is not there: the agent knows the task. It was sent before, with its
+    /// definition (where one message could not hold all of them), or the agent has named it in its opening.
     pub app: u32,
     /// Allocated host ports, in the order of the app's declared ports that get one.
     pub host_ports: Vec<u16>,

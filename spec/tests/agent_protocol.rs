@@ -171,6 +171,15 @@ fn master_v2() -> Vec<MasterMessage> {
     ]
 }
 
+/// What version 3 added, and its opening and answer.
+fn agent_v3() -> Vec<AgentMessage> {
+    vec![AgentMessage::Hello(Box::new(hello(3))), AgentMessage::Explain(vec![task(), task()])]
+}
+
+fn master_v3() -> Vec<MasterMessage> {
+    vec![MasterMessage::Welcome(welcome(3))]
+}
+
 fn agree<M: Serialize + DeserializeOwned + PartialEq + Debug>(name: &str, messages: &[M]) {
     let said = frames(messages);
     let before = fixture(name, &said);
@@ -188,4 +197,10 @@ fn version_1_is_said_and_read_as_ever() {
 fn version_2_is_said_and_read_as_ever() {
     agree("agent-v2.bin", &agent_v2());
     agree("master-v2.bin", &master_v2());
+}
+
+#[test]
+fn version_3_is_said_and_read_as_ever() {
+    agree("agent-v3.bin", &agent_v3());
+    agree("master-v3.bin", &master_v3());
 }

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use spec::ids::TaskId;
-use spec::protocol::TaskReport;
+use spec::protocol::{TaskReport, TaskState};
 
 /// Numbers reserved by one write to disk.
 const BLOCK: u64 = 1 << 16;
@@ -19,6 +19,8 @@ pub(super) struct Ledger {
     ceiling: u64,
     /// The ceiling has grown and is not on disk.
     grown: bool,
+    /// The last number of a report that says more than that a task was accepted.
+    urgent: u64,
     unacknowledged: BTreeMap<u64, TaskId>,
 }
 
@@ -37,6 +39,9 @@ impl Ledger {
             self.grown = true;
         }
         report.seq = self.last;
+        if report.state != TaskState::Staging {
+            self.urgent = self.last;
+        }
         self.unacknowledged.insert(report.seq, report.task.clone());
     }
 
@@ -54,6 +59,11 @@ impl Ledger {
     /// Tasks with news after `seq`, in order.
     pub(super) fn after_seq(&self, seq: u64) -> impl Iterator<Item = &TaskId> {
         self.unacknowledged.range(seq.saturating_add(1)..).map(|(_, task)| task)
+    }
+
+    /// Does one after `seq` say more than that a task was accepted?
+    pub(super) fn is_urgent_after(&self, seq: u64) -> bool {
+        self.urgent > seq
     }
 
     /// The last number given.

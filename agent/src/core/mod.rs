@@ -167,6 +167,12 @@ impl Core {
         });
     }
 
+    /// Tasks whose definition is not known: what was kept of them is lost.
+    pub fn unexplained(&self) -> Vec<TaskId> {
+        let unknown = self.tasks.values().filter(|task| task.app.is_none() && !task.has_ended());
+        unknown.map(|task| task.id().clone()).collect()
+    }
+
     /// A task is up.
     pub fn launched(&mut self, found: Found, now: Timestamp) -> Vec<Effect> {
         let id = found.task.clone();
@@ -249,6 +255,11 @@ impl Core {
     /// Are there unacknowledged reports with numbers above `seq`?
     pub fn has_reports_after(&self, seq: u64) -> bool {
         self.ledger.after_seq(seq).next().is_some()
+    }
+
+    /// Do such reports say more than that tasks were accepted? What becomes of those is often known right after.
+    pub fn has_urgent_reports_after(&self, seq: u64) -> bool {
+        self.ledger.is_urgent_after(seq)
     }
 
     /// What to say of tasks when a session opens, and the number that this covers.

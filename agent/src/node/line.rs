@@ -27,6 +27,9 @@ const REPORT_BYTES_MAX: usize = 1024 * 1024;
 /// Messages that are obeyed together, so that one write to disk serves them all.
 const MESSAGES_MAX: usize = 64;
 
+/// How long the news that a task was accepted may wait for the next.
+const ACCEPTED_PATIENCE: Duration = Duration::from_millis(50);
+
 /// A leader that was silent for as long may hang: the other masters are asked whether there is a later one. It is
 /// only left when there is, or when it has been silent for very long.
 const ASK_AFTER: Duration = Duration::from_millis(3 * HEARTBEAT_MILLIS);
@@ -39,6 +42,8 @@ pub(super) struct Line {
     state: State,
     /// Reports up to here were said on this line.
     said: u64,
+    /// Since when there are others.
+    unsaid_since: Option<Instant>,
     company: Arc<Company>,
 }
 
@@ -70,7 +75,7 @@ struct Up {
 
 impl Line {
     pub(super) fn new(given: Vec<SocketAddr>, learned: Vec<SocketAddr>, company: Arc<Company>) -> Self {
-        Self { search: Search::new(given, learned), state: State::Down, said: 0, company }
+        Self { search: Search::new(given, learned), state: State::Down, said: 0, unsaid_since: None, company }
     }
 
     pub(super) fn is_up(&self) -> bool {
@@ -135,9 +140,17 @@ impl Line {
         self.outgoing()?.try_reserve_owned().ok()
     }
 
-    /// Are there reports that were not said?
-    pub(super) fn has_news(&self, core: &Core) -> bool {
-        self.is_up() && core.has_reports_after(self.said)
+    /// When to say what was not said: `None` when there is nothing. That tasks were accepted waits for what
+    /// becomes of them, if that takes no time: one message instead of two.
+    pub(super) fn say_at(&mut self, core: &Core) -> Option<Instant> {
+        if !self.is_up() || !core.has_reports_after(self.said) {
+            self.unsaid_since = None;
+            return None;
+        }
+        let since = *self.unsaid_since.get_or_insert_with(Instant::now);
+        let patience =
+            if core.has_urgent_reports_after(self.said) { Duration::ZERO } else { ACCEPTED_PATIENCE };
+        Some(since + patience)
     }
 }
 
@@ -317,11 +330,17 @@ impl Node {
     }
 
     fn obey(&mut self, wanted: Wanted) -> Vec<Effect> {
-        let (now, theirs) = (self.now(), wanted.fence);
-        self.core.wanted(wanted, now).unwrap_or_else(|| {
+        let (now, theirs, complete) = (self.now(), wanted.fence, wanted.complete);
+        let Some(effects) = self.core.wanted(wanted, now) else {
             warn!(?theirs, obeyed = ?self.core.fence(), "refused an order of an old leader");
-            Vec::new()
-        })
+            return Vec::new();
+        };
+        let unexplained = if complete { self.core.unexplained() } else { Vec::new() };
+        if let Some(outgoing) = self.line.outgoing().filter(|_| !unexplained.is_empty()) {
+            let asking = async move { drop(outgoing.send(AgentMessage::Explain(unexplained)).await) };
+            self.works.spawn(asking);
+        }
+        effects
     }
 
     /// Says what is new about tasks.
@@ -335,7 +354,7 @@ impl Node {
             self.line.said = report.seq;
             reports.push(report.clone());
         }
-        self.unreported = 0;
+        (self.unreported, self.line.unsaid_since) = (0, None);
         permit.send(AgentMessage::Status(reports));
     }
 }

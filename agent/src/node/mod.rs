@@ -134,6 +134,8 @@ enum Step {
     Due,
     Measure,
     Ask,
+    /// Something waited long enough.
+    Look,
 }
 
 impl Node {
@@ -206,13 +208,15 @@ impl Node {
                 }
                 Step::Measure => self.measure(),
                 Step::Ask => self.ask_others(),
+                Step::Look => {}
             }
         }
     }
 
     /// Reports go last, so that many events share one; but not after everything else for ever.
     async fn next(&mut self, events: &mut mpsc::Receiver<Event>) -> Step {
-        let news = self.line.has_news(&self.core);
+        let say_at = self.line.say_at(&self.core);
+        let news = say_at.is_some_and(|at| at <= Instant::now());
         if self.unreported >= EVENTS_PER_REPORT
             && news
             && let Some(permit) = self.line.try_reserve()
@@ -231,6 +235,7 @@ impl Node {
             Some(event) = events.recv() => Step::Event(event),
             () = at(due) => Step::Due,
             () = at(silent) => Step::Ask,
+            () = at(say_at.filter(|_| !news)) => Step::Look,
             _ = self.measuring.tick() => Step::Measure,
             Some(permit) = reserve(outgoing) => Step::Say(permit),
         }

@@ -1,5 +1,6 @@
 //! Does what the core says, and tells it what happened.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -199,7 +200,7 @@ impl Node {
             RuntimeKind::Process | RuntimeKind::Hollow => sandbox.display().to_string(),
         };
         let agent = self.agent_id();
-        let mut env = environment(&EnvInput {
+        let input = EnvInput {
             task: &order.task,
             app: &order.app,
             host_ports: &order.host_ports,
@@ -208,7 +209,10 @@ impl Node {
             agent: agent.as_str(),
             cluster: &self.identity.cluster_id.map(|id| id.to_string()).unwrap_or_default(),
             prefix: &self.options.env_vars_prefix,
-        });
+        };
+        // Nobody reads that of what is simulated.
+        let real = order.runtime != RuntimeKind::Hollow;
+        let mut env = if real { environment(&input) } else { BTreeMap::new() };
         let LaunchOrder { task, app, host_ports, .. } = order;
         if order.runtime == RuntimeKind::Process {
             // As Mesos' executor: what a command starts must find its programs.

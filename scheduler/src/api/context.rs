@@ -7,6 +7,7 @@ use spec::time::Timestamp;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
+use super::census::Census;
 use super::election::Election;
 use super::event_shapes::EventShape;
 use super::failure::Failure;
@@ -32,6 +33,8 @@ pub(super) struct Api {
     pub memory: Arc<Memory>,
     /// Counters for `/metrics`.
     pub tally: Arc<Tally>,
+    /// Counts for `/metrics`.
+    pub census: Census,
     /// Who leads, and how long that is waited for.
     pub election: Arc<Election>,
     /// The way to the leader.
@@ -48,6 +51,7 @@ impl Api {
             news: broadcast::channel(NEWS_BACKLOG).0,
             memory: Memory::watching(&cluster, tally.clone()),
             tally,
+            census: Census::default(),
             election: Election::watching(&cluster),
             forwarder: Forwarder::new(&cluster.options.advertised_http),
             ending,

@@ -1,7 +1,6 @@
 //! `/metrics`: Marathon's names, and our own under `gantry_`. Prometheus text, or Marathon's JSON for who
 //! asks for `application/json` (its Python client, the Datadog check).
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use axum::http::{StatusCode, header};
@@ -11,12 +10,13 @@ use spec::resources::Resources;
 
 use super::answer;
 use super::call::Call;
+use super::census::Counts;
 use super::context::{Api, now};
+use super::masters;
 use super::shapes::masters::role_name;
 use super::shapes::metrics::Samples;
 use super::shapes::task::condition_name;
 use super::tally::{METHODS, STATES, Tally};
-use super::{lookup, masters};
 use crate::cluster::{MasterRole, MasterStatus};
 use crate::state::{Condition, Presence, State};
 
@@ -46,8 +46,9 @@ fn collect(api: &Api, masters: &[MasterStatus]) -> Samples {
     samples.gauge("gantry_raft_term", leadership.term as f64);
     samples.gauge("gantry_raft_applied_index", state.index as f64);
     of_masters(&mut samples, masters);
-    of_apps(&mut samples, &state);
-    of_tasks(&mut samples, &state);
+    let counts = api.census.take(&state);
+    of_apps(&mut samples, &state, &counts);
+    of_tasks(&mut samples, &counts);
     let measured = api.cluster.usage().values().map(|usage| usage.machine).fold(Measured::default(), plus);
     of_agents(&mut samples, &state, measured);
     samples.gauge("gantry_agent_sessions", api.cluster.sessions.load(Relaxed) as f64);
@@ -81,35 +82,20 @@ fn of_masters(samples: &mut Samples, masters: &[MasterStatus]) {
     }
 }
 
-fn of_apps(samples: &mut Samples, state: &State) {
-    let mut groups = BTreeSet::from(["/"]);
-    let (mut apps, mut queued, mut waiting) = (0_u32, 0_u32, 0_usize);
-    for entry in lookup::apps(state) {
-        let id = entry.app.id.as_str();
-        groups.extend(id.match_indices('/').skip(1).map(|(end, _)| &id[..end]));
-        let count = state.queue_count(&entry.app.id);
-        apps += 1;
-        queued += u32::from(count > 0);
-        waiting += count;
-    }
-    samples.gauge("marathon.apps.active.gauge", f64::from(apps));
+fn of_apps(samples: &mut Samples, state: &State, counts: &Counts) {
+    samples.gauge("marathon.apps.active.gauge", f64::from(counts.apps));
     samples.gauge("marathon.pods.active.gauge", 0.0);
-    samples.gauge("marathon.groups.active.gauge", groups.len() as f64);
+    samples.gauge("marathon.groups.active.gauge", counts.groups as f64);
     samples.gauge("marathon.deployments.active.gauge", state.deployments.len() as f64);
-    samples.gauge("gantry_queue_apps", f64::from(queued));
-    samples.gauge("gantry_queue_instances", waiting as f64);
+    samples.gauge("gantry_queue_apps", f64::from(counts.queued_apps));
+    samples.gauge("gantry_queue_instances", counts.queued as f64);
 }
 
-fn of_tasks(samples: &mut Samples, state: &State) {
-    let mut by_condition: BTreeMap<Condition, u64> = BTreeMap::new();
-    for task in state.tasks.values() {
-        *by_condition.entry(task.condition).or_default() += 1;
-    }
-    let count = |condition| by_condition.get(&condition).copied().unwrap_or(0) as f64;
-    let staged = count(Condition::Provisioned) + count(Condition::Staging);
-    samples.gauge("marathon.instances.running.gauge", count(Condition::Running));
+fn of_tasks(samples: &mut Samples, counts: &Counts) {
+    let staged = counts.tasks(Condition::Provisioned) + counts.tasks(Condition::Staging);
+    samples.gauge("marathon.instances.running.gauge", counts.tasks(Condition::Running));
     samples.gauge("marathon.instances.staged.gauge", staged);
-    samples.gauge("marathon.instances.inflight-kills.gauge", count(Condition::Killing));
+    samples.gauge("marathon.instances.inflight-kills.gauge", counts.tasks(Condition::Killing));
     for condition in [
         Condition::Provisioned,
         Condition::Staging,
@@ -120,7 +106,7 @@ fn of_tasks(samples: &mut Samples, state: &State) {
         Condition::UnreachableInactive,
     ] {
         let label = ("condition", condition_name(condition));
-        samples.labelled_gauge("gantry_tasks", label, count(condition));
+        samples.labelled_gauge("gantry_tasks", label, counts.tasks(condition));
     }
 }
 

@@ -24,6 +24,7 @@ mod apps;
 mod backup;
 mod body;
 mod call;
+mod census;
 mod change;
 mod context;
 mod decide;

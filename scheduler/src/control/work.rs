@@ -8,8 +8,9 @@ use crate::state::{Command, KillReason, Placement};
 
 /// Kills in one step. An entry of the log stays well under a megabyte, and the next step follows at once.
 pub(super) const KILLS_MAX: usize = 1_000;
-/// Placements in one step, for the same reason.
-pub(super) const PLACEMENTS_MAX: u32 = 1_000;
+/// Placements in one step: several apps at once, so that an agent hears of several tasks in one message. Commands
+/// are kept small enough for an entry by `portions`.
+pub(super) const PLACEMENTS_MAX: u32 = 4_000;
 /// Apps in one call of placement: an app that fits nowhere costs a look at every agent.
 pub(super) const DEMANDS_MAX: usize = 128;
 

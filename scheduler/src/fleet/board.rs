@@ -30,6 +30,8 @@ const STRIKES_MAX: u32 = 3;
 pub(super) enum ToAgent {
     /// A change of what should run.
     Wanted(Wanted),
+    /// Reports up to here are in the replicated state; endings may be among them.
+    Acknowledged { seq: u64, has_endings: bool },
     /// Anything else.
     Message(MasterMessage),
     /// A log that somebody wants to read.

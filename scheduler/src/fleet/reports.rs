@@ -1,13 +1,15 @@
 //! What an agent says of its tasks, as commands: bounded, whatever it says, and in order.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
-use spec::ids::AgentId;
+use spec::ids::{AgentId, TaskId};
 use spec::protocol::{HealthReport, ReadinessReport, TaskReport};
 
 use super::session::SessionError;
 use crate::cluster::{AskError, Cluster};
-use crate::state::{Command, Outcome};
+use crate::state::{Command, Condition, Outcome, State, Task};
 
 /// Pause before a command that was not taken is proposed again.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
@@ -42,9 +44,27 @@ pub fn news(agent: &AgentId, reports: Vec<TaskReport>) -> Vec<Command> {
     portions(reports).into_iter().map(command).collect()
 }
 
+/// What an agent opens with, as commands: what the state does not know yet. After a change of the leader that is
+/// next to nothing, however many tasks there are. `state` must be as new as everything acknowledged before.
+pub fn opening(state: &State, agent: &AgentId, reports: Vec<TaskReport>) -> Vec<Command> {
+    let named: BTreeSet<&TaskId> = reports.iter().map(|report| &report.task).collect();
+    let unnamed = |task: &&Arc<Task>| !named.contains(&task.id) && task.condition != Condition::Provisioned;
+    if state.tasks_on(agent).any(|task| unnamed(&task)) {
+        return complete(agent, reports);
+    }
+    drop(named);
+    news(agent, reports.into_iter().filter(|report| !is_known(state, agent, report)).collect())
+}
+
+/// Has exactly this been taken in? Of an unreachable task every word is news, and so is that one has ended.
+fn is_known(state: &State, agent: &AgentId, report: &TaskReport) -> bool {
+    let task = state.tasks.get(&report.task).filter(|task| task.agent == *agent);
+    task.is_some_and(|task| task.seq == report.seq && !task.is_unreachable() && !report.state.is_terminal())
+}
+
 /// Everything that an agent knows as commands. The last one names every task, since what it does not name
 /// is gone; where one command cannot hold it all, the news go ahead and the last one is a roll call.
-pub fn complete(agent: &AgentId, reports: Vec<TaskReport>) -> Vec<Command> {
+fn complete(agent: &AgentId, reports: Vec<TaskReport>) -> Vec<Command> {
     let roll: Vec<TaskReport> = reports.iter().map(name_only).collect();
     let mut commands = news(agent, reports);
     if commands.len() > 1 {
@@ -111,11 +131,13 @@ fn cut(text: &mut String, bytes: usize) {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
     use spec::protocol::TaskState;
     use spec::time::Timestamp;
 
     use super::*;
     use crate::consensus::MAX_ENTRY_BYTES;
+    use crate::placement::fixture;
 
     fn report(number: u64, message: usize) -> TaskReport {
         let task = format!("a.instance-{:08x}-0000-0000-0000-000000000000._app.1", number).parse().unwrap();
@@ -159,6 +181,28 @@ mod tests {
             assert_eq!(shape(&news(&agent, reports.clone())), said, "{count} of {message} bytes");
             assert_eq!(shape(&complete(&agent, reports)), all, "{count} of {message} bytes");
         }
+    }
+
+    #[test]
+    fn an_opening_says_what_the_state_does_not_know() {
+        let mut state = fixture::cluster(&[("a", ""), ("b", "")]);
+        let app = fixture::put(&mut state, fixture::app("/web", json!({})));
+        let (a, b) = (AgentId::new("a"), AgentId::new("b"));
+        let tasks = [&a, &a, &b].map(|agent| fixture::run(&mut state, &app, agent, &[]));
+        let report = |n: usize, seq| TaskReport { task: tasks[n].clone(), ..report(seq, 0) };
+        let said = |state: &State, reports: &[TaskReport]| shape(&opening(state, &a, reports.to_vec()));
+        tasks.iter().for_each(|task| fixture::change(&mut state, task, |task| task.seq = 7));
+        assert_eq!(said(&state, &[report(0, 7), report(1, 7)]), []);
+        assert_eq!(said(&state, &[report(0, 7), report(1, 8)]), [(false, 1)]);
+        let ended = TaskReport { state: TaskState::Failed, ..report(1, 7) };
+        assert_eq!(said(&state, &[report(0, 7), ended]), [(false, 1)]);
+        // One is gone, then there is one of another agent.
+        assert_eq!(said(&state, &[report(0, 7)]), [(true, 1)]);
+        assert_eq!(said(&state, &[report(0, 7), report(1, 7), report(2, 7)]), [(false, 1)]);
+        fixture::change(&mut state, &tasks[1], |task| task.condition = Condition::Unreachable);
+        assert_eq!(said(&state, &[report(0, 7), report(1, 7)]), [(false, 1)]);
+        fixture::change(&mut state, &tasks[1], |task| task.condition = Condition::Provisioned);
+        assert_eq!(said(&state, &[report(0, 7)]), []);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use spec::protocol::{
 };
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
@@ -31,6 +31,10 @@ use crate::state::{Command, Outcome, Presence, Refusal};
 const OUTGOING_MAX: usize = 1_024;
 /// Report frames read ahead of the replicated state; beyond it the agent has to wait.
 const REPORTS_AHEAD: usize = 8;
+/// How long an acknowledgement waits for something to go along with.
+const ACKNOWLEDGE_PATIENCE: Duration = Duration::from_millis(HEARTBEAT_MILLIS);
+/// The same where agents wait for it: traces of what has ended are kept until then.
+const ENDING_PATIENCE: Duration = Duration::from_millis(50);
 
 static NUMBER: AtomicU64 = AtomicU64::new(1);
 
@@ -118,7 +122,7 @@ async fn converse(
     if let Some(masters) = masters::all(&cluster.state()).filter(|_| masters::understands(protocol)) {
         line.tell(&agent, ToAgent::Message(masters));
     }
-    Session { cluster, agent: &agent, term, pulse, outgoing }.attend(hello.tasks, reader, writer, queue).await
+    Session { cluster, agent: &agent, term, pulse, outgoing }.attend(hello, reader, writer, queue).await
 }
 
 /// How a connection opens.
@@ -232,8 +236,18 @@ async fn make_way(board: &Switchboard, agent: &AgentId) -> Result<(), SessionErr
     }
 }
 
-/// Gets the agent its id.
+/// Gets the agent its id. One that the state has as it is now needs no entry of the log: when the leader changes
+/// all agents come at once, and nothing of them is new.
 async fn register(cluster: &Cluster, hello: &Hello) -> Result<AgentId, SessionError> {
+    // What this master knows of it is the last that was acknowledged, also of its tasks.
+    cluster.current().await?;
+    let state = cluster.state();
+    if let Some(agent) = hello.agent_id.as_ref().and_then(|id| state.agents.get(id))
+        && agent.presence == Presence::Connected
+        && *agent.info == hello.info
+    {
+        return Ok(agent.id.clone());
+    }
     let command = Command::RegisterAgent { id: hello.agent_id.clone(), info: hello.info.clone() };
     let id = match cluster.ask(command).await {
         Ok(Outcome::Registered { id }) => id,
@@ -262,7 +276,7 @@ impl Session<'_> {
     /// All directions at once, until one ends.
     async fn attend(
         &self,
-        tasks: Vec<TaskReport>,
+        hello: Hello,
         reader: Reader,
         writer: Writer,
         queue: mpsc::Receiver<ToAgent>,
@@ -273,7 +287,7 @@ impl Session<'_> {
         tokio::select! {
             biased;
             () = self.deposed() => Err(AskError::NotLeader.into()),
-            ended = self.take_reports(tasks, complete, report_queue) => ended,
+            ended = self.take_reports(hello, complete, report_queue) => ended,
             ended = self.listen(reader, reports, &logs) => ended,
             ended = speak(writer, first, queue, &logs) => ended,
         }
@@ -302,6 +316,10 @@ impl Session<'_> {
                 Some(AgentMessage::Status(list)) => drop(reports.send(list).await),
                 Some(AgentMessage::Usage(usage)) => self.cluster.set_usage(self.agent, Some(usage)),
                 Some(AgentMessage::Beat) => {}
+                Some(AgentMessage::Explain(tasks)) => {
+                    let told = wanted::explanation(&self.cluster.state(), self.agent, self.term, &tasks);
+                    let _ = self.outgoing.send(ToAgent::Wanted(told)).await;
+                }
                 Some(AgentMessage::LogData { stream, data }) => logs.part(stream, data),
                 Some(AgentMessage::LogEnd { stream, error }) => logs.end(stream, error),
             }
@@ -312,33 +330,58 @@ impl Session<'_> {
     /// with, which says what should run.
     async fn take_reports(
         &self,
-        tasks: Vec<TaskReport>,
+        hello: Hello,
         complete: oneshot::Sender<Wanted>,
         mut queue: mpsc::Receiver<Vec<TaskReport>>,
     ) -> Result<(), SessionError> {
+        let (named, tasks) = (wanted::named(&hello), hello.tasks);
         let last = tasks.iter().map(|report| report.seq).max();
-        reports::take_in(self.cluster, reports::complete(self.agent, tasks)).await?;
+        let has_endings = tasks.iter().any(|report| report.state.is_terminal());
+        let opening = reports::opening(&self.cluster.state(), self.agent, tasks);
+        reports::take_in(self.cluster, opening).await?;
         // Taken after the line is connected: later entries come through the dispatcher, earlier ones are in it.
         let state = self.cluster.state();
         let agent = state.agents.get(self.agent).filter(|agent| agent.presence == Presence::Connected);
         let agent = agent.ok_or(SessionError::GivenUp)?;
-        let _ = complete.send(wanted::complete(&state, &agent.id, self.term));
-        self.acknowledge(last).await;
+        let _ = complete.send(wanted::complete(&state, &agent.id, self.term, &named));
+        self.acknowledge(last, has_endings).await;
         while let Some(mut reports) = queue.recv().await {
             while let Ok(more) = queue.try_recv() {
                 reports.extend(more);
             }
             let last = reports.iter().map(|report| report.seq).max();
+            let has_endings = reports.iter().any(|report| report.state.is_terminal());
             reports::take_in(self.cluster, reports::news(self.agent, reports)).await?;
-            self.acknowledge(last).await;
+            self.acknowledge(last, has_endings).await;
         }
         Ok(())
     }
 
-    async fn acknowledge(&self, last: Option<u64>) {
+    async fn acknowledge(&self, last: Option<u64>, has_endings: bool) {
         if let Some(seq) = last {
-            let _ = self.outgoing.send(ToAgent::Message(MasterMessage::Acknowledged { seq })).await;
+            let _ = self.outgoing.send(ToAgent::Acknowledged { seq, has_endings }).await;
         }
+    }
+}
+
+/// An acknowledgement on its way out. Agents only wait for those of endings, so it goes along with what else is
+/// said, or after a while.
+#[derive(Debug, Default)]
+struct Acknowledging {
+    seq: Option<u64>,
+    due: Option<Instant>,
+}
+
+impl Acknowledging {
+    fn note(&mut self, seq: u64, has_endings: bool, now: Instant) {
+        let due = now + if has_endings { ENDING_PATIENCE } else { ACKNOWLEDGE_PATIENCE };
+        self.due = Some(self.due.map_or(due, |before| before.min(due)));
+        self.seq = self.seq.max(Some(seq));
+    }
+
+    fn take(&mut self) -> Option<MasterMessage> {
+        self.due = None;
+        self.seq.take().map(|seq| MasterMessage::Acknowledged { seq })
     }
 }
 
@@ -359,18 +402,34 @@ async fn speak(
     };
     let from = complete.fence.index;
     writer.write_wanted(complete).await?;
+    let mut acknowledging = Acknowledging::default();
     loop {
-        match timeout(beat, queue.recv()).await {
-            Err(_) => writer.write(&MasterMessage::Beat).await?,
-            Ok(None) => return Ok(()),
-            Ok(Some(ToAgent::Wanted(wanted))) if wanted.fence.index <= from => {}
-            Ok(Some(ToAgent::Wanted(wanted))) => writer.write_wanted(wanted).await?,
-            Ok(Some(ToAgent::Message(message))) => writer.write(&message).await?,
-            Ok(Some(ToAgent::Log(request))) => {
-                if let Some(open) = logs.open(request) {
-                    writer.write(&MasterMessage::OpenLog(open)).await?;
-                }
+        let until = acknowledging.due.unwrap_or_else(|| Instant::now() + beat);
+        let next = match timeout_at(until, queue.recv()).await {
+            Err(_) => {
+                writer.write(&acknowledging.take().unwrap_or(MasterMessage::Beat)).await?;
+                continue;
             }
+            Ok(None) => return Ok(()),
+            Ok(Some(ToAgent::Acknowledged { seq, has_endings })) => {
+                acknowledging.note(seq, has_endings, Instant::now());
+                continue;
+            }
+            Ok(Some(ToAgent::Wanted(wanted))) if wanted.fence.index <= from => continue,
+            Ok(Some(next)) => next,
+        };
+        if let Some(acknowledged) = acknowledging.take() {
+            writer.add(&acknowledged).await?;
+        }
+        match next {
+            ToAgent::Wanted(wanted) => writer.write_wanted(wanted).await?,
+            ToAgent::Message(message) => writer.write(&message).await?,
+            ToAgent::Log(request) => match logs.open(request) {
+                Some(open) => writer.write(&MasterMessage::OpenLog(open)).await?,
+                None => writer.flush().await?,
+            },
+            // Handled above.
+            ToAgent::Acknowledged { .. } => {}
         }
     }
 }

@@ -1,14 +1,17 @@
 //! What should run on an agent, as it is told: everything when it connects, changes from then on. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use spec::app::{App, AppDocument};
 use spec::ids::{AgentId, TaskId};
-use spec::protocol::{Fence, KILL_GRACE_MILLIS, KillTask, RunTask, Wanted};
+use spec::protocol::{Fence, Hello, KILL_GRACE_MILLIS, KillTask, RunTask, Wanted};
 
 use crate::mutants::{self, Mutant};
 use crate::state::{Applied, Condition, Event, Goal, State, Task};
+
+/// Tasks explained at once: more than an agent has.
+const EXPLAINED_MAX: usize = 65_536;
 
 /// What one applied entry changes for each agent, said by the leader of `term`.
 pub fn changes(applied: &Applied, term: u64) -> BTreeMap<AgentId, Wanted> {
@@ -36,18 +39,44 @@ fn empty(fence: Fence, complete: bool) -> Wanted {
     Wanted { fence, complete, apps: Vec::new(), run: Vec::new(), kill: Vec::new() }
 }
 
-/// Everything that the state wants of one agent, said by the leader of `term`.
-pub fn complete(state: &State, agent: &AgentId, term: u64) -> Wanted {
+/// Everything that the state wants of one agent, said by the leader of `term`. Definitions of what it has `named`
+/// are left out: after a change of the leader that would be all of them, for every agent.
+pub fn complete(state: &State, agent: &AgentId, term: u64, named: &BTreeSet<TaskId>) -> Wanted {
     let mut wanted = empty(Fence { term, index: state.index }, true);
     let left_out = usize::from(mutants::is(Mutant::LeaveOut));
     for task in state.tasks_on(agent).skip(left_out) {
         if task.goal == Goal::Running && task.condition != Condition::Killing {
-            run_task(&mut wanted, task);
+            match named.contains(&task.id) {
+                true => wanted.run.push(known_task(task)),
+                false => run_task(&mut wanted, task),
+            }
         } else {
             kill_task(&mut wanted, task);
         }
     }
     wanted
+}
+
+/// Which version of an agent asks for definitions that it lacks.
+const EXPLAINED_SINCE: u16 = 3;
+
+/// The tasks of an opening whose definitions may be left out.
+pub fn named(hello: &Hello) -> BTreeSet<TaskId> {
+    let known = hello.tasks.iter().filter(|_| hello.protocol >= EXPLAINED_SINCE);
+    known.map(|report| report.task.clone()).collect()
+}
+
+/// The definitions of tasks that an agent has and knows nothing of.
+pub fn explanation(state: &State, agent: &AgentId, term: u64, tasks: &[TaskId]) -> Wanted {
+    let mut wanted = empty(Fence { term, index: state.index }, false);
+    let known = tasks.iter().take(EXPLAINED_MAX).filter_map(|task| state.tasks.get(task));
+    let own = known.filter(|task| task.agent == *agent && task.goal == Goal::Running);
+    own.for_each(|task| run_task(&mut wanted, task));
+    wanted
+}
+
+fn known_task(task: &Task) -> RunTask {
+    RunTask { task: task.id.clone(), app: u32::MAX, host_ports: task.host_ports.to_vec() }
 }
 
 fn run_task(wanted: &mut Wanted, task: &Task) {
@@ -180,19 +209,36 @@ mod tests {
         fixture::change(&mut state, &tasks[0], |task| task.condition = Condition::Killing);
         fixture::change(&mut state, &tasks[1], |task| task.goal = Goal::Decommissioned);
         fixture::change(&mut state, &tasks[2], |task| task.condition = Condition::Provisioned);
-        let all = complete(&state, &AgentId::new("a"), 3);
+        let all = complete(&state, &AgentId::new("a"), 3, &BTreeSet::new());
         assert_eq!((all.fence, all.complete), (Fence { term: 3, index: 40 }, true));
         assert_eq!(names(all.run.iter().map(|run| &run.task)), names([&tasks[2], &tasks[4]]));
         assert_eq!(names(all.kill.iter().map(|kill| &kill.task)), names([&tasks[0], &tasks[1]]));
-        let none = complete(&state, &AgentId::new("c"), 3);
+        let none = complete(&state, &AgentId::new("c"), 3, &BTreeSet::new());
         assert!(none.complete && none.run.is_empty() && none.kill.is_empty());
+    }
+
+    #[test]
+    fn what_an_agent_has_named_is_explained_when_it_asks() {
+        let (state, tasks) = bench();
+        let a = AgentId::new("a");
+        let all = complete(&state, &a, 3, &names(&tasks[..2]));
+        let with = all.run.iter().filter(|run| run.app != u32::MAX).map(|run| &run.task);
+        assert_eq!(names(with), names([&tasks[2], &tasks[4]]));
+        assert_eq!(all.run.len(), 4);
+        let explained = explanation(&state, &a, 3, &[tasks[0].clone(), tasks[3].clone()]);
+        assert!(!explained.complete && explained.apps.len() == 1);
+        assert_eq!(
+            names(explained.run.iter().map(|run| &run.task)),
+            names([&tasks[0]]),
+            "none of another agent"
+        );
     }
 
     #[test]
     fn what_is_split_says_the_same() {
         let (mut state, tasks) = bench();
         fixture::change(&mut state, &tasks[0], |task| task.condition = Condition::Killing);
-        let all = complete(&state, &AgentId::new("a"), 3);
+        let all = complete(&state, &AgentId::new("a"), 3, &BTreeSet::new());
         let mut pieces = split(all.clone());
         let last = pieces.pop().unwrap();
         assert!(last.complete && last.apps.is_empty() && last.kill == all.kill);
@@ -216,7 +262,7 @@ mod tests {
     #[test]
     fn one_task_is_not_split() {
         let (state, _) = bench();
-        let one = Wanted { complete: false, ..complete(&state, &AgentId::new("b"), 3) };
+        let one = Wanted { complete: false, ..complete(&state, &AgentId::new("b"), 3, &BTreeSet::new()) };
         assert_eq!(split(one.clone()), [one]);
         assert!(split(empty(Fence::default(), false)).is_empty());
     }

@@ -50,6 +50,17 @@ impl Writer {
         self.send(frame).await
     }
 
+    /// Puts one message before the next.
+    pub(super) async fn add(&mut self, message: &MasterMessage) -> io::Result<()> {
+        let frame = Bytes::from(encode(message)?);
+        in_time(self.0.feed(frame)).await
+    }
+
+    /// Sends what was put before.
+    pub(super) async fn flush(&mut self) -> io::Result<()> {
+        in_time(self.0.flush()).await
+    }
+
     /// Sends what should run, in several messages where one does not hold it.
     pub(super) async fn write_wanted(&mut self, wanted: Wanted) -> io::Result<()> {
         let mut waiting = vec![wanted];
@@ -66,11 +77,15 @@ impl Writer {
         Ok(())
     }
 
-    /// Whoever does not take a frame for as long is gone, even if it goes on talking.
     async fn send(&mut self, frame: Vec<u8>) -> io::Result<()> {
-        let sending = tokio::time::timeout(WRITE_TIMEOUT, self.0.send(Bytes::from(frame))).await;
-        sending.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "the agent does not read"))?
+        in_time(self.0.send(Bytes::from(frame))).await
     }
+}
+
+/// Whoever does not take a frame for as long is gone, even if it goes on talking.
+async fn in_time(sending: impl Future<Output = io::Result<()>>) -> io::Result<()> {
+    let sending = tokio::time::timeout(WRITE_TIMEOUT, sending).await;
+    sending.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "the agent does not read"))?
 }
 
 /// Changes can be halved until one task is left; the complete set is divided once, into changes and names.

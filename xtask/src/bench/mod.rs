@@ -35,6 +35,8 @@ pub enum Bench {
     Writes(writes::Writes),
     /// Very many tasks on very many simulated agents: start, steady state, loss of the leader, removal.
     Million(million::Million),
+    /// Simulated tasks fail at a rate for a time: each comes back, nothing grows.
+    Churn(million::churn::Churn),
 }
 
 /// Runs one.
@@ -47,6 +49,7 @@ pub fn run(bench: &Bench) -> anyhow::Result<ExitCode> {
         Bench::Place(options) => place::run(options),
         Bench::Writes(options) => writes::run(options),
         Bench::Million(options) => million::run(options),
+        Bench::Churn(options) => million::churn::run(options),
     }
 }
 

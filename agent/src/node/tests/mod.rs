@@ -279,8 +279,10 @@ async fn many_simulated_agents_share_a_process() {
     let mut names = Vec::new();
     let mut peers = Vec::new();
     while names.len() < 3 {
-        let peer = joined(&master).await;
+        let mut peer = joined(&master).await;
         names.push(peer.hello.info.hostname.clone());
+        // It has taken note of its welcome.
+        peer.usage().await;
         peers.push(peer);
     }
     names.sort();

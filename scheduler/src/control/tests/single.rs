@@ -211,9 +211,9 @@ fn tasks_of_a_removed_app_are_ended_in_any_case() {
 fn a_step_is_bounded_and_the_next_one_goes_on() {
     let mut state = cluster(&[]);
     let mut large = info("a", "");
-    large.capacity = spec::Resources { cpus_milli: 1_000_000, mem_mib: 1_000_000, disk_mib: 0, gpus: 0 };
+    large.capacity = spec::Resources { cpus_milli: 10_000_000, mem_mib: 10_000_000, disk_mib: 0, gpus: 0 };
     join(&mut state, large);
-    put(&mut state, app("/x", json!({"instances": 2500})));
+    put(&mut state, app("/x", json!({"instances": 9000})));
     put(&mut state, app("/y", json!({"instances": 10})));
     let mut memory = Memory::default();
     memory.note_everything(&state);
@@ -223,6 +223,6 @@ fn a_step_is_bounded_and_the_next_one_goes_on() {
         let Some(Command::Place(places)) = step.commands.last() else { panic!("{step:?}") };
         (places.len(), places.iter().filter(|place| place.app.as_str() == "/y").count(), step.next_due)
     };
-    assert_eq!(take(), (1_000, 0, Some(now)));
-    assert_eq!(take(), (1_000, 10, Some(now)), "the other app has its turn");
+    assert_eq!(take(), (4_000, 0, Some(now)));
+    assert_eq!(take(), (4_000, 10, Some(now)), "the other app has its turn");
 }

@@ -209,7 +209,7 @@ impl Machine {
     }
 
     fn on_wanted(&mut self, wanted: Wanted, bus: &mut Bus) {
-        let (now, fence) = (self.now(bus), wanted.fence);
+        let (now, fence, complete) = (self.now(bus), wanted.fence, wanted.complete);
         self.orders.push_back(wanted.clone());
         if self.orders.len() > ORDERS_KEPT {
             self.orders.pop_front();
@@ -220,6 +220,10 @@ impl Machine {
                 .note(self.place(), format_args!("refuses an order of {}/{}", fence.term, fence.index));
         };
         bus.checks.obeys(bus.now, self.number, fence);
+        let unexplained = if complete { process.core.unexplained() } else { Vec::new() };
+        if let (Status::Up { conn, .. }, false) = (&process.line.state, unexplained.is_empty()) {
+            bus.say_up(*conn, Frame::Message(AgentMessage::Explain(unexplained)));
+        }
         self.perform(effects, bus);
         self.say_news(bus);
         self.plan(bus);

@@ -1,14 +1,14 @@
 //! Sessions of agents at a master, as `fleet::session` holds them: handshake, reports into the state, and what
 //! should run out of it. The judgements are `fleet`'s own.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use scheduler::cluster::AskError;
 use scheduler::fleet::hello::{self, Objection};
 use scheduler::fleet::{MAKE_WAY, Newcomer, masters, newcomer, reports, wanted};
 use scheduler::state::{Command, Outcome, Presence};
-use spec::ids::AgentId;
+use spec::ids::{AgentId, TaskId};
 use spec::protocol::{
     AgentMessage, Fence, HEARTBEAT_MILLIS, Hello, MasterMessage, SILENCE_MILLIS_MAX, TaskReport, VERSION,
     Wanted, Welcome,
@@ -39,6 +39,8 @@ pub(super) struct Session {
     strikes: u32,
     /// What the state is to take in, one after the other.
     commands: VecDeque<Command>,
+    /// Tasks that its opening named.
+    named: BTreeSet<TaskId>,
     /// To be acknowledged when it has.
     last: Option<u64>,
     /// Reports that wait their turn.
@@ -87,6 +89,7 @@ impl Life {
             said: bus.now,
             strikes: 0,
             commands: VecDeque::new(),
+            named: BTreeSet::new(),
             last: None,
             reports: VecDeque::new(),
             early: Vec::new(),
@@ -126,8 +129,17 @@ impl Life {
                     );
                     self.next_command(conn, bus);
                 }
+                Frame::Message(AgentMessage::Explain(tasks)) => self.explain(conn, &tasks, bus),
                 Frame::Message(_) => {}
             }
+        }
+    }
+
+    fn explain(&mut self, conn: u64, tasks: &[TaskId], bus: &mut Bus) {
+        let (state, (term, ..)) = (self.state(), self.told);
+        let Some(session) = self.sessions.get_mut(&conn) else { return };
+        if let Some(agent) = session.agent.clone() {
+            session.want(conn, wanted::explanation(&state, &agent, term, tasks), bus);
         }
     }
 
@@ -253,7 +265,8 @@ impl Life {
         };
         session.agent = Some(id.clone());
         session.last = hello.tasks.iter().map(|report| report.seq).max();
-        session.commands = reports::complete(&id, hello.tasks).into();
+        session.named = wanted::named(&hello);
+        session.commands = reports::opening(&state, &id, hello.tasks).into();
         let welcome = Welcome {
             protocol: VERSION,
             agent_id: id.clone(),
@@ -271,7 +284,10 @@ impl Life {
             self.close(before, "replaced", bus);
         }
         bus.figures.sessions += 1;
-        self.propose_command(conn, bus);
+        match self.sessions.get(&conn).is_some_and(|session| session.commands.is_empty()) {
+            true => self.taken_in(conn, bus),
+            false => self.propose_command(conn, bus),
+        }
     }
 
     /// Proposes the session's next command, again if need be.
@@ -292,7 +308,8 @@ impl Life {
                 return self.close(conn, "given up while it came back", bus);
             }
             session.from = Some(state.index);
-            session.say(conn, MasterMessage::Wanted(wanted::complete(&state, &agent, term)), bus);
+            let complete = wanted::complete(&state, &agent, term, &std::mem::take(&mut session.named));
+            session.say(conn, MasterMessage::Wanted(complete), bus);
             for change in std::mem::take(&mut session.early) {
                 session.want(conn, change, bus);
             }

@@ -51,6 +51,10 @@ impl House {
         ] {
             command.args([option, &value]);
         }
+        if let Some(lifetime) = options.lifetime {
+            let lifetime = format!("{}s", lifetime.ceil());
+            command.args(["--hollow-exit-after", &lifetime, "--hollow-exit-code", "1"]);
+        }
         let log = File::options().create(true).append(true).open(dir.join("agents.log"))?;
         // Ctrl-C is for us: we end it.
         command.process_group(0).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);

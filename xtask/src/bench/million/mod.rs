@@ -2,6 +2,7 @@
 //! one process with all agents; clients create apps over REST until everything runs, then the steady state is
 //! looked at, the leader is killed, and everything is removed. Every size is a flag.
 
+pub mod churn;
 mod clients;
 mod house;
 mod looks;
@@ -78,6 +79,9 @@ pub struct Million {
     /// Stop after everything runs, without steady state, kill and removal.
     #[arg(long)]
     only_start: bool,
+    /// Seconds that a task lives on average, then it fails and its app is not held back; for ever when absent.
+    #[arg(skip)]
+    lifetime: Option<f64>,
 }
 
 impl Million {

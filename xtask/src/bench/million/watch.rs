@@ -10,7 +10,7 @@ use super::check_interrupted;
 use crate::bench::masters::Rest;
 
 /// Between two looks.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Between two lines of progress.
 const SAY_EVERY: Duration = Duration::from_secs(5);
 
@@ -23,6 +23,9 @@ pub(super) struct Counts {
     pub(super) running: usize,
     /// Agents with a session.
     pub(super) sessions: usize,
+    /// Failures of tasks, and starts, that this master has seen.
+    pub(super) failed: usize,
+    pub(super) started: usize,
 }
 
 impl Counts {
@@ -35,11 +38,12 @@ impl Counts {
             if name.starts_with("gantry_tasks{") {
                 counts.all += value;
             }
-            if name == "gantry_tasks{condition=\"Running\"}" {
-                counts.running = value;
-            }
-            if name == "gantry_agent_sessions" {
-                counts.sessions = value;
+            match name {
+                "gantry_tasks{condition=\"Running\"}" => counts.running = value,
+                "gantry_agent_sessions" => counts.sessions = value,
+                "marathon_mesos_task_updates_task_failed_counter" => counts.failed = value,
+                "marathon_mesos_task_updates_task_running_counter" => counts.started = value,
+                _ => {}
             }
         }
         counts
@@ -106,7 +110,8 @@ impl Watch {
     }
 }
 
-async fn look(rest: &mut Rest) -> anyhow::Result<Counts> {
+/// One look.
+pub(super) async fn look(rest: &mut Rest) -> anyhow::Result<Counts> {
     let (status, body) = rest.send(Method::GET, "/metrics", String::new()).await?;
     anyhow::ensure!(status.is_success(), "GET /metrics: {status}");
     Ok(Counts::read(std::str::from_utf8(&body).context("/metrics is no text")?))
@@ -126,8 +131,9 @@ mod tests {
     #[test]
     fn counts_are_read() {
         let text = "# TYPE gantry_tasks gauge\ngantry_tasks{condition=\"Running\"} 7\n\
-                    gantry_tasks{condition=\"Staging\"} 2\ngantry_agent_sessions 3\nother 1\n";
-        assert_eq!(Counts::read(text), Counts { all: 9, running: 7, sessions: 3 });
+                    gantry_tasks{condition=\"Staging\"} 2\ngantry_agent_sessions 3\nother 1\n\
+                    marathon_mesos_task_updates_task_failed_counter 4\n";
+        assert_eq!(Counts::read(text), Counts { all: 9, running: 7, sessions: 3, failed: 4, started: 0 });
     }
 
     #[test]
