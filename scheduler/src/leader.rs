@@ -51,7 +51,21 @@ async fn lead(cluster: &Cluster) {
             return;
         }
         let now = clock::now();
-        let step = control::step(&cluster.state(), &mut memory, now, fastrand::u64(..), &settings);
+        // In a large cluster a step takes long; what waits for the runtime's threads goes on meanwhile.
+        let (state, seed) = (cluster.state(), fastrand::u64(..));
+        let deciding = tokio::task::spawn_blocking(move || {
+            let step = control::step(&state, &mut memory, now, seed, &settings);
+            (memory, step)
+        });
+        let step;
+        (memory, step) = match deciding.await {
+            Ok(decided) => decided,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The runtime shuts down.
+                Err(_) => return,
+            },
+        };
         cluster.waiting.store(Arc::new(memory.waiting()));
         if step.commands.is_empty() {
             let pause = step.next_due.map_or(IDLE_MAX, |due| Duration::from_millis(due.millis_since(now)));

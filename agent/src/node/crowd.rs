@@ -113,11 +113,8 @@ async fn first_failure(agents: &mut JoinSet<Result<(), AgentError>>) -> Result<(
     while let Some(ended) = agents.join_next().await {
         match ended {
             Ok(ended) => ended?,
-            Err(error) => match error.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                // Nobody aborts them.
-                Err(_) => {}
-            },
+            // Nobody aborts them: they ended in a panic.
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
         }
     }
     Ok(())

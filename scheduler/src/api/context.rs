@@ -34,7 +34,7 @@ pub(super) struct Api {
     /// Counters for `/metrics`.
     pub tally: Arc<Tally>,
     /// Counts for `/metrics`.
-    pub census: Census,
+    pub census: Arc<Census>,
     /// Who leads, and how long that is waited for.
     pub election: Arc<Election>,
     /// The way to the leader.
@@ -51,7 +51,7 @@ impl Api {
             news: broadcast::channel(NEWS_BACKLOG).0,
             memory: Memory::watching(&cluster, tally.clone()),
             tally,
-            census: Census::default(),
+            census: Arc::default(),
             election: Election::watching(&cluster),
             forwarder: Forwarder::new(&cluster.options.advertised_http),
             ending,

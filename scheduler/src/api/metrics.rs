@@ -24,7 +24,13 @@ use crate::state::{Condition, Presence, State};
 pub(super) async fn show(api: &Api, call: &Call) -> Response {
     // Without them rather than without metrics.
     let masters = masters::known(api).await.unwrap_or_default();
-    let samples = collect(api, &masters);
+    // Counting may take long: not on a thread that others wait for.
+    let (state, census) = (api.cluster.state(), api.census.clone());
+    let counting = tokio::task::spawn_blocking(move || (census.take(&state), state));
+    let Ok((counts, state)) = counting.await else {
+        return answer::plain(StatusCode::SERVICE_UNAVAILABLE, "this master is shutting down");
+    };
+    let samples = collect(api, &state, &counts, &masters);
     let accepts_json = call.headers.get(header::ACCEPT).is_some_and(|kind| kind == "application/json");
     if accepts_json && !call.path.contains("prometheus") {
         return answer::ok(&samples.json());
@@ -33,24 +39,22 @@ pub(super) async fn show(api: &Api, call: &Call) -> Response {
     answer::with(response, header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")
 }
 
-fn collect(api: &Api, masters: &[MasterStatus]) -> Samples {
-    let state = api.cluster.state();
+fn collect(api: &Api, state: &State, counts: &Counts, masters: &[MasterStatus]) -> Samples {
     let mut samples = Samples::default();
     let uptime = now().millis_since(api.tally.since) as f64 / 1000.0;
     let leadership = api.election.leadership();
     samples.gauge("marathon.uptime.gauge.seconds", uptime);
     let led = api.tally.leading_millis(now()) as f64 / 1000.0;
     samples.gauge("marathon.leadership.duration.gauge.seconds", led);
-    samples.gauge("marathon.instances.launch-overdue.gauge", overdue(api, &state) as f64);
+    samples.gauge("marathon.instances.launch-overdue.gauge", overdue(api, state) as f64);
     samples.gauge("gantry_leading", f64::from(u8::from(leadership.leading)));
     samples.gauge("gantry_raft_term", leadership.term as f64);
     samples.gauge("gantry_raft_applied_index", state.index as f64);
     of_masters(&mut samples, masters);
-    let counts = api.census.take(&state);
-    of_apps(&mut samples, &state, &counts);
-    of_tasks(&mut samples, &counts);
+    of_apps(&mut samples, state, counts);
+    of_tasks(&mut samples, counts);
     let measured = api.cluster.usage().values().map(|usage| usage.machine).fold(Measured::default(), plus);
-    of_agents(&mut samples, &state, measured);
+    of_agents(&mut samples, state, measured);
     samples.gauge("gantry_agent_sessions", api.cluster.sessions.load(Relaxed) as f64);
     of_log(&mut samples, &api.tally);
     of_requests(&mut samples, &api.tally);

@@ -19,7 +19,7 @@ pub enum Bug {
 /// Every bug, and the most seeds that it may take to notice it.
 pub const ALL: [(Bug, u64); 22] = [
     (Bug::LyingDisks, 10),
-    (Bug::Master(MasterMutant::PromiseBeforeSync), 400),
+    (Bug::Master(MasterMutant::PromiseBeforeSync), 60),
     (Bug::Master(MasterMutant::DroppedIsRefused), 30),
     (Bug::Master(MasterMutant::KeepPorts), 5),
     (Bug::Master(MasterMutant::DoubleFree), 5),

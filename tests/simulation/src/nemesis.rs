@@ -20,6 +20,8 @@ pub enum Act {
     Fast(u64),
     /// Containers of this machine behave.
     Good(usize),
+    /// Not an end: this master is killed as well.
+    Kill(u64),
 }
 
 /// How often, and how long apart, an onlooker reads while there may be two leaders.
@@ -37,7 +39,7 @@ impl World {
         }
         let pause = self.bus.between(100, 3_500);
         self.bus.after(pause, Event::Nemesis);
-        let turn = self.bus.rng.u32(0..122);
+        let turn = self.bus.rng.u32(0..126);
         if self.seats.is_truce() && !(53..81).contains(&turn) {
             return;
         }
@@ -61,7 +63,8 @@ impl World {
             105..109 => self.hand_over(),
             109..115 => self.set_back(),
             115..118 => self.hang_master(),
-            _ => self.depose(),
+            118..122 => self.depose(),
+            _ => self.tear_majority(),
         }
     }
 
@@ -89,7 +92,12 @@ impl World {
             None => self.some_master(),
         };
         self.fault("master killed", Place::Master(id));
-        let pause = self.bus.between(100, 9_000);
+        self.kill(id, 100);
+    }
+
+    /// It stays away for so many milliseconds, or longer.
+    fn kill(&mut self, id: u64, least_millis: u64) {
+        let pause = self.bus.between(least_millis, 9_000);
         if let Some(master) = self.masters.get_mut(&id) {
             master.crash(&mut self.bus, "killed");
         }
@@ -118,6 +126,24 @@ impl World {
         for master in self.masters.values_mut().filter(|master| (master.id == id) != several) {
             master.tear(fault);
         }
+    }
+
+    /// The leader reaches just a majority, the next write of each of these followers is torn, and soon the leader is
+    /// gone, too: whatever a follower promised before it was on its disk is nowhere then.
+    fn tear_majority(&mut self) {
+        let Some(leader) = self.leader().map(|life| life.id()) else { return };
+        self.fault("majority torn", Place::Master(leader));
+        let mut others: Vec<u64> = self.masters.keys().copied().filter(|id| *id != leader).collect();
+        self.bus.rng.shuffle(&mut others);
+        let cut = others.split_off(self.masters.len() / 2);
+        self.part(cut.into_iter().flat_map(|id| both(Place::Master(leader), Place::Master(id))).collect());
+        for id in others {
+            if let Some(master) = self.masters.get_mut(&id) {
+                master.tear(Fault::Fail);
+            }
+        }
+        let millis = self.bus.between(20, 400);
+        self.bus.after(millis, Event::Fault(Act::Kill(leader)));
     }
 
     fn slow_disk(&mut self) {
@@ -307,6 +333,10 @@ impl World {
                 }
             }
             Act::Good(agent) => self.machines[agent].temper = Temper::default(),
+            Act::Kill(master) if self.quiet_since.is_none() && !self.seats.is_truce() => {
+                self.kill(master, 4_000);
+            }
+            Act::Kill(_) => {}
         }
     }
 

@@ -30,6 +30,17 @@ pub(super) struct Clients {
 /// What they met.
 pub(super) struct Met {
     pub(super) refused: usize,
+    /// Requests without a clear answer, said again: the leader changed.
+    pub(super) repeated: usize,
+}
+
+/// What became of a request.
+enum Sent {
+    Done,
+    /// Too many deployments run.
+    Refused,
+    /// Nobody knows.
+    Unclear,
 }
 
 /// The name of an app.
@@ -62,16 +73,26 @@ impl Clients {
         request: impl Fn(usize) -> (Method, String, String) + Clone + 'static,
     ) -> anyhow::Result<Met> {
         let (next, refused) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
+        let repeated = Rc::new(Cell::new(0));
         let mut clients = JoinSet::new();
         for _ in 0..self.options.clients {
             let (next, refused, request) = (next.clone(), refused.clone(), request.clone());
+            let repeated = repeated.clone();
             let (apps, leader) = (self.options.apps, self.leader);
             clients.spawn_local(async move {
                 let mut rest = Rest::open(leader).await?;
                 while next.get() < apps {
                     let (method, path, body) = request(next.replace(next.get() + 1));
-                    while !sent(&mut rest, &method, &path, &body).await? {
-                        refused.set(refused.get() + 1);
+                    loop {
+                        let count = match sent(&mut rest, &method, &path, &body).await? {
+                            Sent::Done => break,
+                            Sent::Refused => &refused,
+                            Sent::Unclear => {
+                                rest = Rest::open(leader).await?;
+                                &repeated
+                            }
+                        };
+                        count.set(count.get() + 1);
                         tokio::time::sleep(REFUSED_PAUSE).await;
                         check_interrupted()?;
                     }
@@ -82,16 +103,23 @@ impl Clients {
         while let Some(ended) = clients.join_next().await {
             ended??;
         }
-        Ok(Met { refused: refused.get() })
+        Ok(Met { refused: refused.get(), repeated: repeated.get() })
     }
 }
 
-/// `false`: too many deployments run.
-async fn sent(rest: &mut Rest, method: &Method, path: &str, body: &str) -> anyhow::Result<bool> {
-    let (status, answer) = rest.send(method.clone(), path, body.to_owned()).await?;
+/// What is there already, or gone already, was done by an earlier attempt.
+async fn sent(rest: &mut Rest, method: &Method, path: &str, body: &str) -> anyhow::Result<Sent> {
+    let Ok((status, answer)) = rest.send(method.clone(), path, body.to_owned()).await else {
+        return Ok(Sent::Unclear);
+    };
     match status {
-        StatusCode::FORBIDDEN => Ok(false),
-        status if status.is_success() => Ok(true),
+        StatusCode::FORBIDDEN => Ok(Sent::Refused),
+        StatusCode::CONFLICT if *method == Method::POST => Ok(Sent::Done),
+        StatusCode::NOT_FOUND if *method == Method::DELETE => Ok(Sent::Done),
+        // The app is still being deployed.
+        StatusCode::CONFLICT => Ok(Sent::Refused),
+        status if status.is_server_error() => Ok(Sent::Unclear),
+        status if status.is_success() => Ok(Sent::Done),
         status => bail!("{method} {path}: {status} {}", String::from_utf8_lossy(&answer)),
     }
 }

@@ -140,10 +140,11 @@ async fn start(options: &Million, house: &House, leader: std::net::SocketAddr) -
     let took = watch.elapsed();
     let created = creating.await??;
     println!(
-        "start: all {wanted} running after {:.2} s, {:.0} a second ({} requests refused as too many deployments)",
+        "start: all {wanted} running after {:.2} s, {:.0} a second ({} requests refused as too many deployments, {} repeated)",
         took.as_secs_f64(),
         wanted as f64 / took.as_secs_f64(),
-        created.refused
+        created.refused,
+        created.repeated
     );
     let (first, last) = (watch.rate(0, wanted / 10), watch.rate(wanted - wanted / 10, wanted));
     println!("start: the first tenth {first:.0} a second, the last {last:.0}, ratio {:.2}", last / first);
