@@ -32,11 +32,9 @@ pub(super) fn consider(memory: &mut Memory, subject: &Subject<'_>, missing: u32)
     Launch { demand: Some(Demand { app: Arc::clone(&entry.app), count: missing }), due: None }
 }
 
-/// Finds places and notes why some were not found.
+/// Finds places and notes why some were not found. Asked also when nothing is wanted: the index would else keep
+/// a state alive that is long gone.
 pub(super) fn place(state: &State, memory: &mut Memory, demands: &[Demand], terms: Terms) -> Vec<Placement> {
-    if demands.is_empty() {
-        return Vec::new();
-    }
     let plan = placement::place(memory.index(), state, demands, terms);
     for (app, look) in &plan.waiting {
         memory.found_no_place(app, look);

@@ -33,6 +33,8 @@ const CORE_LEFT: u64 = WHOLE / 400;
 /// The best of so many agents, or of twice as many as there are tasks, is hardly worse than the best of all;
 /// so an app of one task costs the same in a cluster of any size.
 const RANKED: usize = 256;
+/// The fullest agent is one of a few, not one of many that are much the same.
+const RANKED_TO_PACK: usize = 1024;
 
 /// What makes an agent a good one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,8 +53,7 @@ impl Policy {
     pub(super) fn ranked_for(self, count: usize) -> usize {
         match self {
             Self::Spread => count.saturating_mul(2).max(RANKED),
-            // The fullest agent is one of a few, not one of many that are much the same.
-            Self::Pack => usize::MAX,
+            Self::Pack => count.saturating_mul(2).max(RANKED_TO_PACK),
             Self::First => 1,
         }
     }
@@ -60,18 +61,17 @@ impl Policy {
     /// Where to begin among so many blocks.
     pub(super) fn start(self, seed: u64, blocks_count: usize) -> usize {
         match self {
-            Self::Spread | Self::Pack => {
-                usize::try_from(seed % (blocks_count.max(1) as u64)).unwrap_or_default()
-            }
-            Self::First => 0,
+            Self::Spread => usize::try_from(seed % (blocks_count.max(1) as u64)).unwrap_or_default(),
+            // Always the same ones, as long as they have room: the others stay empty.
+            Self::Pack | Self::First => 0,
         }
     }
 
     /// Which of equally good agents comes first.
     pub(super) fn tie(self, seed: u64, site: usize) -> u64 {
         match self {
-            Self::Spread | Self::Pack => mix(seed, site as u64),
-            Self::First => 0,
+            Self::Spread => mix(seed, site as u64),
+            Self::Pack | Self::First => 0,
         }
     }
 

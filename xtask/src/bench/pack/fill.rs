@@ -8,8 +8,8 @@ use spec::app::App;
 use spec::protocol::AgentInfo;
 use spec::resources::Resources;
 
-use super::POLICIES;
 use super::trace::{Gpus, Node, Task};
+use super::{PICKY_OF_1000, POLICIES};
 use crate::bench::place::world::World;
 
 /// Machines and tasks, as Gantry sees them.
@@ -46,6 +46,19 @@ impl Work {
     /// What all tasks ask for, of what all machines have.
     pub(super) fn asked(&self) -> impl fmt::Display {
         self.share_of(self.apps.iter())
+    }
+
+    /// Do these machines have as much as all tasks ask for, but for the few that may stay behind?
+    pub(super) fn are_enough(&self, machines: &[AgentInfo]) -> bool {
+        let picky = self.apps.len() * PICKY_OF_1000 / 1000;
+        let mut asked: Vec<_> = self.apps.iter().map(|app| app.resources()).collect();
+        let kinds: [fn(&Resources) -> u64; 3] = [|it| it.cpus_milli, |it| it.mem_mib, |it| it.gpus];
+        kinds.into_iter().all(|of| {
+            // Whatever is short, those that ask for most of it stay behind.
+            asked.sort_unstable_by_key(of);
+            let wanted: u64 = asked[..asked.len() - picky].iter().map(of).sum();
+            wanted <= machines.iter().map(|agent| of(&agent.capacity)).sum()
+        })
     }
 
     fn share_of<'a>(&self, apps: impl Iterator<Item = &'a Arc<App>>) -> Shares {

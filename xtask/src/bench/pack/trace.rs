@@ -25,6 +25,8 @@ pub(super) enum Gpus {
     /// The thousandths of all GPUs of a machine are one pool: a share may lie across two of them. An upper bound of
     /// what sharing could bring.
     Pooled,
+    /// There are none and nobody asks for any: processors and memory alone.
+    Ignored,
 }
 
 /// One line of the machines' table.
@@ -67,7 +69,11 @@ fn parse<T: for<'a> Deserialize<'a>>(text: impl Read) -> anyhow::Result<Vec<T>> 
 impl Node {
     /// The machine as an agent of that number; its GPUs' model is its attribute `model`.
     pub(super) fn agent(&self, number: usize, gpus: Gpus) -> AgentInfo {
-        let parts = if gpus == Gpus::Pooled { GPU_PARTS } else { 1 };
+        let parts = match gpus {
+            Gpus::Whole => 1,
+            Gpus::Pooled => GPU_PARTS,
+            Gpus::Ignored => 0,
+        };
         let capacity = Resources {
             cpus_milli: self.cpu_milli,
             mem_mib: self.memory_mib,
@@ -88,6 +94,7 @@ impl Task {
         let gpus = match gpus {
             Gpus::Whole => self.num_gpu,
             Gpus::Pooled => self.num_gpu * self.gpu_milli.unwrap_or(GPU_PARTS),
+            Gpus::Ignored => 0,
         };
         let constraints = match self.gpu_spec.as_str() {
             "" => json!([]),
@@ -117,7 +124,10 @@ mod tests {
             (agent(0, Gpus::Whole).capacity.cpus_milli, agent(0, Gpus::Whole).capacity.gpus),
             (32_000, 0)
         );
-        assert_eq!([Gpus::Whole, Gpus::Pooled].map(|gpus| agent(1, gpus).capacity.gpus), [8, 8000]);
+        assert_eq!(
+            [Gpus::Whole, Gpus::Pooled, Gpus::Ignored].map(|gpus| agent(1, gpus).capacity.gpus),
+            [8, 8000, 0]
+        );
         assert_eq!(agent(1, Gpus::Whole).attributes["model"], "G2");
         assert!(!agent(0, Gpus::Whole).attributes.contains_key("model"));
         let asked = |gpus| [0, 1, 2].map(|n: usize| tasks[n].app(n, gpus).unwrap().resources().gpus);
