@@ -118,7 +118,8 @@ pub fn in_a_house(test: &str, body: impl FnOnce(&Path) -> anyhow::Result<()>) ->
 
 /// Removes every app and waits until their tasks are gone.
 pub fn remove_all(cluster: &Cluster) -> anyhow::Result<()> {
-    call(cluster, "DELETE", "/v2/groups?force=true", &Value::Null)?;
+    let (status, answer) = call(cluster, "DELETE", "/v2/groups?force=true", &Value::Null)?;
+    anyhow::ensure!(status == 200, "the apps are not removed: {status} {answer}");
     wait_for("all tasks to end", || {
         let tasks = get(cluster, "/v2/agents")?;
         let left: u64 =
