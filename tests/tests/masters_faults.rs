@@ -80,7 +80,7 @@ fn a_full_disk_of_one_master_stops_only_that_one() -> anyhow::Result<()> {
         std::fs::create_dir_all(&dir)?;
         // Mounted in this house only.
         let mut mount = std::process::Command::new("mount");
-        must(mount.args(["-t", "tmpfs", "-o", "size=16m", "gantry-test"]).arg(&dir))?;
+        must(mount.args(["-t", "tmpfs", "-o", "size=96m", "gantry-test"]).arg(&dir))?;
         start_all(&mut site)?;
         let mut filler = std::fs::File::create(dir.join("filler"))?;
         while std::io::Write::write_all(&mut filler, &[1; 4096]).is_ok() {}
