@@ -64,7 +64,9 @@ pub trait LogStore: Send + 'static {
     /// Where the pieces of a snapshot go before a [`SnapshotWrite`] makes it the current one.
     fn stager(&self) -> Stager;
 
-    /// Makes all of `write` durable, or nothing of it. After an error the store must not be used again.
+    /// Makes `write` durable. A crash meanwhile leaves all or nothing of one without a snapshot; of one with a snapshot
+    /// also what [`DiskStore`] says may be found between its two parts. After an error the store must not be used
+    /// again.
     fn commit(&mut self, write: Write) -> Result<(), StoreError>;
 }
 

@@ -160,7 +160,9 @@ fn a_log_entry_of_format_3_is_read() {
 fn an_entry_is_of_the_lowest_format_that_says_it() {
     let info = crate::masters::fixture::info("m2");
     let of_masters = Command::AddMaster { info, ticket: Uuid::nil() };
-    let Command::Deploy(deploy) = every_command().commands.swap_remove(1) else { unreachable!() };
+    let Command::Deploy(deploy) = every_command().commands.swap_remove(1) else {
+        panic!("the second of them deploys")
+    };
     let removal = Command::Deploy(Deploy { put: Vec::new(), ..deploy.clone() });
     let definition = Command::Deploy(deploy);
     for (commands, json, packed) in [
