@@ -216,6 +216,8 @@ pub struct Cluster {
     usage: RwLock<BTreeMap<AgentId, Arc<Usage>>>,
     /// Agents that have a session with this master; kept by the fleet.
     pub sessions: AtomicUsize,
+    /// Agents that have been away for too long and are not given up yet, since too many were lately; kept by the fleet.
+    pub held_back: AtomicUsize,
 }
 
 /// The receiving ends that the master's parts take.
@@ -247,6 +249,7 @@ impl Cluster {
             waiting: ArcSwap::default(),
             usage: RwLock::default(),
             sessions: AtomicUsize::new(0),
+            held_back: AtomicUsize::new(0),
         };
         (Arc::new(cluster), Inlets { commands: command_inlet, logs: log_inlet, masters: masters_inlet })
     }
