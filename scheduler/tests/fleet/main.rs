@@ -7,6 +7,7 @@ mod masters;
 mod peer;
 mod strangers;
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -71,6 +72,17 @@ async fn who_reconnects_gets_the_complete_set() {
     agent.say(AgentMessage::Status(vec![report(&stranger, 3, TaskState::Running)])).await;
     assert_eq!(agent.wanted().await.kill[0].task, stranger);
     assert_eq!(master.cluster().state().tasks.len(), 2);
+    master.stop().await;
+}
+
+#[tokio::test]
+async fn a_session_holds_no_state_that_has_passed() {
+    let dir = tempfile::tempdir().unwrap();
+    let master = master(dir.path(), NEVER).await;
+    let (_agent, _) = Peer::join_whole(&master, hello()).await;
+    let passed = Arc::downgrade(&master.cluster().state());
+    deploy(master.cluster(), 1).await;
+    until(master.cluster(), "the last one holds no state", |_| passed.strong_count() == 0).await;
     master.stop().await;
 }
 
