@@ -33,7 +33,7 @@ fn agents_get_several_tasks_of_a_plan_when_it_is_large_and_they_are_small() {
         (6, 3, 2, 0.03, 6..=6, 1),
         (600, 5, 100, 0.03, 400..=500, 3),
         // Many.
-        (600, 6, 100, 0.03, 120..=240, 4),
+        (600, 6, 100, 0.03, 120..=240, 5),
         (2_000, 4, 500, 0.03, 500..=1_000, 4),
         (2_000, 100, 20, 0.03, 500..=1_100, 6),
         // Many, but each is a large part of an agent: each counts.
