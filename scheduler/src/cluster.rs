@@ -13,7 +13,7 @@ use spec::ids::{AgentId, AppId, MasterId, TaskId};
 use spec::protocol::{LogFile, Usage};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
-use crate::consensus::Commits;
+use crate::consensus::{Commits, Turns};
 use crate::placement::{Policy, Waiting};
 use crate::state::{Applied, Command, MasterInfo, Outcome, State};
 
@@ -146,8 +146,9 @@ pub struct MasterStatus {
     pub reachable: Option<bool>,
     /// Entries of the log that it lacks; `None` as above.
     pub behind: Option<u64>,
-    /// What its disk has done; `None` of all but the one that was asked.
-    pub commits: Option<Commits>,
+    /// What its disk has done, and how long its log's thread was busy at a stretch; `None` of all but the one that
+    /// was asked.
+    pub log: Option<(Commits, Turns)>,
 }
 
 /// What a master is in the replicated group.

@@ -29,11 +29,13 @@ mod open;
 mod reads;
 mod rebirth;
 mod requests;
+mod round;
 mod shipping;
 mod snapshots;
 mod storage;
 pub mod store;
 mod transport;
+mod turns;
 mod waiting;
 
 #[cfg(test)]
@@ -48,6 +50,7 @@ pub use rebirth::{BEFORE_RECOVER, Recovered, found_from, recover};
 pub use snapshots::{SnapshotJob, SnapshotPolicy, Written};
 pub use store::Commits;
 pub use transport::{NoPeers, Pieces, Sent, Transport};
+pub use turns::Turns;
 pub use waiting::{Answer, Proposal};
 
 /// Longest entry that is accepted; a raft message carries about as much.

@@ -2,12 +2,13 @@
 //! the replicated state and are acknowledged once they are there. Beats are sent whatever else waits, so
 //! that an agent only leaves a master that is gone and not one that is busy. Who comes in is `entrance`'s.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use spec::ids::AgentId;
+use spec::ids::{AgentId, TaskId};
 use spec::protocol::{AgentMessage, Hello, MasterMessage, SILENCE_MILLIS_MAX, TaskReport, Wanted};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
@@ -113,7 +114,7 @@ async fn converse(
     let _seat = board.connect(cluster, &agent, line.clone());
     // After the line is on the board: later changes come by the dispatcher, earlier ones are in the state.
     if let Some(masters) = masters::all(&cluster.state()).filter(|_| masters::understands(protocol)) {
-        line.tell(&agent, ToAgent::Message(masters));
+        line.tell(&agent, ToAgent::Message(Box::new(masters)));
     }
     Session { cluster, agent: &agent, term, pulse, outgoing }.attend(hello, reader, writer, queue).await
 }
@@ -173,7 +174,7 @@ impl Session<'_> {
                 Some(AgentMessage::Beat) => {}
                 Some(AgentMessage::Explain(tasks)) => {
                     let told = wanted::explanation(&self.cluster.state(), self.agent, self.term, &tasks);
-                    let _ = self.outgoing.send(ToAgent::Wanted(told)).await;
+                    let _ = self.outgoing.send(ToAgent::Wanted(Box::new(told))).await;
                 }
                 Some(AgentMessage::LogData { stream, data }) => logs.part(stream, data),
                 Some(AgentMessage::LogEnd { stream, error }) => logs.end(stream, error),
@@ -194,11 +195,9 @@ impl Session<'_> {
         let has_endings = tasks.iter().any(|report| report.state.is_terminal());
         let opening = reports::opening(&self.cluster.state(), self.agent, tasks);
         reports::take_in(self.cluster, opening).await?;
-        // Taken after the line is connected: later entries come through the dispatcher, earlier ones are in it.
-        let state = self.cluster.state();
-        let agent = state.agents.get(self.agent).filter(|agent| agent.presence == Presence::Connected);
-        let agent = agent.ok_or(SessionError::GivenUp)?;
-        let _ = complete.send(wanted::complete(&state, &agent.id, self.term, &named));
+        let _ = complete.send(self.complete(&named)?);
+        // What is named would stay for as long as the session does.
+        drop(named);
         self.acknowledge(last, has_endings).await;
         while let Some(mut reports) = queue.recv().await {
             while let Ok(more) = queue.try_recv() {
@@ -210,6 +209,15 @@ impl Session<'_> {
             self.acknowledge(last, has_endings).await;
         }
         Ok(())
+    }
+
+    /// What should run, by the state of this moment: no session holds on to one. To be asked after the line is
+    /// connected: later entries come through the dispatcher, earlier ones are in it.
+    fn complete(&self, named: &BTreeSet<TaskId>) -> Result<Wanted, SessionError> {
+        let state = self.cluster.state();
+        let agent = state.agents.get(self.agent).filter(|agent| agent.presence == Presence::Connected);
+        let agent = agent.ok_or(SessionError::GivenUp)?;
+        Ok(wanted::complete(&state, &agent.id, self.term, named))
     }
 
     async fn acknowledge(&self, last: Option<u64>, has_endings: bool) {

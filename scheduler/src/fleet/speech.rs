@@ -74,9 +74,9 @@ pub(super) async fn speak(
             writer.add(&acknowledged).await?;
         }
         match next {
-            ToAgent::Wanted(wanted) => writer.write_wanted(wanted).await?,
+            ToAgent::Wanted(wanted) => writer.write_wanted(*wanted).await?,
             ToAgent::Message(message) => writer.write(&message).await?,
-            ToAgent::Log(request) => match logs.open(request) {
+            ToAgent::Log(request) => match logs.open(*request) {
                 Some(open) => writer.write(&MasterMessage::OpenLog(open)).await?,
                 None => writer.flush().await?,
             },

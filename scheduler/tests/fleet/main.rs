@@ -7,6 +7,8 @@ mod masters;
 mod peer;
 mod strangers;
 
+use std::sync::Arc;
+
 use gantry_scheduler::cluster::AskError;
 use gantry_scheduler::state::{Command, Condition, Outcome, Presence};
 use peer::{Peer, app, deploy, hello, hello_again, master, report, until};
@@ -68,6 +70,17 @@ async fn who_reconnects_gets_the_complete_set() {
     agent.say(AgentMessage::Status(vec![report(&stranger, 3, TaskState::Running)])).await;
     assert_eq!(agent.wanted().await.kill[0].task, stranger);
     assert_eq!(master.cluster().state().tasks.len(), 2);
+    master.stop().await;
+}
+
+#[tokio::test]
+async fn a_session_holds_no_state_that_has_passed() {
+    let dir = tempfile::tempdir().unwrap();
+    let master = master(dir.path(), NEVER).await;
+    let (_agent, _) = Peer::join_whole(&master, hello()).await;
+    let passed = Arc::downgrade(&master.cluster().state());
+    deploy(master.cluster(), 1).await;
+    until(master.cluster(), "the last one holds no state", |_| passed.strong_count() == 0).await;
     master.stop().await;
 }
 

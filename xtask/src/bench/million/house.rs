@@ -12,6 +12,7 @@ use anyhow::Context;
 use super::Million;
 use crate::bench::group::{Group, Kind, cpu_of};
 use crate::bench::masters::Masters;
+use crate::bench::memory::Memory;
 
 /// What agents have beyond what all tasks take.
 const SPARE: f64 = 1.1;
@@ -72,6 +73,11 @@ impl House {
         Ok(self.masters.kind.address(self.leader_number().await?))
     }
 
+    /// Where the masters answer REST.
+    pub(super) fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.masters.processes().map(|(n, _)| self.masters.kind.address(n))
+    }
+
     fn processes(&self) -> Vec<(String, u32)> {
         let mut all: Vec<_> =
             self.masters.processes().map(|(n, process)| (format!("master {}", n + 1), process)).collect();
@@ -114,19 +120,22 @@ impl House {
     pub(super) fn print_memory(&self, when: &str) -> anyhow::Result<()> {
         let mut all = Vec::new();
         for (name, process) in self.processes() {
-            let status = std::fs::read_to_string(format!("/proc/{process}/status"))
-                .with_context(|| format!("{name} does not run any more"))?;
-            all.push(format!("{name} {} (peak {})", mib(&status, "VmRSS:"), mib(&status, "VmHWM:")));
+            let memory = Memory::of(process)?;
+            all.push(format!("{name} {} (peak {})", memory.resident / 1024, memory.peak / 1024));
         }
         println!("memory, MiB, {when}: {}", all.join(", "));
         Ok(())
     }
-}
 
-/// A line of `/proc/PID/status`, which says kB.
-fn mib(status: &str, name: &str) -> u64 {
-    let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
-    line.split_whitespace().next().and_then(|number| number.parse::<u64>().ok()).unwrap_or_default() / 1024
+    /// Resident memory for each task.
+    pub(super) fn print_memory_a_task(&self, tasks: usize) -> anyhow::Result<()> {
+        let mut all = Vec::new();
+        for (name, process) in self.processes() {
+            all.push(format!("{name} {:.2}", Memory::of(process)?.resident as f64 / tasks as f64));
+        }
+        println!("memory, KiB a task: {}", all.join(", "));
+        Ok(())
+    }
 }
 
 impl Drop for House {
