@@ -234,7 +234,7 @@ impl<'p> Candidates<'p> {
 
     fn rank(&self, site: usize, index: &Index) -> Ranked {
         let (Order { policy, grain, seed }, now) = (self.order, index.slot(site));
-        let before = grain.and_then(|_| index.before(site)).filter(|before| grain::is_small(before, now));
+        let before = grain.and_then(|_| grain::small_before(index, site));
         let slot = before.unwrap_or(now);
         let score = policy.score(slot, &self.needs.resources, self.siblings.on(site, index));
         // Of equals those that hear of a task in any case.

@@ -86,7 +86,6 @@ impl Planner<'_> {
         let ground = Ground::of(&needs, self.index);
         let mut crowds = self.crowds_of(&demand.app);
         let placed = self.place_tasks(demand, &needs, &ground, &mut crowds, seed);
-        self.grain.iter_mut().for_each(|grain| grain.placed(placed));
         if placed < demand.count {
             let look = look(&needs, self.index, &ground, &crowds, self.terms.now);
             let look = Look { placed, ..look };
@@ -118,6 +117,7 @@ impl Planner<'_> {
                 return placed;
             };
             self.index.take(pick.site, &needs.resources, &host_ports);
+            self.grain.iter_mut().for_each(|grain| grain.placed(self.index, pick.site));
             ground.count(crowds, pick.site);
             self.plan.placements.push(Placement {
                 app: id.clone(),

@@ -35,9 +35,9 @@ fn agents_get_several_tasks_of_a_plan_when_it_is_large_and_they_are_small() {
         // Many.
         (600, 6, 100, 0.03, 120..=240, 5),
         (2_000, 4, 500, 0.03, 500..=1_000, 4),
-        (2_000, 100, 20, 0.03, 500..=1_100, 6),
+        (2_000, 100, 20, 0.03, 380..=1_000, 6),
         // Many, but each is a large part of an agent: each counts.
-        (600, 6, 100, 1.0, 400..=600, 3),
+        (600, 6, 100, 1.0, 450..=600, 3),
     ] {
         for seed in 0..3 {
             let mut state = agents(hosts);
