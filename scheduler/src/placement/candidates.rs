@@ -12,6 +12,7 @@ use std::ops::RangeInclusive;
 use spec::ids::TaskId;
 
 use super::crowds::Crowds;
+use super::grain::{self, Grain};
 use super::ground::{Ground, bits};
 use super::index::{BLOCK, Index};
 use super::needs::Needs;
@@ -26,9 +27,8 @@ const RANKED_MIN: usize = 32;
 pub(super) struct Candidates<'p> {
     needs: &'p Needs,
     ground: &'p Ground,
-    policy: Policy,
+    order: Order,
     siblings: Siblings,
-    seed: u64,
     /// Agents to be ranked before groups are chosen by their best agents.
     wide: usize,
     /// Agents ranked so far.
@@ -40,6 +40,24 @@ pub(super) struct Candidates<'p> {
     queue: BinaryHeap<Reverse<Queued>>,
     /// Groups that may be admitted again once tasks were placed elsewhere.
     aside: Vec<usize>,
+}
+
+/// What says which of two agents comes first.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Order {
+    pub(super) policy: Policy,
+    /// `None`: each task that the plan has put on an agent counts.
+    pub(super) grain: Option<Grain>,
+    /// Decides between equals.
+    pub(super) seed: u64,
+}
+
+impl Order {
+    /// Where to begin among so many blocks.
+    fn start(&self, blocks_count: usize) -> usize {
+        self.grain
+            .map_or_else(|| self.policy.start(self.seed, blocks_count), |grain| grain.start(blocks_count))
+    }
 }
 
 /// How many tasks of the app an agent has.
@@ -99,21 +117,20 @@ impl<'p> Candidates<'p> {
     pub(super) fn new(
         needs: &'p Needs,
         ground: &'p Ground,
-        policy: Policy,
+        order: Order,
         siblings: Siblings,
         crowds: &Crowds,
-        (count, seed): (usize, u64),
+        count: usize,
     ) -> Self {
         let groups = 0..ground.groups.len();
         let fresh =
-            groups.map(|group| Reverse((ground.crowd(crowds, group), mix(seed, group as u64), group)));
+            groups.map(|group| Reverse((ground.crowd(crowds, group), mix(order.seed, group as u64), group)));
         Self {
             needs,
             ground,
-            policy,
+            order,
             siblings,
-            seed,
-            wide: policy.ranked_for(count),
+            wide: order.policy.ranked_for(count),
             ranked_count: 0,
             begun: BTreeMap::new(),
             fresh: fresh.collect::<Vec<_>>().into(),
@@ -196,7 +213,7 @@ impl<'p> Candidates<'p> {
         let share = (self.wide / self.ground.groups.len()).max(RANKED_MIN).min(self.wide);
         let mut begun = self.begun.remove(&group).unwrap_or_default();
         let mut found = Vec::new();
-        let start = self.policy.start(self.seed, members.len());
+        let start = self.order.start(members.len());
         while found.len() < share && begun.seen < members.len() {
             let (block, word) = members[(start + begun.seen) % members.len()];
             begun.seen += 1;
@@ -216,8 +233,13 @@ impl<'p> Candidates<'p> {
     }
 
     fn rank(&self, site: usize, index: &Index) -> Ranked {
-        let score = self.policy.score(index.slot(site), &self.needs.resources, self.siblings.on(site, index));
-        Ranked { score, tie: self.policy.tie(self.seed, site), site }
+        let (Order { policy, grain, seed }, now) = (self.order, index.slot(site));
+        let before = grain.and_then(|_| grain::small_before(index, site));
+        let slot = before.unwrap_or(now);
+        let score = policy.score(slot, &self.needs.resources, self.siblings.on(site, index));
+        // Of equals those that hear of a task in any case.
+        let tie = if before.is_some() { 0 } else { policy.tie(seed, site) };
+        Ranked { score, tie, site }
     }
 
     /// Puts a group back where its crowd and its best agent say.
@@ -227,11 +249,11 @@ impl<'p> Candidates<'p> {
             Some(begun) => match begun.sites.peek() {
                 Some(Reverse(best)) => self.queue.push(Reverse(Queued { crowd, best: *best, group })),
                 None if begun.seen < self.ground.groups[group].members.len() => {
-                    self.fresh.push(Reverse((crowd, mix(self.seed, group as u64), group)));
+                    self.fresh.push(Reverse((crowd, mix(self.order.seed, group as u64), group)));
                 }
                 None => {}
             },
-            None => self.fresh.push(Reverse((crowd, mix(self.seed, group as u64), group))),
+            None => self.fresh.push(Reverse((crowd, mix(self.order.seed, group as u64), group))),
         }
     }
 
