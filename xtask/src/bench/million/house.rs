@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -24,6 +24,13 @@ pub(super) struct House {
 
 /// Processor time of each process, by name.
 pub(super) type Cpu = Vec<(String, Duration)>;
+
+/// Resident memory of a process in KiB.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Memory {
+    pub(super) now: u64,
+    pub(super) peak: u64,
+}
 
 impl House {
     /// Masters are whole when this returns; agents are on their way.
@@ -52,7 +59,7 @@ impl House {
             command.args([option, &value]);
         }
         if let Some(lifetime) = options.lifetime {
-            let lifetime = format!("{}s", lifetime.ceil());
+            let lifetime = format!("{}ms", lifetime.as_millis());
             command.args(["--hollow-exit-after", &lifetime, "--hollow-exit-code", "1"]);
         }
         let log = File::options().create(true).append(true).open(dir.join("agents.log"))?;
@@ -74,7 +81,7 @@ impl House {
 
     fn processes(&self) -> Vec<(String, u32)> {
         let mut all: Vec<_> =
-            self.masters.processes().map(|(n, process)| (format!("master {}", n + 1), process)).collect();
+            self.masters.processes().map(|(number, process)| (master(number), process)).collect();
         all.push(("agents".to_owned(), self.agents.id()));
         all
     }
@@ -110,23 +117,42 @@ impl House {
         self.cpu().into_iter().filter_map(one).collect::<Vec<_>>().join(", ")
     }
 
-    /// Resident memory now and at most.
-    pub(super) fn print_memory(&self, when: &str) -> anyhow::Result<()> {
-        let mut all = Vec::new();
-        for (name, process) in self.processes() {
+    /// Resident memory of each process, by name.
+    pub(super) fn memory(&self) -> anyhow::Result<Vec<(String, Memory)>> {
+        let of = |(name, process): (String, u32)| {
             let status = std::fs::read_to_string(format!("/proc/{process}/status"))
                 .with_context(|| format!("{name} does not run any more"))?;
-            all.push(format!("{name} {} (peak {})", mib(&status, "VmRSS:"), mib(&status, "VmHWM:")));
-        }
+            let memory = Memory { now: kib(&status, "VmRSS:"), peak: kib(&status, "VmHWM:") };
+            Ok((name, memory))
+        };
+        self.processes().into_iter().map(of).collect()
+    }
+
+    /// Says what memory each takes now and took at most.
+    pub(super) fn print_memory(&self, when: &str) -> anyhow::Result<()> {
+        let one = |(name, memory): (String, Memory)| {
+            format!("{name} {} (peak {})", memory.now / 1024, memory.peak / 1024)
+        };
+        let all: Vec<_> = self.memory()?.into_iter().map(one).collect();
         println!("memory, MiB, {when}: {}", all.join(", "));
         Ok(())
     }
+
+    /// Where the masters keep their data, by name.
+    pub(super) fn data(&self) -> Vec<(String, PathBuf)> {
+        let of = |(number, _)| (master(number), self.masters.kind.data(number));
+        self.masters.processes().map(of).collect()
+    }
 }
 
-/// A line of `/proc/PID/status`, which says kB.
-fn mib(status: &str, name: &str) -> u64 {
+fn master(number: usize) -> String {
+    format!("master {}", number + 1)
+}
+
+/// A line of `/proc/PID/status`, which says kB and means KiB.
+fn kib(status: &str, name: &str) -> u64 {
     let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
-    line.split_whitespace().next().and_then(|number| number.parse::<u64>().ok()).unwrap_or_default() / 1024
+    line.split_whitespace().next().and_then(|number| number.parse::<u64>().ok()).unwrap_or_default()
 }
 
 impl Drop for House {
