@@ -29,6 +29,7 @@ mod open;
 mod reads;
 mod rebirth;
 mod requests;
+mod round;
 mod shipping;
 mod snapshots;
 mod storage;

@@ -1,17 +1,12 @@
 //! One member of the group without I/O of its own but its store's: raft, the machine and the store, driven
 //! by ticks, messages and proposals. Single-threaded; the driver's thread or a simulator turns the crank.
 //!
-//! After any other call call [`Node::ready`]: it makes durable what must be, sends what may be sent, applies
-//! what is committed and returns the answers to whoever asked for something. What is asked for beside
-//! proposals (reads, changes of the members, transfers of leadership) is in `requests`.
+//! After any other call call [`Node::ready`], which is in `round`. What is asked for beside proposals (reads,
+//! changes of the members, transfers of leadership) is in `requests`.
 
-use protobuf::Message as _;
-use raft::eraftpb::{
-    ConfChange, ConfChangeV2, ConfState, Entry, EntryType, HardState, Message, MessageType, SnapshotMetadata,
-};
-use raft::{Config, ProgressState, RawNode, ReadOnlyOption, Ready, SnapshotStatus, StateRole};
+use raft::eraftpb::{ConfState, Entry, Message, MessageType, SnapshotMetadata};
+use raft::{Config, ProgressState, RawNode, ReadOnlyOption, SnapshotStatus, StateRole};
 
-use super::broken;
 use super::contents::restore;
 use super::election::{ELECTION_TICKS, Election, HEARTBEAT_TICKS};
 use super::handle::{ProposeError, Status};
@@ -21,8 +16,8 @@ use super::requests::Requests;
 use super::shipping::Shipping;
 use super::snapshots::{Progress, SnapshotPolicy};
 use super::storage::Storage;
-use super::store::{Commits, LogStore, Staged, StoreError, Write};
-use super::transport::{Sent, Transport};
+use super::store::{Commits, LogStore, Staged, StoreError};
+use super::transport::Sent;
 use super::waiting::{Answer, Proposal, Waiting};
 use super::{Machine, logger};
 use crate::mutants::{self, Mutant};
@@ -78,10 +73,10 @@ pub struct Node<M: Machine, S: LogStore> {
     pub(super) members: ConfState,
     /// The last term of which an entry was applied.
     pub(super) applied_term: u64,
-    waiting: Waiting<M::Output>,
+    pub(super) waiting: Waiting<M::Output>,
     pub(super) election: Election,
     pub(super) snapshots: Progress,
-    shipping: Shipping,
+    pub(super) shipping: Shipping,
     /// Snapshots that raft was given and has not asked to be made durable.
     pub(super) incoming: Vec<(SnapshotMetadata, Staged)>,
     pub(super) requests: Requests,
@@ -252,135 +247,6 @@ impl<M: Machine, S: LogStore> Node<M, S> {
         answers
     }
 
-    /// Handles all that is outstanding: persists, sends, applies.
-    pub fn ready(&mut self, transport: &dyn Transport) -> Result<Vec<Answer<M::Output>>, NodeError> {
-        let mut answers = self.settle_waiting();
-        loop {
-            self.begin_round();
-            self.leave_if_removed();
-            if mutants::is(Mutant::CommitAlone) && self.leads() {
-                broken::commit_alone(&mut self.raw.raft.raft_log);
-            }
-            if !self.raw.has_ready() {
-                break;
-            }
-            let ready = self.raw.ready();
-            self.handle(ready, transport, &mut answers)?;
-            self.election.settle(&mut self.raw.raft);
-        }
-        self.tell_leadership();
-        answers.extend(self.settle_requests());
-        Ok(answers)
-    }
-
-    fn handle(
-        &mut self,
-        mut ready: Ready,
-        transport: &dyn Transport,
-        answers: &mut Vec<Answer<M::Output>>,
-    ) -> Result<(), NodeError> {
-        for read in ready.take_read_states() {
-            self.requests.reads.confirmed(&read.request_ctx, read.index);
-        }
-        // A leader's messages may leave before its own fsync (thesis, section 10.2.1); all others are
-        // promises, and leave after it.
-        let mut unsent = self.send(transport, ready.take_messages())?;
-        if mutants::is(Mutant::PromiseBeforeSync) {
-            unsent.extend(self.send(transport, ready.take_persisted_messages())?);
-        }
-        self.persist(&mut ready)?;
-        let committed = ready.take_committed_entries();
-        unsent.extend(self.send(transport, ready.take_persisted_messages())?);
-        // Before anything is applied: a leader that applies its own removal is not asked for its progress.
-        let mut light = self.raw.advance_append(ready);
-        unsent.extend(self.send(transport, light.take_messages())?);
-        self.apply(committed, answers)?;
-        self.apply(light.take_committed_entries(), answers)?;
-        self.raw.advance_apply();
-        for to in unsent {
-            self.raw.report_snapshot(to, SnapshotStatus::Failure);
-        }
-        Ok(())
-    }
-
-    /// Sends messages, and streams the snapshots among them. Yields to whom a snapshot could not be sent
-    /// because a newer one has replaced it.
-    fn send(&mut self, transport: &dyn Transport, messages: Vec<Message>) -> Result<Vec<u64>, NodeError> {
-        let mut unsent = Vec::new();
-        for message in messages {
-            let to = message.to;
-            if message.get_msg_type() != MessageType::MsgSnapshot {
-                transport.send(to, message);
-            } else if message.get_snapshot().get_metadata() == self.store().outline().snapshot() {
-                let pieces = self.store().pieces()?;
-                transport.send_snapshot(to, message, self.shipping.begin(to, pieces));
-            } else {
-                unsent.push(to);
-            }
-        }
-        Ok(unsent)
-    }
-
-    fn apply(
-        &mut self,
-        mut entries: Vec<Entry>,
-        answers: &mut Vec<Answer<M::Output>>,
-    ) -> Result<(), NodeError> {
-        if entries.iter().any(|entry| entry.get_entry_type() != EntryType::EntryNormal) {
-            // The members in force must be found again after a crash (see `store`).
-            self.persist_commit(entries.last().map_or(self.applied, |last| last.index))?;
-        }
-        let some = !entries.is_empty();
-        if mutants::is(Mutant::SwapEntries) {
-            broken::swap(&mut entries);
-        }
-        for entry in entries {
-            (self.applied, self.applied_term) = (entry.index, entry.term);
-            self.snapshots.applied(entry.data.len());
-            match entry.get_entry_type() {
-                // A new leader's first entry is empty and raft's own.
-                EntryType::EntryNormal if entry.data.is_empty() => {}
-                EntryType::EntryNormal => {
-                    let index = entry.index;
-                    let output = self.machine.apply(index, &entry.data);
-                    let output = output.map_err(|reason| NodeError::Apply { index, reason })?;
-                    answers.extend(self.waiting.applied(entry.index, output));
-                }
-                kind => self.apply_members(kind, &entry.data)?,
-            }
-        }
-        if some {
-            self.machine.applied();
-        }
-        Ok(())
-    }
-
-    fn apply_members(&mut self, kind: EntryType, data: &[u8]) -> Result<(), NodeError> {
-        self.members = if kind == EntryType::EntryConfChangeV2 {
-            let change = ConfChangeV2::parse_from_bytes(data).map_err(raft::Error::from)?;
-            self.raw.apply_conf_change(&change)?
-        } else {
-            let change = ConfChange::parse_from_bytes(data).map_err(raft::Error::from)?;
-            self.raw.apply_conf_change(&change)?
-        };
-        Ok(())
-    }
-
-    fn persist_commit(&mut self, commit: u64) -> Result<(), NodeError> {
-        let hard_state = Some(self.committed(commit));
-        if hard_state.as_ref() == Some(self.store().outline().hard_state()) {
-            return Ok(());
-        }
-        Ok(self.raw.mut_store().commit(Write { hard_state, ..Write::default() })?)
-    }
-
-    /// The hard state on disk with a later commit index. Not raft's own: between a message and `ready` that
-    /// may speak of entries that are not on disk yet.
-    pub(super) fn committed(&self, commit: u64) -> HardState {
-        let stored = self.store().outline().hard_state();
-        HardState { commit: stored.commit.max(commit), ..stored.clone() }
-    }
-
     /// The last act of a node. When it stops in order the commit index is known at once on the next start.
     pub fn close(mut self, orderly: bool) -> Result<(), NodeError> {
         if self.told.2 {
@@ -389,7 +255,7 @@ impl<M: Machine, S: LogStore> Node<M, S> {
         if orderly { self.persist_commit(self.applied) } else { Ok(()) }
     }
 
-    fn settle_waiting(&mut self) -> Vec<Answer<M::Output>> {
+    pub(super) fn settle_waiting(&mut self) -> Vec<Answer<M::Output>> {
         let raft = &self.raw.raft;
         self.waiting.leads((raft.state == StateRole::Leader).then_some(raft.term))
     }
@@ -404,7 +270,7 @@ impl<M: Machine, S: LogStore> Node<M, S> {
         self.may_propose() && self.applied_term == self.raw.raft.term
     }
 
-    fn tell_leadership(&mut self) {
+    pub(super) fn tell_leadership(&mut self) {
         let now = (self.raw.raft.term, self.leader(), self.leads());
         if now != self.told {
             self.told = now;
