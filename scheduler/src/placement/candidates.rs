@@ -20,7 +20,7 @@ use super::score::Policy;
 use super::seed::mix;
 
 /// Of one group at least so many agents are ranked together.
-const RANKED_MIN: usize = 32;
+const RANKED_MIN: usize = 16;
 
 /// The agents still in question for one app.
 pub(super) struct Candidates<'p> {
@@ -69,6 +69,8 @@ struct Begun {
     sites: BinaryHeap<Reverse<Ranked>>,
     /// Blocks of the group gone through.
     seen: usize,
+    /// The last of them, and its agents that were not looked at yet.
+    rest: (usize, u64),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -104,9 +106,8 @@ impl<'p> Candidates<'p> {
         crowds: &Crowds,
         (count, seed): (usize, u64),
     ) -> Self {
-        let groups = 0..ground.groups.len();
-        let fresh =
-            groups.map(|group| Reverse((ground.crowd(crowds, group), mix(seed, group as u64), group)));
+        let groups = ground.crowd_of_each(crowds).into_iter().enumerate();
+        let fresh = groups.map(|(group, crowd)| Reverse((crowd, mix(seed, group as u64), group)));
         Self {
             needs,
             ground,
@@ -197,15 +198,21 @@ impl<'p> Candidates<'p> {
         let mut begun = self.begun.remove(&group).unwrap_or_default();
         let mut found = Vec::new();
         let start = self.policy.start(self.seed, members.len());
-        while found.len() < share && begun.seen < members.len() {
-            let (block, word) = members[(start + begun.seen) % members.len()];
-            begun.seen += 1;
-            if index.may_fit(self.needs, block) {
-                let open = word & self.ground.open(self.needs, index, block);
-                let sites = bits(open).map(|bit| block * BLOCK + bit);
-                let sites = sites.filter(|site| index.fits(self.needs, *site));
-                let admitted = sites.filter(|site| self.ground.admits(self.needs, crowds, *site));
-                found.extend(admitted.map(|site| Reverse(self.rank(site, index))));
+        let first_bit = self.policy.start(mix(self.seed, group as u64), BLOCK);
+        loop {
+            let (block, open) = std::mem::take(&mut begun.rest);
+            let (now, rest) = first_of(open, share - found.len(), first_bit);
+            begun.rest = (block, rest);
+            let sites = bits(now).map(|bit| block * BLOCK + bit);
+            let admitted = sites.filter(|site| self.ground.admits_in_group(self.needs, crowds, *site));
+            found.extend(admitted.map(|site| Reverse(self.rank(site, index))));
+            if found.len() >= share || rest == 0 && begun.seen == members.len() {
+                break;
+            }
+            if rest == 0 {
+                let (block, word) = members[(start + begun.seen) % members.len()];
+                begun.seen += 1;
+                begun.rest = (block, self.with_room(word, block, index));
             }
         }
         let any = !found.is_empty();
@@ -213,6 +220,16 @@ impl<'p> Candidates<'p> {
         begun.sites.extend(found);
         self.begun.insert(group, begun);
         any
+    }
+
+    /// Of these agents of a block those that have room, and that nothing known keeps out.
+    fn with_room(&self, agents: u64, block: usize, index: &Index) -> u64 {
+        if !index.may_fit(self.needs, block) {
+            return 0;
+        }
+        let open = agents & self.ground.open(self.needs, index, block);
+        let has_room = |bit: &usize| index.fits(self.needs, block * BLOCK + bit);
+        bits(open).filter(has_room).fold(0, |word, bit| word | 1 << bit)
     }
 
     fn rank(&self, site: usize, index: &Index) -> Ranked {
@@ -226,7 +243,7 @@ impl<'p> Candidates<'p> {
         match self.begun.get(&group) {
             Some(begun) => match begun.sites.peek() {
                 Some(Reverse(best)) => self.queue.push(Reverse(Queued { crowd, best: *best, group })),
-                None if begun.seen < self.ground.groups[group].members.len() => {
+                None if begun.seen < self.ground.groups[group].members.len() || begun.rest.1 != 0 => {
                     self.fresh.push(Reverse((crowd, mix(self.seed, group as u64), group)));
                 }
                 None => {}
@@ -242,11 +259,21 @@ impl<'p> Candidates<'p> {
             let begun = self.begun.get_mut(&group)?;
             let sites = std::iter::from_fn(|| begun.sites.pop()).map(|ranked| ranked.0.site);
             let (needs, ground) = (self.needs, self.ground);
-            let can = |site: &usize| index.fits(needs, *site) && ground.admits(needs, crowds, *site);
+            let can = |site: &usize| index.fits(needs, *site) && ground.admits_in_group(needs, crowds, *site);
             let best = { sites }.find(can);
             if best.is_some() || !self.rank_more(group, index, crowds) {
                 return best;
             }
         }
     }
+}
+
+/// The first so many bits of a word from some bit on and round, and the others.
+fn first_of(word: u64, count: usize, from: usize) -> (u64, u64) {
+    if word.count_ones() as usize <= count {
+        return (word, 0);
+    }
+    let first = bits(word.rotate_right(from as u32)).take(count);
+    let first = first.fold(0_u64, |first, bit| first | 1 << bit).rotate_left(from as u32);
+    (first, word & !first)
 }

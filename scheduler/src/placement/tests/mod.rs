@@ -1,5 +1,6 @@
 //! Tables for each rule of feasibility, and (in `properties`) what holds of every plan.
 
+mod large;
 mod properties;
 
 use std::collections::{BTreeMap, BTreeSet};

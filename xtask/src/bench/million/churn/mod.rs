@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use anyhow::ensure;
 use serde_json::json;
 use tokio::task::LocalSet;
 
@@ -28,6 +28,8 @@ use report::{Report, Sample};
 const STARTED_PERCENT: usize = 99;
 /// Longest time until each task was seen running after the clock has stopped.
 const BACK_PATIENCE: Duration = Duration::from_secs(60);
+/// Between two looks at every task.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Options.
 #[derive(clap::Args)]
@@ -96,7 +98,7 @@ async fn measure(options: &Churn) -> anyhow::Result<bool> {
     let house = House::start(masters, &programs, &dir, &size).await?;
     let leader = house.leader().await?;
     begin(&size, leader).await?;
-    let before = Roll::call(leader, &size).await?.instances();
+    let before = all(&size, leader).await?;
     let report = churn(options, &house, leader).await?;
     let back = back(&size, leader, &before).await?;
     let is_led = house.leader().await? == leader;
@@ -110,7 +112,7 @@ async fn begin(size: &Million, leader: SocketAddr) -> anyhow::Result<()> {
     let creating = tokio::task::spawn_local(Clients::of(size, leader).create());
     let enough = size.tasks() * STARTED_PERCENT / 100;
     let mut watch = Watch::new(leader, Instant::now());
-    watch.until(size.patience(), |counts| counts.running >= enough && counts.all >= size.tasks()).await?;
+    watch.until(size.patience(), |counts| counts.running >= enough).await?;
     creating.await??;
     println!("started after {:.1} s", watch.elapsed().as_secs_f64());
     Ok(())
@@ -138,11 +140,20 @@ async fn pause(time: Duration) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Every instance by name. One that waits for its next run is in no list: it is looked for again.
+async fn all(size: &Million, leader: SocketAddr) -> anyhow::Result<BTreeSet<String>> {
+    let (began, mut all) = (Instant::now(), BTreeSet::new());
+    while all.len() < size.tasks() {
+        ensure!(began.elapsed() < BACK_PATIENCE, "{} instances were seen of {}", all.len(), size.tasks());
+        all.extend(Roll::call(leader, size).await?.instances());
+        pause(LOOK_EVERY).await?;
+    }
+    Ok(all)
+}
+
 /// What became of the instances that there were before.
 struct Back {
     before: usize,
-    /// Not to be seen in the last look.
-    lost: usize,
     /// Not there before.
     new: usize,
     /// Never seen running since the clock was stopped.
@@ -152,20 +163,16 @@ struct Back {
 
 /// Tasks go on failing; each instance is to be seen running some time.
 async fn back(size: &Million, leader: SocketAddr, before: &BTreeSet<String>) -> anyhow::Result<Back> {
-    let (began, mut away) = (Instant::now(), before.clone());
+    let (began, mut away, mut new) = (Instant::now(), before.clone(), BTreeSet::new());
     loop {
         let roll = Roll::call(leader, size).await?;
-        let (now, running) = (roll.instances(), roll.running());
+        let running = roll.running();
         away.retain(|instance| !running.contains(instance));
+        new.extend(roll.instances().difference(before).cloned());
         if away.is_empty() || began.elapsed() > BACK_PATIENCE {
-            return Ok(Back {
-                before: before.len(),
-                lost: before.difference(&now).count(),
-                new: now.difference(before).count(),
-                away: away.len(),
-                took: began.elapsed(),
-            });
+            let (before, new, away) = (before.len(), new.len(), away.len());
+            return Ok(Back { before, new, away, took: began.elapsed() });
         }
-        pause(Duration::from_millis(500)).await.context("while tasks were waited for")?;
+        pause(LOOK_EVERY).await?;
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::super::house::{Cpu, House};
 use super::super::watch::{self, Counts};
 use super::Back;
-use super::growth::{Growth, Series};
+use super::growth::{Kind, Series};
 use crate::bench::masters::Rest;
 
 /// The rate that was asked for is missed when it is less than so much of it.
@@ -57,15 +57,18 @@ pub(super) struct Report {
 impl Report {
     /// From the first look on.
     pub(super) fn begun(first: Sample) -> Self {
-        let series = |seen: &[(String, f64)]| seen.iter().map(|(name, _)| Series::of(name.clone())).collect();
-        let (memory, disk) = (series(&first.memory), series(&first.disk));
+        let series = |kind, seen: &[(String, f64)]| {
+            seen.iter().map(|(name, _)| Series::of(name.clone(), kind)).collect()
+        };
+        let (memory, disk) = (series(Kind::Level, &first.memory), series(Kind::Saw, &first.disk));
         let last = Sample {
             cpu: first.cpu.clone(),
             memory: first.memory.clone(),
             disk: first.disk.clone(),
             ..first
         };
-        let mut report = Self { first, last, memory, disk, waiting: Series::of("waiting".to_owned()) };
+        let mut report =
+            Self { first, last, memory, disk, waiting: Series::of("waiting".to_owned(), Kind::Level) };
         report.note();
         report
     }
@@ -123,13 +126,8 @@ impl Report {
         println!("processor time a failure, us: {}", each.collect::<Vec<_>>().join(", "));
         for (what, all) in [("memory", &self.memory), ("disk", &self.disk)] {
             for series in all {
-                if let Some(Growth { first, last, most, a_minute, rise, is_ok }) = series.growth() {
-                    println!(
-                        "{what} of {}, MiB: {first:.0} at first, {last:.0} in the end, {most:.0} at most; the line \
-                         through the later part rises by {a_minute:.1} a minute, {rise:.1} in all: {}",
-                        series.name,
-                        if is_ok { "ok" } else { "it grows" }
-                    );
+                if let Some(growth) = series.growth() {
+                    println!("{what} of {}, MiB: {growth}", series.name);
                 }
             }
         }
@@ -179,14 +177,14 @@ fn figures(all: &[(String, f64)]) -> String {
 
 /// Says whether it is all as it should be.
 pub(super) fn verdict(complaints: &[String], back: &Back, is_led: bool) -> bool {
-    let Back { before, lost, new, away, took } = back;
+    let Back { before, new, away, took } = back;
     println!(
-        "{before} instances before; {lost} lost, {new} new; {} of them seen running again within {:.1} s, {away} not",
+        "{before} instances before; afterwards {} of them seen running within {:.1} s, {away} not, {new} others",
         before - away,
         took.as_secs_f64()
     );
     let mut complaints = complaints.to_vec();
-    if *lost + *new + *away > 0 {
+    if *new + *away > 0 {
         complaints.push("not every task is back".to_owned());
     }
     if !is_led {
