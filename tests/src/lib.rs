@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use serde_json::{Value, json};
-use xtask::cluster::{Cluster, Dev};
+use xtask::cluster::{self, Cluster, Dev};
 use xtask::faults::house;
 use xtask::{docker, http};
 
@@ -45,7 +45,7 @@ impl ProbeImage {
 }
 
 impl Drop for ProbeImage {
-    /// A test that failed half way leaves containers behind: they go with the image.
+    /// The last net: what the end of a [`Bed`] could not remove goes with the image.
     fn drop(&mut self) {
         for container in containers(&self.0).unwrap_or_default().into_values() {
             let path = format!("/containers/{container}?force=true&v=true");
@@ -55,9 +55,9 @@ impl Drop for ProbeImage {
     }
 }
 
-/// Ids of the running containers of an image, by task.
+/// Ids of the containers of an image, by task; also of those that have ended.
 pub fn containers(image: &str) -> anyhow::Result<BTreeMap<String, String>> {
-    let answer = http::unix(&docker::socket(), "GET", "/containers/json", "text/plain", &[])?;
+    let answer = http::unix(&docker::socket(), "GET", "/containers/json?all=true", "text/plain", &[])?;
     let all: Value = serde_json::from_str(&answer.body)?;
     let ours = all.as_array().into_iter().flatten().filter(|one| one["Image"] == image);
     Ok(ours
@@ -68,7 +68,8 @@ pub fn containers(image: &str) -> anyhow::Result<BTreeMap<String, String>> {
         .collect())
 }
 
-/// A scratch directory and a cluster in it that can be killed and started again.
+/// A scratch directory and a cluster in it that can be killed and started again. Declared before the cluster, so that
+/// it goes after it.
 pub struct Bed {
     /// Removed when dropped.
     pub dir: tempfile::TempDir,
@@ -89,6 +90,18 @@ impl Bed {
         let cluster = Cluster::start(&programs()?, self.dir.path(), &self.dev)?;
         (self.dev.http, self.dev.dns) = (cluster.http.port(), cluster.dns.port());
         Ok(cluster)
+    }
+}
+
+impl Drop for Bed {
+    /// A cluster that keeps its data leaves its tasks as they are when it ends, and a test may have failed half way,
+    /// or seen that a task has ended before its agent has removed the container.
+    fn drop(&mut self) {
+        let Some(data) = self.dev.data_dir.as_ref().filter(|dir| dir.exists()) else { return };
+        let removed = programs().and_then(|programs| cluster::remove(&programs, data));
+        if let Err(error) = removed {
+            eprintln!("tasks of a test cluster may be left: {error:#}");
+        }
     }
 }
 
@@ -150,4 +163,33 @@ pub fn wait_until_running(cluster: &Cluster, app: &str, count: u64) -> anyhow::R
         let found = get(cluster, &format!("/v2/apps/{app}"))?;
         Ok(found["app"]["tasksRunning"].as_u64() == Some(count) && found["app"]["tasksStaged"] == json!(0))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_left_of_a_cluster_that_was_killed_with_its_tasks() -> anyhow::Result<()> {
+        let image = ProbeImage::new("bed")?;
+        let mut bed = Bed::new("docker")?;
+        let cluster = bed.start()?;
+        let docker = json!({"type": "DOCKER", "docker": {"image": image.0}});
+        let app = json!({"id": "/left", "cpus": 0.01, "mem": 16, "instances": 2, "args": ["sleep"], "container": docker});
+        assert_eq!(call(&cluster, "POST", "/v2/apps", &app)?.0, 201);
+        wait_until_running(&cluster, "/left", 2)?;
+        cluster.kill();
+        // One goes on running, the other has ended and nobody has removed it.
+        let left = containers(&image.0)?;
+        let path = format!("/containers/{}/kill", left.values().next().context("no containers")?);
+        http::unix(&docker::socket(), "POST", &path, "text/plain", &[])?;
+        wait_for("it to end", || {
+            let running = http::unix(&docker::socket(), "GET", "/containers/json", "text/plain", &[])?;
+            Ok(left.values().filter(|id| running.body.contains(*id)).count() == 1)
+        })?;
+        assert_eq!(containers(&image.0)?, left);
+        drop(bed);
+        assert_eq!(containers(&image.0)?, BTreeMap::new());
+        Ok(())
+    }
 }

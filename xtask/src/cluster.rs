@@ -100,6 +100,11 @@ impl Cluster {
         }
     }
 
+    /// Its process.
+    pub fn process(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The body of a GET that must succeed.
     pub fn get(&self, path: &str) -> anyhow::Result<String> {
         let answer = http::tcp(&self.http.to_string(), "GET", path, &[])?;

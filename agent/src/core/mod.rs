@@ -8,6 +8,7 @@
 //! - A task is launched once; a launch is only repeated after the runtime said it was not there to try.
 //! - The ending of a task is reported until it is acknowledged; only then do its traces go.
 //! - What the complete set does not name is ended and removed.
+//! - Nothing is launched on a port, or on a part of the machine, that a task still has which is being ended.
 
 pub mod choice;
 mod effect;
@@ -15,6 +16,7 @@ mod ending;
 mod ledger;
 mod record;
 mod restore;
+mod room;
 mod sandboxes;
 mod task;
 
@@ -24,6 +26,7 @@ use std::sync::Arc;
 use spec::app::App;
 use spec::ids::TaskId;
 use spec::protocol::{Fence, KILL_GRACE_MILLIS, RunTask, Runtimes, TaskReport, TaskState, Wanted};
+use spec::resources::Resources;
 use spec::time::Timestamp;
 
 pub use choice::{Refusal, RuntimeKind, choose};
@@ -35,6 +38,7 @@ use crate::checks::{CheckKey, Probed};
 use crate::mutants::{self, Mutant};
 use crate::runtime::{Exit, Found, RuntimeError};
 use ledger::Ledger;
+use room::Room;
 use sandboxes::Sandboxes;
 use task::{Context, Phase, Task};
 
@@ -50,6 +54,7 @@ pub struct Core {
     fence: Fence,
     tasks: BTreeMap<TaskId, Task>,
     timers: BTreeSet<(Timestamp, TaskId)>,
+    room: Room,
     ledger: Ledger,
     sandboxes: Sandboxes,
     remembered: BTreeSet<TaskId>,
@@ -59,13 +64,14 @@ pub struct Core {
 }
 
 impl Core {
-    /// An agent that was last seen as `kept`, without tasks.
-    pub fn new(kept: Kept, runtimes: Runtimes) -> Self {
+    /// An agent that was last seen as `kept`, without tasks, on a machine of this `capacity`.
+    pub fn new(kept: Kept, runtimes: Runtimes, capacity: Resources) -> Self {
         Self {
             runtimes,
             fence: kept.fence,
             tasks: BTreeMap::new(),
             timers: BTreeSet::new(),
+            room: Room::new(capacity),
             ledger: Ledger::after(kept.seq_ceiling),
             sandboxes: Sandboxes::default(),
             remembered: BTreeSet::new(),
@@ -162,7 +168,7 @@ impl Core {
             Ok(_) => {
                 task.record(cx);
                 task.say(TaskState::Staging, "", cx);
-                task.launch(cx);
+                task.ready();
             }
         });
     }
@@ -295,12 +301,23 @@ impl Core {
 
     fn adopt(&mut self, task: Task, now: Timestamp, change: impl FnOnce(&mut Task, &mut Context<'_>)) {
         let id = task.id().clone();
+        self.room.take(&task.hold());
         self.tasks.insert(id.clone(), task);
         self.with(&id, now, change);
     }
 
-    /// Changes one task, and keeps the index of timers and the set of tasks in step with it.
+    /// Changes one task, and keeps everything that follows from it in step.
     fn with(&mut self, id: &TaskId, now: Timestamp, change: impl FnOnce(&mut Task, &mut Context<'_>)) {
+        let Some(before) = self.tasks.get(id).map(Task::hold) else {
+            return;
+        };
+        self.quietly(id, now, change);
+        let after = self.tasks.get(id).map(Task::hold).unwrap_or_default();
+        self.rehold(id, &before, &after, now);
+    }
+
+    /// Changes one task in a way that leaves what it holds as it is, or see [`Self::with`].
+    fn quietly(&mut self, id: &TaskId, now: Timestamp, change: impl FnOnce(&mut Task, &mut Context<'_>)) {
         let Some(task) = self.tasks.get_mut(id) else {
             return;
         };

@@ -1,10 +1,10 @@
 //! One task's life on this agent: what each event makes of it. Pure.
 //!
 //! ```text
-//! Launching -> Running -> Ending -> Ended -> Removing -> Forgotten
-//!  |  ^  \________________________/ ^
-//!  |  Waiting (runtime away)        |
-//!  Cancelling -> Clearing __________/      after a restart: Unsure -> any of these
+//! Blocked -> Launching -> Running -> Ending -> Ended -> Removing -> Forgotten
+//!             |  ^  \________________________/ ^
+//!             |  Waiting (runtime away)        |
+//!             Cancelling -> Clearing __________/      after a restart: Unsure -> any of these
 //! ```
 
 use std::sync::Arc;
@@ -39,6 +39,8 @@ pub(super) enum Phase {
     Unsure,
     /// What an interrupted launch left is being removed; then launched, or ended when it is to be killed.
     Clearing,
+    /// To be launched; waits if tasks that are being ended still have what it needs.
+    Blocked,
     /// Waits until the runtime is asked again.
     Waiting,
     /// Being launched.
@@ -117,13 +119,18 @@ impl Task {
         matches!(self.phase, Phase::Ended | Phase::Removing | Phase::Forgotten)
     }
 
+    /// Nothing exists of it, and it is to be launched as soon as there is room.
+    pub(super) fn ready(&mut self) {
+        self.phase = Phase::Blocked;
+        self.timer = None;
+    }
+
     /// Begins the launch of a task that nothing exists of.
     pub(super) fn launch(&mut self, cx: &mut Context<'_>) {
         let (Some(app), Some(runtime)) = (self.app.clone(), self.runtime) else {
             return self.end(TaskState::Gone, "its definition was lost", cx.now, cx);
         };
         self.phase = Phase::Launching;
-        self.timer = None;
         let (task, host_ports) = (self.id().clone(), self.host_ports.clone());
         cx.effects.push(Effect::Launch(LaunchOrder { task, runtime, app, host_ports }));
     }
@@ -227,7 +234,9 @@ impl Task {
         match self.phase {
             Phase::Running => self.begin_ending(grace_millis, cx),
             Phase::Ending => self.timer = self.timer.min(Some(cx.now.plus_millis(grace_millis))),
-            Phase::Waiting => self.end(TaskState::Killed, "Killed before it was started", cx.now, cx),
+            Phase::Waiting | Phase::Blocked => {
+                self.end(TaskState::Killed, "Killed before it was started", cx.now, cx);
+            }
             Phase::Launching => {
                 self.phase = Phase::Cancelling;
                 cx.effects.push(Effect::CancelLaunch(self.id().clone()));
@@ -315,7 +324,7 @@ impl Task {
             Phase::Clearing if self.kill_grace_millis.is_some() => {
                 self.end(TaskState::Killed, "Killed before it was started", cx.now, cx);
             }
-            Phase::Clearing => self.launch(cx),
+            Phase::Clearing => self.ready(),
             _ => {}
         }
     }
@@ -336,7 +345,7 @@ impl Task {
     pub(super) fn due(&mut self, cx: &mut Context<'_>) {
         self.timer = None;
         match self.phase {
-            Phase::Waiting => self.launch(cx),
+            Phase::Waiting => self.ready(),
             Phase::Clearing | Phase::Removing => self.remove(cx),
             Phase::Ending => {
                 self.signal(Signal::Kill, cx);

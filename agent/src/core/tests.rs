@@ -1,5 +1,6 @@
-//! Tables for the core, one rule a test; [`world`] plays random histories.
+//! Tables for the core, one rule a test; [`room`] has those of launches that wait, [`world`] plays random histories.
 
+mod room;
 mod world;
 
 use serde_json::{Value, json};
@@ -22,8 +23,11 @@ fn fence(term: u64, index: u64) -> Fence {
     Fence { term, index }
 }
 
+/// What none of these tasks fills.
+const CAPACITY: Resources = Resources { cpus_milli: 64_000, mem_mib: 65_536, disk_mib: 65_536, gpus: 0 };
+
 fn core() -> Core {
-    Core::new(Kept::default(), Runtimes::default())
+    Core::new(Kept::default(), Runtimes::default(), CAPACITY)
 }
 
 fn wants(fence: Fence, complete: bool, app: App, run: &[u32], kill: &[(u32, u64)]) -> Wanted {
@@ -125,7 +129,7 @@ fn older_leaders_are_refused_also_after_a_restart() {
         );
     }
     let kept = Kept { fence: core.fence(), seq_ceiling: 7 };
-    let mut core = Core::new(kept, Runtimes::default());
+    let mut core = Core::new(kept, Runtimes::default(), CAPACITY);
     assert!(core.wanted(message(fence(2, 99)), at(0)).is_none());
     assert!(core.wanted(message(fence(3, 0)), at(0)).is_some());
     assert!(core.reports_after(0, 9)[0].seq > 7, "numbers go on after those that were reserved");

@@ -157,7 +157,7 @@ impl Node {
         if let Some((masters, domain)) = &identity.dns {
             resolver.learn(masters, domain);
         }
-        let core = Core::new(identity.kept, registry.offered());
+        let core = Core::new(identity.kept, registry.offered(), info.capacity);
         let (works, events) = Works::new();
         let every = options.usage_interval.max(Duration::from_millis(100));
         // Agents that started together do not measure together.

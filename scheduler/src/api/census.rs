@@ -1,32 +1,24 @@
-//! How many apps and tasks of each kind there are, for `/metrics`. Counting goes through all of them: in a large
-//! cluster it is done again only after many times what it took.
+//! What `/metrics` counts in the state when it is asked: apps, their groups, and instances that wait. Pure. Goes
+//! through the apps and never through their tasks, which the state counts as they come and go.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::collections::BTreeSet;
 
 use super::lookup;
-use crate::state::{Condition, State};
-
-/// What takes less is counted whenever somebody asks.
-const QUICK: Duration = Duration::from_millis(5);
-/// Otherwise the counts hold for so many times what counting took: whoever asks all the time costs a twentieth of
-/// a core.
-const PAUSE_FACTOR: u32 = 20;
+use crate::state::State;
 
 /// The counts of one moment.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Counts {
     pub apps: u32,
     pub groups: usize,
     /// Apps with instances that wait, and those instances.
     pub queued_apps: u32,
     pub queued: usize,
-    tasks: BTreeMap<Condition, u64>,
 }
 
 impl Counts {
-    fn of(state: &State) -> Self {
+    /// Of a state.
+    pub fn of(state: &State) -> Self {
         let mut groups = BTreeSet::from(["/"]);
         let mut counts = Self::default();
         for entry in lookup::apps(state) {
@@ -38,35 +30,26 @@ impl Counts {
             counts.queued += queued;
         }
         counts.groups = groups.len();
-        for task in state.tasks.values() {
-            *counts.tasks.entry(task.condition).or_default() += 1;
-        }
         counts
-    }
-
-    /// Tasks in that condition.
-    pub fn tasks(&self, condition: Condition) -> f64 {
-        self.tasks.get(&condition).copied().unwrap_or(0) as f64
     }
 }
 
-/// The last counts.
-#[derive(Debug, Default)]
-pub(super) struct Census(Mutex<Option<(Instant, Arc<Counts>)>>);
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use spec::ids::AgentId;
 
-impl Census {
-    /// The counts of the state, or of a little earlier.
-    pub fn take(&self, state: &State) -> Arc<Counts> {
-        // Who asks meanwhile waits for the same counts.
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let began = Instant::now();
-        if let Some((_, counts)) = last.as_ref().filter(|(until, _)| began < *until) {
-            return counts.clone();
-        }
-        let counts = Arc::new(Counts::of(state));
-        let took = began.elapsed();
-        let until = if took < QUICK { began } else { Instant::now() + took * PAUSE_FACTOR };
-        *last = Some((until, counts.clone()));
-        counts
+    use super::*;
+    use crate::placement::fixture;
+
+    #[test]
+    fn apps_groups_and_who_waits() {
+        let mut state = fixture::cluster(&[("a", "")]);
+        assert_eq!(Counts::of(&state), Counts { groups: 1, ..Counts::default() });
+        let web = fixture::put(&mut state, fixture::app("/shop/web", json!({"instances": 3})));
+        fixture::put(&mut state, fixture::app("/shop/db/main", json!({"instances": 0})));
+        fixture::run(&mut state, &web, &AgentId::new("a"), &[]);
+        // The root, /shop and /shop/db.
+        assert_eq!(Counts::of(&state), Counts { apps: 2, groups: 3, queued_apps: 1, queued: 2 });
     }
 }

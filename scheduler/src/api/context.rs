@@ -7,7 +7,6 @@ use spec::time::Timestamp;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
-use super::census::Census;
 use super::election::Election;
 use super::event_shapes::EventShape;
 use super::failure::Failure;
@@ -33,8 +32,6 @@ pub(super) struct Api {
     pub memory: Arc<Memory>,
     /// Counters for `/metrics`.
     pub tally: Arc<Tally>,
-    /// Counts for `/metrics`.
-    pub census: Arc<Census>,
     /// Who leads, and how long that is waited for.
     pub election: Arc<Election>,
     /// The way to the leader.
@@ -51,7 +48,6 @@ impl Api {
             news: broadcast::channel(NEWS_BACKLOG).0,
             memory: Memory::watching(&cluster, tally.clone()),
             tally,
-            census: Arc::default(),
             election: Election::watching(&cluster),
             forwarder: Forwarder::new(&cluster.options.advertised_http),
             ending,

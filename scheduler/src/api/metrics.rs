@@ -18,15 +18,15 @@ use super::shapes::metrics::Samples;
 use super::shapes::task::condition_name;
 use super::tally::{METHODS, STATES, Tally};
 use crate::cluster::{MasterRole, MasterStatus};
-use crate::state::{Condition, Presence, State};
+use crate::state::{Condition, Conditions, Presence, State};
 
 /// `GET /metrics` and `/metrics/prometheus`.
 pub(super) async fn show(api: &Api, call: &Call) -> Response {
     // Without them rather than without metrics.
     let masters = masters::known(api).await.unwrap_or_default();
-    // Counting may take long: not on a thread that others wait for.
-    let (state, census) = (api.cluster.state(), api.census.clone());
-    let counting = tokio::task::spawn_blocking(move || (census.take(&state), state));
+    // Goes through apps and agents, not tasks; where these are very many, not on a thread that others wait for.
+    let state = api.cluster.state();
+    let counting = tokio::task::spawn_blocking(move || (Counts::of(&state), state));
     let Ok((counts, state)) = counting.await else {
         return answer::plain(StatusCode::SERVICE_UNAVAILABLE, "this master is shutting down");
     };
@@ -52,10 +52,11 @@ fn collect(api: &Api, state: &State, counts: &Counts, masters: &[MasterStatus]) 
     samples.gauge("gantry_raft_applied_index", state.index as f64);
     of_masters(&mut samples, masters);
     of_apps(&mut samples, state, counts);
-    of_tasks(&mut samples, counts);
+    of_tasks(&mut samples, &state.conditions);
     let measured = api.cluster.usage().values().map(|usage| usage.machine).fold(Measured::default(), plus);
     of_agents(&mut samples, state, measured);
     samples.gauge("gantry_agent_sessions", api.cluster.sessions.load(Relaxed) as f64);
+    samples.gauge("gantry_agents_held_back", api.cluster.held_back.load(Relaxed) as f64);
     of_log(&mut samples, &api.tally);
     of_requests(&mut samples, &api.tally);
     samples
@@ -80,9 +81,15 @@ fn of_masters(samples: &mut Samples, masters: &[MasterStatus]) {
         }
     }
     // Seconds by commits is what this master's disk takes: the leader's is what every change waits for.
-    if let Some(commits) = masters.iter().find_map(|master| master.commits) {
+    if let Some((commits, turns)) = masters.iter().find_map(|master| master.log) {
         samples.counter("gantry_log_commits_total", commits.count);
         samples.seconds("gantry_log_commit_seconds_total", commits.time);
+        samples.counter("gantry_snapshots_total", turns.snapshots);
+        samples.gauge("gantry_snapshot_hold_seconds_max", turns.held.as_secs_f64());
+        for (snapshot, longest) in [("none", turns.longest), ("writing", turns.longest_writing)] {
+            let name = "gantry_log_turn_seconds_max";
+            samples.labelled_gauge(name, ("snapshot", snapshot), longest.as_secs_f64());
+        }
     }
 }
 
@@ -95,22 +102,15 @@ fn of_apps(samples: &mut Samples, state: &State, counts: &Counts) {
     samples.gauge("gantry_queue_instances", counts.queued as f64);
 }
 
-fn of_tasks(samples: &mut Samples, counts: &Counts) {
-    let staged = counts.tasks(Condition::Provisioned) + counts.tasks(Condition::Staging);
-    samples.gauge("marathon.instances.running.gauge", counts.tasks(Condition::Running));
+fn of_tasks(samples: &mut Samples, conditions: &Conditions) {
+    let tasks = |condition| conditions.count(condition) as f64;
+    let staged = tasks(Condition::Provisioned) + tasks(Condition::Staging);
+    samples.gauge("marathon.instances.running.gauge", tasks(Condition::Running));
     samples.gauge("marathon.instances.staged.gauge", staged);
-    samples.gauge("marathon.instances.inflight-kills.gauge", counts.tasks(Condition::Killing));
-    for condition in [
-        Condition::Provisioned,
-        Condition::Staging,
-        Condition::Starting,
-        Condition::Running,
-        Condition::Killing,
-        Condition::Unreachable,
-        Condition::UnreachableInactive,
-    ] {
+    samples.gauge("marathon.instances.inflight-kills.gauge", tasks(Condition::Killing));
+    for condition in Condition::ALL {
         let label = ("condition", condition_name(condition));
-        samples.labelled_gauge("gantry_tasks", label, counts.tasks(condition));
+        samples.labelled_gauge("gantry_tasks", label, tasks(condition));
     }
 }
 

@@ -16,6 +16,7 @@ use super::handle::{Input, ProposeError, Reply, Status};
 use super::node::{Node, NodeError};
 use super::snapshots::Written;
 use super::store::{LogStore, StoreError, Timed};
+use super::turns::Turns;
 use super::waiting::{Answer, Proposal};
 use super::{MAX_BATCH_BYTES, Machine, Transport};
 
@@ -44,6 +45,7 @@ pub(super) struct Driver<M: Machine, S: LogStore> {
     pub(super) calls: HashMap<u64, oneshot::Sender<Result<(), ProposeError>>>,
     pub(super) next_ticket: u64,
     pub(super) snapshot: Option<Writer>,
+    pub(super) turns: Turns,
 }
 
 /// The thread that writes a snapshot.
@@ -105,6 +107,7 @@ impl<M: Machine, S: LogStore> Driver<M, S> {
             let news = self.node.has_news();
             announce_at = news.then(|| announce_at.unwrap_or_else(|| Instant::now() + NEWS_AFTER));
             let batch = self.gather(announce_at.map_or(pace.next, |at| at.min(pace.next)));
+            let (began, writing) = (Instant::now(), self.snapshot.is_some());
             if !batch.proposals.is_empty() {
                 let answers = self.node.propose(batch.proposals);
                 self.answer(answers);
@@ -116,6 +119,7 @@ impl<M: Machine, S: LogStore> Driver<M, S> {
                 self.node.tick();
             }
             self.settle()?;
+            self.turns.ended(writing, began.elapsed());
             if !batch.open {
                 break;
             }
@@ -191,7 +195,8 @@ impl<M: Machine, S: LogStore> Driver<M, S> {
     }
 
     fn publish(&self) {
-        let status = Status { commits: self.node.store().commits(), ..self.node.status() };
+        let commits = self.node.store().commits();
+        let status = Status { commits, turns: self.turns, ..self.node.status() };
         self.status.send_if_modified(|seen| {
             let changed = *seen != status;
             *seen = status;
@@ -202,9 +207,14 @@ impl<M: Machine, S: LogStore> Driver<M, S> {
     /// Looks after the snapshot's thread: at most one.
     fn snapshots(&mut self) -> Result<(), NodeError> {
         if let Some(writer) = self.snapshot.take_if(|writer| writer.is_finished()) {
-            self.node.snapshot_written(finish(writer)?)?;
+            let (written, began) = (finish(writer)?, Instant::now());
+            self.node.snapshot_written(written)?;
+            self.turns.held(began.elapsed());
         }
+        let began = Instant::now();
         if let Some(job) = self.node.snapshot_due() {
+            self.turns.held(began.elapsed());
+            self.turns.snapshots += 1;
             let stopping = Arc::clone(&self.stopping);
             let writer = thread::Builder::new().name("log-snapshot".into());
             self.snapshot = Some(writer.spawn(move || job.run(&stopping)).map_err(NodeError::Thread)?);

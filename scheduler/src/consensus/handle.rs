@@ -11,6 +11,7 @@ use tokio::sync::{oneshot, watch};
 use super::members::{MemberChange, Members, Standing};
 use super::store::{ChunkSink, Commits, Identity, Staged, Stager, StoreError};
 use super::transport::Sent;
+use super::turns::Turns;
 use super::waiting::Proposal;
 
 /// Inputs that may wait for the driver, and the bytes of their proposals together.
@@ -71,6 +72,8 @@ pub struct Status {
     pub standings: Vec<Standing>,
     /// What the disk has done; a node without a driver knows no time, and says nothing.
     pub commits: Commits,
+    /// How long the log's thread was busy at a stretch; likewise.
+    pub turns: Turns,
     /// Why the log stopped by itself; it never does so silently.
     pub failure: Option<Arc<str>>,
 }

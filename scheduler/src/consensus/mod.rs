@@ -35,6 +35,7 @@ mod snapshots;
 mod storage;
 pub mod store;
 mod transport;
+mod turns;
 mod waiting;
 
 #[cfg(test)]
@@ -49,6 +50,7 @@ pub use rebirth::{BEFORE_RECOVER, Recovered, found_from, recover};
 pub use snapshots::{SnapshotJob, SnapshotPolicy, Written};
 pub use store::Commits;
 pub use transport::{NoPeers, Pieces, Sent, Transport};
+pub use turns::Turns;
 pub use waiting::{Answer, Proposal};
 
 /// Longest entry that is accepted; a raft message carries about as much.

@@ -18,6 +18,7 @@ use super::snapshots::{Progress, SnapshotPolicy};
 use super::storage::Storage;
 use super::store::{Commits, LogStore, Staged, StoreError};
 use super::transport::Sent;
+use super::turns::Turns;
 use super::waiting::{Answer, Proposal, Waiting};
 use super::{Machine, logger};
 use crate::mutants::{self, Mutant};
@@ -303,6 +304,7 @@ impl<M: Machine, S: LogStore> Node<M, S> {
             },
             standings: self.requests.standings.clone(),
             commits: Commits::default(),
+            turns: Turns::default(),
             failure: None,
         }
     }

@@ -16,6 +16,7 @@ use super::handle::{Handle, QUEUE_INPUTS_MAX, Shared};
 use super::node::{Node, NodeConfig, NodeError};
 use super::snapshots::SnapshotPolicy;
 use super::store::{DiskStore, First, Identity, LogStore, StoreError, Timed};
+use super::turns::Turns;
 use super::{Machine, NoPeers, Transport};
 
 /// Where a new cluster's log begins: raft wants its first members in a snapshot at index 1 or later.
@@ -142,6 +143,7 @@ pub(super) fn drive<M: Machine, S: LogStore>(
         calls: HashMap::new(),
         next_ticket: 0,
         snapshot: None,
+        turns: Turns::default(),
     };
     let thread = thread::Builder::new().name("log".into()).spawn(move || driver.run());
     let thread = Mutex::new(Some(thread.map_err(OpenError::Thread)?));

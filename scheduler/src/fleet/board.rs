@@ -25,17 +25,17 @@ const ALIVE: Duration = Duration::from_millis(1_500);
 /// may seem alive after its agent has hung up, but not again and again.
 const STRIKES_MAX: u32 = 3;
 
-/// What is put into a session.
+/// What is put into a session. Small: every session has room for 32 of them.
 #[derive(Debug)]
 pub(super) enum ToAgent {
     /// A change of what should run.
-    Wanted(Wanted),
+    Wanted(Box<Wanted>),
     /// Reports up to here are in the replicated state; endings may be among them.
     Acknowledged { seq: u64, has_endings: bool },
     /// Anything else.
-    Message(MasterMessage),
+    Message(Box<MasterMessage>),
     /// A log that somebody wants to read.
-    Log(LogRequest),
+    Log(Box<LogRequest>),
 }
 
 /// One live session.
@@ -166,7 +166,7 @@ impl Switchboard {
     /// back; so does an agent without one.
     pub(super) fn want(&self, agent: &AgentId, wanted: Wanted) {
         if let Some(line) = self.line(agent) {
-            line.tell(agent, ToAgent::Wanted(wanted));
+            line.tell(agent, ToAgent::Wanted(Box::new(wanted)));
         }
     }
 
@@ -174,14 +174,15 @@ impl Switchboard {
     pub(super) fn tell_masters(&self, state: &State) {
         let Some(message) = masters::all(state) else { return };
         for (agent, line) in self.lines().iter().filter(|(_, line)| masters::understands(line.protocol)) {
-            line.tell(agent, ToAgent::Message(message.clone()));
+            line.tell(agent, ToAgent::Message(Box::new(message.clone())));
         }
     }
 
     /// Asks a session for a log. Says why when that cannot be.
     pub(super) fn read_log(&self, request: LogRequest) {
         let (agent, parts) = (request.agent.clone(), request.parts.clone());
-        let reason = match self.line(&agent).map(|line| line.outgoing.try_send(ToAgent::Log(request))) {
+        let what = ToAgent::Log(Box::new(request));
+        let reason = match self.line(&agent).map(|line| line.outgoing.try_send(what)) {
             Some(Ok(())) => return,
             Some(Err(TrySendError::Full(_))) => format!("agent {agent} is too busy to send logs; try again"),
             None | Some(Err(TrySendError::Closed(_))) => {

@@ -71,7 +71,7 @@ impl LogDesk {
         tokio::spawn(async move {
             pass_on(stream, receiver, reader, &outgoing).await;
             lock(&streams).streams.remove(&stream);
-            let _ = outgoing.send(ToAgent::Message(MasterMessage::CloseLog { stream })).await;
+            let _ = outgoing.send(ToAgent::Message(Box::new(MasterMessage::CloseLog { stream }))).await;
         });
         Some(OpenLog {
             stream,
@@ -134,8 +134,9 @@ async fn pass_on(
         if taken == ASK_AFTER {
             taken = 0;
             // What the session's end leaves behind is still to be read.
-            let _ =
-                outgoing.send(ToAgent::Message(MasterMessage::MoreLog { stream, parts: ASK_AFTER })).await;
+            let _ = outgoing
+                .send(ToAgent::Message(Box::new(MasterMessage::MoreLog { stream, parts: ASK_AFTER })))
+                .await;
         }
     }
 }

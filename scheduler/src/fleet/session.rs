@@ -2,13 +2,14 @@
 //! the replicated state and are acknowledged once they are there. Beats are sent whatever else waits, so
 //! that an agent only leaves a master that is gone and not one that is busy.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use spec::ids::AgentId;
+use spec::ids::{AgentId, TaskId};
 use spec::protocol::{
     AgentMessage, Fence, HEARTBEAT_MILLIS, Hello, MasterMessage, SILENCE_MILLIS_MAX, TaskReport, Wanted,
     Welcome,
@@ -120,7 +121,7 @@ async fn converse(
     let _seat = board.connect(cluster, &agent, line.clone());
     // After the line is on the board: later changes come by the dispatcher, earlier ones are in the state.
     if let Some(masters) = masters::all(&cluster.state()).filter(|_| masters::understands(protocol)) {
-        line.tell(&agent, ToAgent::Message(masters));
+        line.tell(&agent, ToAgent::Message(Box::new(masters)));
     }
     Session { cluster, agent: &agent, term, pulse, outgoing }.attend(hello, reader, writer, queue).await
 }
@@ -318,7 +319,7 @@ impl Session<'_> {
                 Some(AgentMessage::Beat) => {}
                 Some(AgentMessage::Explain(tasks)) => {
                     let told = wanted::explanation(&self.cluster.state(), self.agent, self.term, &tasks);
-                    let _ = self.outgoing.send(ToAgent::Wanted(told)).await;
+                    let _ = self.outgoing.send(ToAgent::Wanted(Box::new(told))).await;
                 }
                 Some(AgentMessage::LogData { stream, data }) => logs.part(stream, data),
                 Some(AgentMessage::LogEnd { stream, error }) => logs.end(stream, error),
@@ -339,11 +340,9 @@ impl Session<'_> {
         let has_endings = tasks.iter().any(|report| report.state.is_terminal());
         let opening = reports::opening(&self.cluster.state(), self.agent, tasks);
         reports::take_in(self.cluster, opening).await?;
-        // Taken after the line is connected: later entries come through the dispatcher, earlier ones are in it.
-        let state = self.cluster.state();
-        let agent = state.agents.get(self.agent).filter(|agent| agent.presence == Presence::Connected);
-        let agent = agent.ok_or(SessionError::GivenUp)?;
-        let _ = complete.send(wanted::complete(&state, &agent.id, self.term, &named));
+        let _ = complete.send(self.complete(&named)?);
+        // What is named would stay for as long as the session does.
+        drop(named);
         self.acknowledge(last, has_endings).await;
         while let Some(mut reports) = queue.recv().await {
             while let Ok(more) = queue.try_recv() {
@@ -355,6 +354,15 @@ impl Session<'_> {
             self.acknowledge(last, has_endings).await;
         }
         Ok(())
+    }
+
+    /// What should run, by the state of this moment: no session holds on to one. To be asked after the line is
+    /// connected: later entries come through the dispatcher, earlier ones are in it.
+    fn complete(&self, named: &BTreeSet<TaskId>) -> Result<Wanted, SessionError> {
+        let state = self.cluster.state();
+        let agent = state.agents.get(self.agent).filter(|agent| agent.presence == Presence::Connected);
+        let agent = agent.ok_or(SessionError::GivenUp)?;
+        Ok(wanted::complete(&state, &agent.id, self.term, named))
     }
 
     async fn acknowledge(&self, last: Option<u64>, has_endings: bool) {
@@ -422,9 +430,9 @@ async fn speak(
             writer.add(&acknowledged).await?;
         }
         match next {
-            ToAgent::Wanted(wanted) => writer.write_wanted(wanted).await?,
+            ToAgent::Wanted(wanted) => writer.write_wanted(*wanted).await?,
             ToAgent::Message(message) => writer.write(&message).await?,
-            ToAgent::Log(request) => match logs.open(request) {
+            ToAgent::Log(request) => match logs.open(*request) {
                 Some(open) => writer.write(&MasterMessage::OpenLog(open)).await?,
                 None => writer.flush().await?,
             },

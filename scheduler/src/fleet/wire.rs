@@ -1,15 +1,16 @@
 //! Framing of an agent's stream: after the magic bytes, which `rpc` has read, length-delimited `postcard`
-//! messages.
+//! messages. A leader has thousands of these streams, nearly all of them idle: what a message has needed is given
+//! back after it.
 
 use std::io;
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures_util::stream::{SplitSink, SplitStream};
+use bytes::{Bytes, BytesMut};
 use futures_util::{SinkExt, StreamExt};
 use spec::protocol::{AgentMessage, FRAME_BYTES_MAX, MasterMessage, SILENCE_MILLIS_MAX, Wanted};
 use tokio::net::TcpStream;
-use tokio_util::codec::{Framed, LengthDelimitedCodec};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio_util::codec::{FramedRead, FramedWrite, LengthDelimitedCodec};
 
 use super::wanted;
 
@@ -18,28 +19,36 @@ const WRITE_TIMEOUT: Duration = Duration::from_millis(SILENCE_MILLIS_MAX);
 /// Time for the peer to show who it is.
 pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
-type Stream = Framed<TcpStream, LengthDelimitedCodec>;
+/// What a stream holds to read into while nothing comes: a beat and a report fit.
+const IDLE_BYTES: usize = 1024;
+/// What is put before a message without being sent, at most.
+const AHEAD_BYTES: usize = 8 * 1024;
 
 /// The writing half.
-pub(super) struct Writer(SplitSink<Stream, Bytes>);
+pub(super) struct Writer(FramedWrite<OwnedWriteHalf, LengthDelimitedCodec>);
 /// The reading half.
-pub(super) struct Reader(SplitStream<Stream>);
+pub(super) struct Reader(FramedRead<OwnedReadHalf, LengthDelimitedCodec>);
 
 /// Splits the stream, whose magic bytes have been read.
 pub(super) fn open(stream: TcpStream) -> io::Result<(Reader, Writer)> {
     stream.set_nodelay(true)?;
-    let codec = LengthDelimitedCodec::builder().max_frame_length(FRAME_BYTES_MAX).new_codec();
-    let (sink, stream) = Framed::new(stream, codec).split();
-    Ok((Reader(stream), Writer(sink)))
+    let codec = || LengthDelimitedCodec::builder().max_frame_length(FRAME_BYTES_MAX).new_codec();
+    let (reader, writer) = stream.into_split();
+    let mut writer = FramedWrite::new(writer, codec());
+    writer.set_backpressure_boundary(AHEAD_BYTES);
+    shrink(writer.write_buffer_mut(), 0);
+    Ok((Reader(FramedRead::with_capacity(reader, codec(), IDLE_BYTES)), Writer(writer)))
 }
 
 impl Reader {
     /// The next message; `None` when the agent has closed the stream.
     pub(super) async fn read(&mut self) -> io::Result<Option<AgentMessage>> {
         let Some(frame) = self.0.next().await.transpose()? else { return Ok(None) };
-        postcard::from_bytes(&frame).map(Some).map_err(|error| {
+        let message = postcard::from_bytes(&frame).map(Some).map_err(|error| {
             io::Error::new(io::ErrorKind::InvalidData, format!("unreadable message: {error}"))
-        })
+        });
+        shrink(self.0.read_buffer_mut(), IDLE_BYTES);
+        message
     }
 }
 
@@ -58,7 +67,9 @@ impl Writer {
 
     /// Sends what was put before.
     pub(super) async fn flush(&mut self) -> io::Result<()> {
-        in_time(self.0.flush()).await
+        in_time(SinkExt::<Bytes>::flush(&mut self.0)).await?;
+        shrink(self.0.write_buffer_mut(), 0);
+        Ok(())
     }
 
     /// Sends what should run, in several messages where one does not hold it.
@@ -78,7 +89,15 @@ impl Writer {
     }
 
     async fn send(&mut self, frame: Vec<u8>) -> io::Result<()> {
-        in_time(self.0.send(Bytes::from(frame))).await
+        in_time(self.0.feed(Bytes::from(frame))).await?;
+        self.flush().await
+    }
+}
+
+/// An empty buffer becomes one of `idle` bytes, whatever it has grown to.
+fn shrink(buffer: &mut BytesMut, idle: usize) {
+    if buffer.is_empty() && buffer.capacity() != idle {
+        *buffer = BytesMut::with_capacity(idle);
     }
 }
 

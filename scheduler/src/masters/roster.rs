@@ -30,7 +30,7 @@ fn status(view: &View<'_>, id: u64) -> MasterStatus {
         reachable: leads.then(|| view.is_active(id)),
         // One that was not heard of since this one leads may have much or little.
         behind: (leads && role != MasterRole::Outside && view.is_known(id)).then(|| view.behind(id)),
-        commits: (id == view.own).then_some(view.status.commits),
+        log: (id == view.own).then_some((view.status.commits, view.status.turns)),
     }
 }
 

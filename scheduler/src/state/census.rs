@@ -1,5 +1,5 @@
-//! What the state counts of each app's tasks: how many of which kind there are, and where those are that
-//! constrain placement. Derived, and kept up task by task as they come, change and go; made anew only when
+//! What the state counts of its tasks: how many of all are in which condition, how many of each app are of which
+//! kind, and where those are that constrain placement. Derived, and kept up task by task as they come, change and go; made anew only when
 //! the definition that they are judged by changes. So no question about an app needs a look at its tasks.
 
 use std::sync::Arc;
@@ -8,8 +8,36 @@ use spec::app::App;
 use spec::ids::{AgentId, AppId, TaskId};
 use spec::protocol::AgentInfo;
 
-use super::{AppEntry, State, Tally, Task};
+use super::{AppEntry, Condition, State, Tally, Task};
 use crate::placement::Crowds;
+
+/// How many tasks there are in each condition.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Conditions([u64; Condition::ALL.len()]);
+
+impl Conditions {
+    /// Tasks in that condition.
+    pub fn count(&self, condition: Condition) -> u64 {
+        self.0[condition as usize]
+    }
+
+    fn come(&mut self, condition: Condition) {
+        self.0[condition as usize] += 1;
+    }
+
+    fn go(&mut self, condition: Condition) {
+        self.0[condition as usize] -= 1;
+    }
+}
+
+/// Counts them one by one.
+impl FromIterator<Condition> for Conditions {
+    fn from_iter<I: IntoIterator<Item = Condition>>(conditions: I) -> Self {
+        let mut counts = Self::default();
+        conditions.into_iter().for_each(|condition| counts.come(condition));
+        counts
+    }
+}
 
 impl State {
     /// Puts a new task into the table, books what it takes on its agent, and counts it.
@@ -18,6 +46,7 @@ impl State {
             Arc::make_mut(agent).book(&task);
         }
         self.count(&task, true);
+        self.conditions.come(task.condition);
         self.tasks.insert(task.id.clone(), task);
     }
 
@@ -28,24 +57,33 @@ impl State {
             Arc::make_mut(agent).release(&task);
         }
         self.count(&task, false);
+        self.conditions.go(task.condition);
         Some(task)
     }
 
-    /// Changes a task (never its app, agent or ports), and counts it as what it is then.
-    pub(crate) fn change<R>(&mut self, id: &TaskId, how: impl FnOnce(&mut Task) -> R) -> Option<R> {
-        let task = Arc::make_mut(self.tasks.get_mut(id)?);
-        let app = self.apps.get(id.app()).map(|entry| entry.app.clone());
-        let part = |task: &Task| app.as_ref().map(|app| Tally::of(task, app)).unwrap_or_default();
-        let before = part(task);
-        let result = how(task);
-        let after = part(task);
-        if before != after
-            && let Some(entry) = self.apps.get_mut(id.app()).map(Arc::make_mut)
-        {
-            entry.tally.subtract(&before);
-            entry.tally.add(&after);
+    /// Changes a task (never its app, agent or ports), and counts it as what it is then. What it was and what it
+    /// is, the latter shared with the state: whoever tells of it keeps no copy.
+    pub(crate) fn change(
+        &mut self,
+        id: &TaskId,
+        how: impl FnOnce(&mut Task),
+    ) -> Option<(Arc<Task>, Arc<Task>)> {
+        let task = self.tasks.get_mut(id)?;
+        let before = task.clone();
+        how(Arc::make_mut(task));
+        let after = task.clone();
+        self.conditions.go(before.condition);
+        self.conditions.come(after.condition);
+        if let Some(entry) = self.apps.get(id.app()) {
+            let [was, is] = [&before, &after].map(|task| Tally::of(task, &entry.app));
+            if was != is
+                && let Some(entry) = self.apps.get_mut(id.app()).map(Arc::make_mut)
+            {
+                entry.tally.subtract(&was);
+                entry.tally.add(&is);
+            }
         }
-        Some(result)
+        Some((before, after))
     }
 
     /// Counts all tasks of an app: its definition has changed.

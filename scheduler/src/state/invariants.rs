@@ -17,6 +17,7 @@ use super::{
 pub fn violations(state: &State) -> Vec<String> {
     let mut found = Vec::new();
     state.tasks.iter().for_each(|(id, task)| check_task(state, id, task, &mut found));
+    check_conditions(state, &mut found);
     check_agents(state, &mut found);
     state.apps.iter().for_each(|(id, entry)| check_app(state, id, entry, &mut found));
     check_service_ports(state, &mut found);
@@ -72,6 +73,13 @@ fn check_task(state: &State, id: &TaskId, task: &Task, found: &mut Vec<String>) 
     });
     claim(found, ending || task.goal != Goal::Restarting, || format!("{id} restarts and is not being ended"));
     claim(found, task.staged_at <= state.now && task.since <= state.now, || format!("{id} is of the future"));
+}
+
+fn check_conditions(state: &State, found: &mut Vec<String>) {
+    let counted = state.tasks.values().map(|task| task.condition).collect();
+    claim(found, state.conditions == counted, || {
+        format!("conditions are counted as {:?}, there are {counted:?}", state.conditions)
+    });
 }
 
 /// What an agent's booked amounts must be.

@@ -33,6 +33,7 @@ use uuid::Uuid;
 pub use agent::*;
 pub use app::*;
 pub use batch::{BatchError, Encoded, FRAME_BYTES, Mark};
+pub use census::Conditions;
 pub use command::*;
 pub use deployment::*;
 pub use event::*;
@@ -72,4 +73,6 @@ pub struct State {
     pub deployments: OrdMap<DeploymentId, Arc<Deployment>>,
     /// Derived: service ports of the apps that exist, and how many apps have each.
     pub service_ports: OrdMap<u16, u32>,
+    /// Derived: how many tasks there are in each condition.
+    pub conditions: Conditions,
 }

@@ -58,6 +58,19 @@ pub enum Condition {
     UnreachableInactive,
 }
 
+impl Condition {
+    /// Every one, in order.
+    pub const ALL: [Self; 7] = [
+        Self::Provisioned,
+        Self::Staging,
+        Self::Starting,
+        Self::Running,
+        Self::Killing,
+        Self::Unreachable,
+        Self::UnreachableInactive,
+    ];
+}
+
 /// What is wanted of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Goal {

@@ -71,6 +71,8 @@ pub enum Event {
     Knock(Knock),
     /// It is told its number.
     Joined(Knock, u64),
+    /// A master that has stepped down asks its successor to take it out, until then.
+    Farewell(u64, Lifetime, Millis),
     /// A master whose disk went back may start.
     Return(u64),
     /// A snapshot is on disk.

@@ -116,13 +116,17 @@ impl World {
         }
     }
 
-    /// The next write fails: nothing of it is there, or all of it though nobody heard so. Now and then on several
-    /// masters.
+    /// The next write fails: nothing of it is there, or all of it though nobody heard so, or, when it is the next one
+    /// with a snapshot, the first of its two parts. Now and then on several masters.
     fn tear_disk(&mut self) {
         let id = self.some_master();
-        let fault = if self.bus.rng.bool() { Fault::Fail } else { Fault::FailAfterSync };
+        let (fault, name) = match self.bus.rng.u8(0..3) {
+            0 => (Fault::Fail, "write torn"),
+            1 => (Fault::FailAfterSync, "write unheard"),
+            _ => (Fault::Halfway, "snapshot half written"),
+        };
         let several = self.bus.chance(300);
-        self.fault(if fault == Fault::Fail { "write torn" } else { "write unheard" }, Place::Master(id));
+        self.fault(name, Place::Master(id));
         for master in self.masters.values_mut().filter(|master| (master.id == id) != several) {
             master.tear(fault);
         }

@@ -5,8 +5,9 @@ use scheduler::consensus::Members;
 use scheduler::consensus::store::MemoryDisk;
 use scheduler::masters::was_removed;
 
-use crate::bus::Event;
+use crate::bus::{Event, Lifetime};
 use crate::master::{Knock, Life, Master, founded};
+use crate::nemesis::Act;
 use crate::net::Place;
 use crate::queue::Millis;
 use crate::world::World;
@@ -17,6 +18,8 @@ const VOTERS_MAX: usize = 5;
 const REST_MILLIS: Millis = 12_000;
 /// A new master asks again after so long.
 const KNOCK_MILLIS: Millis = 3_000;
+/// A leader that is to go asks its successor again after so long.
+const FAREWELL_MILLIS: Millis = 100;
 /// A machine whose disk went back is off for so long at least: what it said before has been heard.
 const AWAY_MILLIS: Millis = 3_000;
 
@@ -101,17 +104,35 @@ impl World {
         self.bus.after(after, Event::Knock(knock));
     }
 
-    /// Somebody takes a master out that does not lead.
+    /// Somebody takes a master out, perhaps the one that leads. Now and then that one dies in the middle of it, and
+    /// who is to go may lead by then.
     pub fn remove_master(&mut self) {
         let Some(voters) = self.steady().filter(|voters| voters.len() >= 3) else { return };
         let Some(leader) = self.leader().map(|life| life.id()) else { return };
-        let others: Vec<u64> = voters.into_iter().filter(|id| *id != leader).collect();
-        let id = self.one_of(&others);
-        self.fault("master removed", Place::Master(id));
+        let id = self.one_of(&voters);
+        self.fault(if id == leader { "leader removed" } else { "master removed" }, Place::Master(id));
         self.seats.changed_at = self.bus.now;
+        if self.bus.rng.bool() {
+            let millis = self.bus.between(1, 30);
+            self.bus.after(millis, Event::Fault(Act::Kill(leader)));
+        }
         let Self { bus, masters, .. } = self;
         if let Some(life) = masters.get_mut(&leader).and_then(|master| master.life.as_mut()) {
             life.leave(id, bus);
+        }
+    }
+
+    /// A master that led and is to go asks who leads now to take it out, again and again.
+    pub fn farewell(&mut self, id: u64, life: Lifetime, until: Millis) {
+        let Some(leaver) = self.masters.get_mut(&id).and_then(|master| master.living(life)) else { return };
+        let leader = leaver.leadership().1.filter(|leader| *leader != id);
+        if self.bus.now < until {
+            self.bus.after(FAREWELL_MILLIS, Event::Farewell(id, life, until));
+        }
+        let reached = |leader: &u64| !self.bus.net.cut.contains(&(Place::Master(id), Place::Master(*leader)));
+        let leader = leader.filter(reached).and_then(|leader| self.masters.get_mut(&leader)?.life.as_mut());
+        if let Some(leader) = leader {
+            leader.leave(id, &mut self.bus);
         }
     }
 

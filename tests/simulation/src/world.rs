@@ -147,6 +147,7 @@ impl World {
             Event::Peek(id) => self.peek(id),
             Event::Knock(knock) => self.knock(knock),
             Event::Joined(knock, id) => self.joined(knock, id),
+            Event::Farewell(id, life, until) => self.farewell(id, life, until),
             Event::Return(id) => self.return_old(id),
             Event::Look => self.look(),
         }

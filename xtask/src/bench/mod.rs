@@ -3,8 +3,10 @@
 mod etcd;
 mod failover;
 mod group;
+mod idle;
 mod launch;
 mod masters;
+mod memory;
 mod million;
 mod pack;
 pub mod place;
@@ -36,6 +38,8 @@ pub enum Bench {
     Writes(writes::Writes),
     /// Very many tasks on very many simulated agents: start, steady state, loss of the leader, removal.
     Million(million::Million),
+    /// What is used while nothing happens: a one-process cluster, an agent with tasks, its master.
+    Idle(idle::Idle),
     /// Simulated tasks fail at a rate for a time: each comes back, nothing grows.
     Churn(million::churn::Churn),
 }
@@ -51,6 +55,7 @@ pub fn run(bench: &Bench) -> anyhow::Result<ExitCode> {
         Bench::Writes(options) => writes::run(options),
         Bench::Million(options) => million::run(options),
         Bench::Churn(options) => million::churn::run(options),
+        Bench::Idle(options) => idle::run(options),
     }
 }
 

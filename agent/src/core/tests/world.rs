@@ -1,5 +1,6 @@
 //! Random histories: a leader, a runtime and a disk round a core, with crashes of the agent, launches that
-//! fail or hang, tasks that end by themselves, and messages of old leaders.
+//! fail or hang, tasks that end by themselves, tasks that are given up and whose ports are given to others, and
+//! messages of old leaders.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,12 +8,14 @@ use proptest::prelude::*;
 
 use super::*;
 
-const TASKS: u32 = 5;
+const TASKS: u32 = 6;
 
 #[derive(Clone, Debug)]
 enum Step {
     Want(u32),
     Kill(u32),
+    /// The leader gives a task up while the agent is away, and gives its port to the next.
+    GiveUp(u32),
     Complete,
     Old,
     LaunchEnds(u32, u8),
@@ -28,6 +31,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         4 => task.clone().prop_map(Step::Want),
         2 => task.clone().prop_map(Step::Kill),
+        2 => task.clone().prop_map(Step::GiveUp),
         1 => Just(Step::Complete),
         1 => Just(Step::Old),
         6 => (task.clone(), 0..6u8).prop_map(|(n, how)| Step::LaunchEnds(n, how)),
@@ -37,6 +41,16 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (0..20_000u64).prop_map(Step::Time),
         1 => Just(Step::Crash),
     ]
+}
+
+/// Two ports for all tasks.
+fn port(id: &TaskId) -> u16 {
+    31_000 + u16::from(id.instance.uuid.as_u128() % 2 == 1)
+}
+
+fn ordered(task: TaskId) -> RunTask {
+    let host_ports = vec![port(&task)];
+    RunTask { task, app: 0, host_ports }
 }
 
 #[derive(Default)]
@@ -65,6 +79,7 @@ struct World {
     started: BTreeMap<TaskId, u32>,
     wanted: BTreeSet<TaskId>,
     kill: BTreeSet<TaskId>,
+    given_up: BTreeSet<TaskId>,
     /// Endings by task as first reported, and those the leader has taken in.
     endings: BTreeMap<TaskId, TaskState>,
     taken_in: BTreeSet<TaskId>,
@@ -89,6 +104,7 @@ impl World {
             started: BTreeMap::new(),
             wanted: BTreeSet::new(),
             kill: BTreeSet::new(),
+            given_up: BTreeSet::new(),
             endings: BTreeMap::new(),
             taken_in: BTreeSet::new(),
             sent: 0,
@@ -158,7 +174,7 @@ impl World {
     fn say(&mut self, complete: bool, run: Vec<TaskId>, kill: Vec<TaskId>) {
         self.index += 1;
         let mut message = wants(fence(1, self.index), complete, app_of(json!({})), &[], &[]);
-        message.run = run.into_iter().map(|task| RunTask { task, app: 0, host_ports: vec![] }).collect();
+        message.run = run.into_iter().map(ordered).collect();
         message.kill = kill.into_iter().map(|task| KillTask { task, grace_millis: 2000 }).collect();
         let effects = self.core.wanted(message, at(self.now)).expect("the newest fence");
         self.perform(effects);
@@ -235,7 +251,7 @@ impl World {
         self.cancelling.clear();
         self.removing.clear();
         self.watched.clear();
-        self.core = Core::new(self.disk.kept, Runtimes::default());
+        self.core = Core::new(self.disk.kept, Runtimes::default(), CAPACITY);
         let effects = self.core.restore(self.disk.records.values().cloned().collect(), at(self.now));
         self.perform(effects);
         let status = |exit: &Option<Exit>| exit.clone().map_or(Status::Running, Status::Exited);
@@ -248,8 +264,22 @@ impl World {
         self.complete();
     }
 
+    /// As the leader sees it: nothing that it knows of has the port.
+    fn may_place(&self, id: &TaskId) -> bool {
+        let mut known = self.wanted.difference(&self.taken_in);
+        !self.given_up.contains(id) && known.all(|other| other == id || port(other) != port(id))
+    }
+
+    fn assert_no_port_is_had_twice(&self) {
+        let up = self.containers.iter().filter(|(_, exit)| exit.is_none());
+        let ports: Vec<u16> = up.map(|(id, _)| port(id)).collect();
+        let distinct: BTreeSet<&u16> = ports.iter().collect();
+        assert_eq!(distinct.len(), ports.len(), "{:?}", self.containers);
+    }
+
     fn play(&mut self, step: Step) {
         match step {
+            Step::Want(n) if !self.may_place(&task(n)) => {}
             Step::Want(n) => {
                 let over = self.taken_in.contains(&task(n)) && !self.fresh.contains(&task(n));
                 self.wanted.insert(task(n));
@@ -262,6 +292,15 @@ impl World {
                 self.say(false, vec![], vec![task(n)]);
             }
             Step::Kill(_) => {}
+            Step::GiveUp(n) => {
+                self.wanted.remove(&task(n));
+                self.kill.remove(&task(n));
+                self.given_up.insert(task(n));
+                self.complete();
+                let next = (n + 2) % TASKS;
+                self.play(Step::Want(next));
+                self.launch_ends(&task(next), 0);
+            }
             Step::Complete => self.complete(),
             Step::Old => {
                 let before = self.core.hello();
@@ -287,6 +326,7 @@ impl World {
         self.notice_exits();
         assert!(self.started.values().all(|starts| *starts == 1), "started twice: {:?}", self.started);
         assert!(self.core.hello().0.len() <= TASKS as usize);
+        self.assert_no_port_is_had_twice();
     }
 
     /// Nothing is wanted any more, and everything answers: nothing must be left.

@@ -7,7 +7,7 @@ use spec::ids::MasterId;
 use tokio::sync::mpsc;
 
 use crate::cluster::{AskError, Cluster, MasterRole, MasterStatus, MastersError, MastersRequest};
-use crate::consensus::Commits;
+use crate::consensus::{Commits, Turns};
 use crate::state::MasterInfo;
 
 #[derive(Default)]
@@ -81,6 +81,14 @@ pub(crate) fn master(id: u64, name: &str) -> MasterStatus {
         leader,
         reachable: Some(true),
         behind: Some(id - 1),
-        commits: leader.then_some(Commits { count: 8, time: Duration::from_millis(1_250) }),
+        log: leader.then(|| {
+            let turns = Turns {
+                snapshots: 2,
+                held: Duration::from_millis(3),
+                longest_writing: Duration::from_millis(12),
+                longest: Duration::from_millis(15),
+            };
+            (Commits { count: 8, time: Duration::from_millis(1_250) }, turns)
+        }),
     }
 }

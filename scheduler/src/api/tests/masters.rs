@@ -100,6 +100,10 @@ async fn metrics_tell_of_the_masters() {
         "gantry_raft_entries_behind{master=\"3\"} 2",
         "gantry_log_commits_total 8",
         "gantry_log_commit_seconds_total 1.25",
+        "gantry_snapshots_total 2",
+        "gantry_snapshot_hold_seconds_max 0.003",
+        "gantry_log_turn_seconds_max{snapshot=\"none\"} 0.015",
+        "gantry_log_turn_seconds_max{snapshot=\"writing\"} 0.012",
     ] {
         assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
     }

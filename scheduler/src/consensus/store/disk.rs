@@ -144,7 +144,7 @@ impl DiskStore {
     }
 
     /// Closes the files; what comes after it fails.
-    fn close(&mut self) {
+    pub(super) fn close(&mut self) {
         if self.failed {
             self.journal.abandon();
         } else if let Err(error) = self.journal.close() {

@@ -1,6 +1,7 @@
-//! The log's twin in memory, for tests and simulated clusters. It crashes on request, in the ways a disk
-//! under an atomic store can: a commit that is gone, a commit that is there though nobody heard of it, and,
-//! to prove that a test would notice, a disk that lies about what it has synced.
+//! The log's twin in memory, for tests and simulated clusters. It crashes on request, in the ways that the log on
+//! disk can: a commit that is gone, a commit that is there though nobody heard of it, one with a snapshot of which
+//! the first part is there (`power` holds that to the log on disk), and, to prove that a test would notice, a disk
+//! that lies about what it has synced.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -19,6 +20,9 @@ pub enum Fault {
     Fail,
     /// It fails, but is found complete after the crash.
     FailAfterSync,
+    /// The next one that has two parts on disk (see [`super::DiskStore`]) fails, and after the crash the first of
+    /// them is found. Commits of one part meanwhile are as usual.
+    Halfway,
 }
 
 /// The disk: outlives the stores that use it.
@@ -181,9 +185,15 @@ impl LogStore for MemoryStore {
             let what = format!("stage {stage} does not have {pieces} pieces");
             return Err(StoreError::Misuse { path: path(), what });
         }
-        let fault = disk.fault.take();
-        if fault != Some(Fault::Fail) {
-            disk.now.apply(&write);
+        let first = first_part(&self.outline, &write);
+        let fault = disk.fault.take_if(|fault| *fault != Fault::Halfway || first.is_some());
+        let found = match fault {
+            Some(Fault::Fail) => None,
+            Some(Fault::Halfway) => first.as_ref(),
+            Some(Fault::FailAfterSync) | None => Some(&write),
+        };
+        if let Some(found) = found {
+            disk.now.apply(found);
             disk.commits += 1;
         }
         disk.broken = fault.is_some();
@@ -192,6 +202,21 @@ impl LogStore for MemoryStore {
         self.outline.apply(&write);
         Ok(())
     }
+}
+
+/// What a crash leaves of a write between its two parts; `None`: it has one.
+fn first_part(outline: &Outline, write: &Write) -> Option<Write> {
+    if let Some(SnapshotWrite::Received { meta, .. }) = &write.snapshot {
+        let after = write.hard_state.as_ref().unwrap_or(outline.hard_state());
+        let begin = HardState { commit: after.commit.min(meta.index), ..after.clone() };
+        let whole = write.entries.is_empty() && *after == begin;
+        let first = Write { snapshot: write.snapshot.clone(), hard_state: Some(begin), ..Write::default() };
+        return (!whole).then_some(first);
+    }
+    let two = write.snapshot.is_some() || outline.base_after(write) != outline.base();
+    let first =
+        || Write { entries: write.entries.clone(), hard_state: write.hard_state.clone(), ..Write::default() };
+    two.then(first)
 }
 
 impl Disk {

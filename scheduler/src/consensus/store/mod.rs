@@ -21,6 +21,8 @@ mod damage;
 #[cfg(test)]
 mod power;
 #[cfg(test)]
+mod recorded;
+#[cfg(test)]
 mod tests;
 
 use std::io;
@@ -65,8 +67,8 @@ pub trait LogStore: Send + 'static {
     fn stager(&self) -> Stager;
 
     /// Makes `write` durable. A crash meanwhile leaves all or nothing of one without a snapshot; of one with a snapshot
-    /// also what [`DiskStore`] says may be found between its two parts. After an error the store must not be used
-    /// again.
+    /// also what [`DiskStore`] says may be found between its two parts ([`Fault::Halfway`] of the twin). After an error
+    /// the store must not be used again.
     fn commit(&mut self, write: Write) -> Result<(), StoreError>;
 }
 

@@ -48,6 +48,13 @@ pub(super) fn founded(dir: &Path) -> DiskStore {
     DiskStore::create(dir, &identity(), first()).unwrap()
 }
 
+/// A log on disk, and its twin in memory.
+fn twins() -> (tempfile::TempDir, DiskStore, MemoryDisk) {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = founded(dir.path());
+    (dir, disk, MemoryDisk::founded(first()).unwrap())
+}
+
 pub(super) fn reopened(dir: &Path) -> DiskStore {
     DiskStore::open(dir, "m1").unwrap()
 }
@@ -72,9 +79,7 @@ pub(super) fn live(store: &mut dyn LogStore) {
 
 #[test]
 fn both_stores_hold_the_same_after_the_same_life() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut disk = founded(dir.path());
-    let memory_disk = MemoryDisk::founded(first()).unwrap();
+    let (dir, mut disk, memory_disk) = twins();
     let mut memory = memory_disk.open();
     for store in [&mut disk as &mut dyn LogStore, &mut memory] {
         live(store);
@@ -130,9 +135,7 @@ fn a_snapshot_that_was_never_finished_leaves_nothing_behind() {
 
 #[test]
 fn stages_do_not_touch_each_other() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut disk = founded(dir.path());
-    let memory_disk = MemoryDisk::founded(first()).unwrap();
+    let (dir, mut disk, memory_disk) = twins();
     let mut memory = memory_disk.open();
     for store in [&mut disk as &mut dyn LogStore, &mut memory] {
         live(store);
@@ -294,8 +297,28 @@ fn the_twin_in_memory_fails_as_it_is_told() {
         assert!(store.commit(append(2..=5, 2)).is_err(), "dead until it is opened again");
         assert_eq!(disk.open().outline().last_index(), last);
     }
+    // A compaction has two parts: the entries and the hard state, then the new begin.
+    let mut store = disk.open();
+    disk.inject(Fault::Halfway);
+    store.commit(append(6..=6, 2)).unwrap();
+    let (stage, pieces) = staged(&store, &[b"state"]);
+    let snapshot = Some(SnapshotWrite::Own { meta: meta(5, 2), stage, pieces });
+    assert!(store.commit(Write { snapshot, compact: 3, ..append(7..=7, 2) }).is_err());
+    let found = disk.open();
+    assert_eq!((found.outline().snapshot().index, found.outline().base().index), (1, 1));
+    assert_eq!((found.outline().last_index(), found.outline().hard_state().commit), (7, 6));
+    // A snapshot from the leader: the snapshot, and then the entries after it.
+    let (mut store, state) =
+        (disk.open(), HardState { term: 3, vote: 2, commit: 41, ..HardState::default() });
+    disk.inject(Fault::Halfway);
+    let (stage, pieces) = staged(&store, &[b"theirs"]);
+    let snapshot = Some(SnapshotWrite::Received { meta: meta(40, 3), stage, pieces });
+    assert!(store.commit(Write { snapshot, hard_state: Some(state.clone()), ..append(41..=41, 3) }).is_err());
+    let found = disk.open();
+    assert_eq!((found.outline().base().index, found.outline().last_index()), (40, 40));
+    assert_eq!(found.outline().hard_state(), &HardState { commit: 40, ..state });
     disk.lie(true);
-    disk.open().commit(append(6..=9, 2)).unwrap();
+    disk.open().commit(append(41..=49, 3)).unwrap();
     disk.crash();
-    assert_eq!(disk.open().outline().last_index(), 5);
+    assert_eq!(disk.open().outline().last_index(), 40);
 }

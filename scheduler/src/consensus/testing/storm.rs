@@ -64,7 +64,7 @@ impl Storm {
             810..820 => self.change(leader, id),
             820..823 => drop(group.ask(leader, |node, ticket| node.transfer(ticket, id))),
             823..828 => {
-                let fault = *source.choice(&[Fault::Fail, Fault::FailAfterSync]).unwrap();
+                let fault = *source.choice(&[Fault::Fail, Fault::FailAfterSync, Fault::Halfway]).unwrap();
                 group.members[&id].disk.inject(fault);
             }
             828..860 if group.members[&id].node.is_none() => group.start(id),

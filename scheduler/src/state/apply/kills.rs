@@ -1,7 +1,5 @@
 //! Tasks are told to end, or counted out because nobody can tell them anything.
 
-use std::sync::Arc;
-
 use spec::ids::TaskId;
 
 use super::Change;
@@ -43,14 +41,13 @@ impl Change<'_> {
         if was == goal || was == Goal::Decommissioned {
             return;
         }
-        let task = self.state.change(id, |task| {
+        let changed = self.state.change(id, |task| {
             task.goal = goal;
             if !task.is_unreachable() && task.condition != Condition::Killing {
                 (task.condition, task.since) = (Condition::Killing, now);
             }
-            Arc::new(task.clone())
         });
-        let Some(task) = task else {
+        let Some((_, task)) = changed else {
             return;
         };
         if reason == KillReason::Unhealthy && was == Goal::Running {
@@ -72,11 +69,8 @@ impl Change<'_> {
     /// Changes a task's condition and says so.
     pub(super) fn set_condition(&mut self, id: &TaskId, condition: Condition, message: &str) {
         let now = self.state.now;
-        let changed = self.state.change(id, |task| {
-            (task.condition, task.since) = (condition, now);
-            Arc::new(task.clone())
-        });
-        if let Some(task) = changed {
+        let changed = self.state.change(id, |task| (task.condition, task.since) = (condition, now));
+        if let Some((_, task)) = changed {
             self.event(Event::TaskChanged { task, message: message.to_owned() });
         }
     }

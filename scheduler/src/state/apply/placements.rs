@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use spec::app::App;
-use spec::ids::{AppId, InstanceId, TaskId};
+use spec::ids::{AgentId, AppId, InstanceId, TaskId};
 
 use super::Change;
 use crate::mutants::{self, Mutant};
@@ -16,22 +16,23 @@ impl Change<'_> {
     pub(super) fn place(&mut self, placements: &[Placement]) -> Outcome {
         let mut checkers: BTreeMap<&AppId, Checker> = BTreeMap::new();
         for placement in placements {
-            let Some(app) = self.admitted(placement, &mut checkers) else {
+            let Some((app, agent)) = self.admitted(placement, &mut checkers) else {
                 continue;
             };
-            let task = Arc::new(self.new_task(&app, placement));
+            let task = Arc::new(self.new_task(app, agent, &placement.host_ports));
             self.state.enter(task.clone());
             self.event(Event::TaskPlaced { task });
         }
         Outcome::Done
     }
 
-    /// The app's definition, if the task is still wanted and fits.
+    /// The app's definition and the agent, if the task is still wanted and fits. Both as the state has them: a
+    /// million tasks share their ids.
     fn admitted<'a>(
         &self,
         placement: &'a Placement,
         checkers: &mut BTreeMap<&'a AppId, Checker>,
-    ) -> Option<Arc<App>> {
+    ) -> Option<(Arc<App>, AgentId)> {
         let entry = self.state.app(&placement.app)?;
         let app = &entry.app;
         let agent = self.state.agents.get(&placement.agent)?;
@@ -40,16 +41,16 @@ impl Change<'_> {
         let fits = checker.check(agent, &entry.crowds, &placement.host_ports).is_ok();
         let passes = (is_wanted || mutants::is(Mutant::DropWantedCheck))
             && (fits || mutants::is(Mutant::DropFitCheck));
-        passes.then(|| app.clone())
+        passes.then(|| (app.clone(), agent.id.clone()))
     }
 
-    fn new_task(&mut self, app: &Arc<App>, placement: &Placement) -> Task {
+    fn new_task(&mut self, app: Arc<App>, agent: AgentId, host_ports: &[u16]) -> Task {
         let now = self.state.now;
         Task {
             id: self.next_task_id(&app.id),
-            app: app.clone(),
-            agent: placement.agent.clone(),
-            host_ports: placement.host_ports.as_slice().into(),
+            app,
+            agent,
+            host_ports: host_ports.into(),
             condition: Condition::Provisioned,
             goal: Goal::Running,
             staged_at: now,

@@ -79,18 +79,12 @@ impl Change<'_> {
 
     fn take_in_news(&mut self, report: &TaskReport) {
         let now = self.state.now;
-        let changed = self.state.change(&report.task, |task| {
-            let before = task.clone();
-            hear(task, report, now);
-            (before, task.clone())
-        });
-        if let Some((before, after)) = changed {
+        if let Some((before, after)) = self.state.change(&report.task, |task| hear(task, report, now)) {
             self.tell_news(before, after, &report.message);
         }
     }
 
-    fn tell_news(&mut self, before: Task, after: Task, message: &str) {
-        let (before, after) = (Arc::new(before), Arc::new(after));
+    fn tell_news(&mut self, before: Arc<Task>, after: Arc<Task>, message: &str) {
         if after.condition != before.condition || after.addresses != before.addresses {
             let message = bounded(message);
             self.event(Event::TaskChanged { task: after.clone(), message });

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use spec::app::App;
-use spec::ids::AppId;
+use spec::ids::{AppId, InstanceId, TaskId};
 use spec::time::Timestamp;
 
 use super::SnapshotError;
@@ -77,9 +77,6 @@ fn take_in(state: &mut State, record: Record) -> Result<(), SnapshotError> {
         }
         Record::Task(record) => {
             let task = task(state, record)?;
-            if !state.agents.contains_key(&task.agent) {
-                return Err(inconsistent(format!("{} has no agent", task.id)));
-            }
             state.enter(Arc::new(task));
         }
         Record::Deployment(record) => {
@@ -118,11 +115,16 @@ fn failure(record: FailureRecord) -> TaskFailure {
     TaskFailure { task, host, agent, message, state, at, version }
 }
 
+/// With the ids of app and agent that the state has already: a million tasks share them.
 fn task(state: &State, record: TaskRecord) -> Result<Task, SnapshotError> {
+    let app = definition(state, record.id.app(), record.version)?;
+    let TaskId { instance, incarnation } = record.id;
+    let id = TaskId { instance: InstanceId { app: app.id.clone(), ..instance }, incarnation };
+    let agent = state.agents.get(&record.agent);
     Ok(Task {
-        app: definition(state, record.id.app(), record.version)?,
-        id: record.id,
-        agent: record.agent,
+        agent: agent.ok_or_else(|| inconsistent(format!("{id} has no agent")))?.id.clone(),
+        app,
+        id,
         host_ports: record.host_ports.into(),
         condition: record.condition,
         goal: record.goal,

@@ -34,13 +34,34 @@ fn everything_comes_back() {
 }
 
 #[test]
-fn definitions_are_shared_again() {
+fn definitions_and_ids_are_shared_again() {
     let state = State::restore(&chunks(&full())).unwrap();
+    for task in state.tasks.values() {
+        assert!(share_ids(&state, task), "{}", task.id);
+    }
     let entry = &state.apps[&id("/web")];
     for task in state.tasks_of(&id("/web")) {
         assert!(Arc::ptr_eq(&task.app, entry.version(task.app.version).unwrap()));
     }
     assert!(Arc::ptr_eq(&entry.app, entry.version(entry.app.version).unwrap()));
+}
+
+/// Are the ids of its app and its agent the very texts that its definition and the state have?
+fn share_ids(state: &State, task: &Task) -> bool {
+    let (app, agent) = (task.app.id.as_str(), state.agents[&task.agent].id.as_str());
+    std::ptr::eq(app, task.id.app().as_str()) && std::ptr::eq(agent, task.agent.as_str())
+}
+
+#[test]
+fn tasks_that_are_placed_share_their_ids() {
+    let mut bench = Bench::new(1);
+    bench.settle(vec![app("/web", json!({}))]);
+    // As every master reads it from the log: each placement has texts of its own.
+    let agent = AgentId::new(bench.agent(0).as_str());
+    bench.run(Command::Place(vec![Placement { agent, ..bench.placement("/web", 0, 31_000) }]));
+    let tasks = bench.tasks("/web");
+    assert_eq!(tasks.len(), 1);
+    assert!(share_ids(&bench.state, bench.task(&tasks[0])));
 }
 
 #[test]

@@ -264,7 +264,7 @@ impl Machine {
         bus.note(self.place(), format_args!("its agent starts, life {}", self.lives));
         self.process = Some(Process {
             life: self.lives,
-            core: Core::new(self.disk.kept, runtimes()),
+            core: Core::new(self.disk.kept, runtimes(), self.info.capacity),
             line: Line::new(&self.masters, self.disk.masters.clone()),
             launches: BTreeMap::new(),
             watched: BTreeSet::new(),

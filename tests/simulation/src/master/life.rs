@@ -216,6 +216,7 @@ impl Life {
                 Asker::Join(knock) => self.added(knock, outcome, bus),
                 Asker::Learner(knock, id) => self.let_in(knock, id, outcome.is_ok(), bus),
                 Asker::Leave(id) => self.left(id, outcome.is_ok(), bus),
+                Asker::Farewell => self.stepped_down(outcome.is_ok(), bus),
                 Asker::Nobody => {}
             }
         }

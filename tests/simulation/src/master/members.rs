@@ -19,6 +19,8 @@ use crate::queue::Millis;
 
 /// As `masters::shell` has it.
 pub(super) const LOOK_MILLIS: Millis = 200;
+/// As `masters::shell` has it: how long a leader that is to go asks its successor to take it out.
+const LEAVE_MILLIS: Millis = 10_000;
 
 /// A new master asks to be let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,10 +136,22 @@ impl Life {
         }
     }
 
-    /// Another master shall leave the group.
+    /// A master shall leave the group. If it is this one another one is to lead first, and then to take it out.
     pub fn leave(&mut self, id: u64, bus: &mut Bus) {
-        if self.told.2 && id != self.id && self.view(|view| rules::may_leave(view, id)).is_ok() {
-            self.change(Asker::Leave(id), MemberChange::Remove(id), bus);
+        if !self.told.2 || self.view(|view| rules::may_leave(view, id)).is_err() {
+            return;
+        }
+        if id != self.id {
+            return self.change(Asker::Leave(id), MemberChange::Remove(id), bus);
+        }
+        if let Ok(Some(to)) = self.view(|view| rules::successor(view, None)) {
+            self.transfer(Asker::Farewell, to, bus);
+        }
+    }
+
+    pub(super) fn stepped_down(&self, done: bool, bus: &mut Bus) {
+        if done {
+            bus.after(1, Event::Farewell(self.id, self.number, bus.now + LEAVE_MILLIS));
         }
     }
 

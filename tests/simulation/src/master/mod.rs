@@ -59,6 +59,8 @@ pub enum Asker {
     Learner(Knock, u64),
     /// Somebody who wants this master out of the group.
     Leave(u64),
+    /// The same, of the master that is asked, while it leads.
+    Farewell,
     /// Nobody: it is asked again anyway.
     Nobody,
 }

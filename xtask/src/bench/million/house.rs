@@ -12,6 +12,7 @@ use anyhow::Context;
 use super::Million;
 use crate::bench::group::{Group, Kind, cpu_of};
 use crate::bench::masters::Masters;
+use crate::bench::memory::Memory;
 
 /// What agents have beyond what all tasks take.
 const SPARE: f64 = 1.1;
@@ -24,13 +25,6 @@ pub(super) struct House {
 
 /// Processor time of each process, by name.
 pub(super) type Cpu = Vec<(String, Duration)>;
-
-/// Resident memory of a process in KiB.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Memory {
-    pub(super) now: u64,
-    pub(super) peak: u64,
-}
 
 impl House {
     /// Masters are whole when this returns; agents are on their way.
@@ -79,6 +73,11 @@ impl House {
         Ok(self.masters.kind.address(self.leader_number().await?))
     }
 
+    /// Where the masters answer REST.
+    pub(super) fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.masters.processes().map(|(n, _)| self.masters.kind.address(n))
+    }
+
     fn processes(&self) -> Vec<(String, u32)> {
         let mut all: Vec<_> =
             self.masters.processes().map(|(number, process)| (master(number), process)).collect();
@@ -117,24 +116,28 @@ impl House {
         self.cpu().into_iter().filter_map(one).collect::<Vec<_>>().join(", ")
     }
 
-    /// Resident memory of each process, by name.
+    /// Memory of each process, by name.
     pub(super) fn memory(&self) -> anyhow::Result<Vec<(String, Memory)>> {
-        let of = |(name, process): (String, u32)| {
-            let status = std::fs::read_to_string(format!("/proc/{process}/status"))
-                .with_context(|| format!("{name} does not run any more"))?;
-            let memory = Memory { now: kib(&status, "VmRSS:"), peak: kib(&status, "VmHWM:") };
-            Ok((name, memory))
-        };
-        self.processes().into_iter().map(of).collect()
+        let processes = self.processes().into_iter();
+        processes.map(|(name, process)| Ok((name, Memory::of(process)?))).collect()
     }
 
-    /// Says what memory each takes now and took at most.
+    /// Resident memory now and at most.
     pub(super) fn print_memory(&self, when: &str) -> anyhow::Result<()> {
         let one = |(name, memory): (String, Memory)| {
-            format!("{name} {} (peak {})", memory.now / 1024, memory.peak / 1024)
+            format!("{name} {} (peak {})", memory.resident / 1024, memory.peak / 1024)
         };
         let all: Vec<_> = self.memory()?.into_iter().map(one).collect();
         println!("memory, MiB, {when}: {}", all.join(", "));
+        Ok(())
+    }
+
+    /// Resident memory for each task.
+    pub(super) fn print_memory_a_task(&self, tasks: usize) -> anyhow::Result<()> {
+        let one =
+            |(name, memory): (String, Memory)| format!("{name} {:.2}", memory.resident as f64 / tasks as f64);
+        let all: Vec<_> = self.memory()?.into_iter().map(one).collect();
+        println!("memory, KiB a task: {}", all.join(", "));
         Ok(())
     }
 
@@ -147,12 +150,6 @@ impl House {
 
 fn master(number: usize) -> String {
     format!("master {}", number + 1)
-}
-
-/// A line of `/proc/PID/status`, which says kB and means KiB.
-fn kib(status: &str, name: &str) -> u64 {
-    let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
-    line.split_whitespace().next().and_then(|number| number.parse::<u64>().ok()).unwrap_or_default()
 }
 
 impl Drop for House {

@@ -6,6 +6,7 @@ pub mod churn;
 mod clients;
 mod house;
 mod looks;
+mod pauses;
 mod roll;
 mod watch;
 
@@ -153,6 +154,8 @@ async fn start(options: &Million, house: &House, leader: std::net::SocketAddr) -
     let (first, last) = (watch.rate(0, wanted / 10), watch.rate(wanted - wanted / 10, wanted));
     println!("start: the first tenth {first:.0} a second, the last {last:.0}, ratio {:.2}", last / first);
     house.print_cpu("start", &cpu, wanted);
+    pauses::print("start", house.addresses()).await?;
+    house.print_memory_a_task(wanted)?;
     house.print_memory("all running")
 }
 
@@ -201,6 +204,7 @@ async fn remove(options: &Million, house: &House) -> anyhow::Result<()> {
     removing.await??;
     println!("removal: nothing left after {:.2} s", began.elapsed().as_secs_f64());
     house.print_cpu("removal", &cpu, options.tasks());
+    pauses::print("removal", house.addresses()).await?;
     house.print_memory("all removed")?;
     tokio::time::sleep(Duration::from_secs(options.steady)).await;
     house.print_memory("a while later")

@@ -33,6 +33,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Options.
 #[derive(clap::Args)]
+#[command(mut_arg("apps", |arg| arg.default_value("100")))]
 pub struct Churn {
     #[command(flatten)]
     size: Million,

@@ -31,7 +31,7 @@ impl Sample {
     pub(super) async fn take(began: Instant, rest: &mut Rest, house: &House) -> anyhow::Result<Self> {
         let counts = watch::look(rest).await?;
         let memory =
-            house.memory()?.into_iter().map(|(name, used)| (name, used.now as f64 / 1024.0)).collect();
+            house.memory()?.into_iter().map(|(name, used)| (name, used.resident as f64 / 1024.0)).collect();
         let disk = house.data().into_iter().map(|(name, dir)| (name, taken(&dir) as f64 / MIB)).collect();
         Ok(Self { at: began.elapsed(), counts, cpu: house.cpu(), memory, disk })
     }

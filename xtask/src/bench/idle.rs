@@ -1,0 +1,131 @@
+//! `cargo xtask bench idle`: what is used while nothing happens. A one-process cluster without tasks, then an agent
+//! with tasks that sleep and its master: memory, and processor time as a share of a core.
+
+use std::fs::File;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail, ensure};
+use hyper::Method;
+use serde_json::json;
+use tokio::task::LocalSet;
+
+use super::group::{Group, Kind, cpu_of};
+use super::masters::{Masters, Rest, get};
+use super::memory::Memory;
+use super::single_threaded;
+use crate::cargo::{self, Profile};
+use crate::cluster::{Cluster, Dev};
+use crate::stop;
+
+/// What was begun is finished before anything is measured.
+const SETTLE: Duration = Duration::from_secs(5);
+/// Between two looks.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// Time for all tasks to run, and to end.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Options.
+#[derive(clap::Args)]
+pub struct Idle {
+    /// Tasks of the agent: processes that sleep.
+    #[arg(long, default_value_t = 50)]
+    tasks: usize,
+    /// For so many seconds each is looked at.
+    #[arg(long, default_value_t = 20)]
+    seconds: u64,
+}
+
+/// Runs the benchmark.
+pub fn run(options: &Idle) -> anyhow::Result<ExitCode> {
+    stop::catch();
+    let (dir, programs) = (cargo::scratch("bench-idle")?, cargo::programs(Profile::Release));
+    one_process(options, &dir, &programs)?;
+    single_threaded(LocalSet::new().run_until(agent(options, &dir, &programs)))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn one_process(options: &Idle, dir: &Path, programs: &Path) -> anyhow::Result<()> {
+    let dev = Dev { runtime: "process", data_dir: Some(dir.join("dev")), ..Dev::default() };
+    let cluster = Cluster::start(programs, dir, &dev)?;
+    std::thread::sleep(SETTLE);
+    let (before, began) = (cpu_of(cluster.process()), Instant::now());
+    std::thread::sleep(Duration::from_secs(options.seconds));
+    line("one-process cluster, no tasks", cluster.process(), before, began)
+}
+
+/// An agent on its own with tasks, and the master that it has.
+async fn agent(options: &Idle, dir: &Path, programs: &Path) -> anyhow::Result<()> {
+    let masters = Masters::new(programs, dir, 1)?;
+    let rpc = masters.rpc_addresses();
+    let masters = Group::start(masters, dir, 1).await?;
+    let leader = masters.kind.address(0);
+    let agent = Agent::start(programs, dir, &rpc)?;
+    let mut rest = Rest::open(leader).await?;
+    let app = json!({"id": "/idle", "cmd": "exec sleep 1000000", "cpus": 0.001, "mem": 1, "disk": 0,
+        "instances": options.tasks});
+    let (status, answer) = rest.send(Method::POST, "/v2/apps", app.to_string()).await?;
+    ensure!(status.is_success(), "POST /v2/apps: {status} {}", String::from_utf8_lossy(&answer));
+    until("all tasks run", async || {
+        let app = get(leader, "/v2/apps/idle?embed=app.counts").await?;
+        Ok(app["app"]["tasksRunning"].as_u64() == Some(options.tasks as u64))
+    })
+    .await?;
+    tokio::time::sleep(SETTLE).await;
+    let master = masters.processes().next().context("no master")?.1;
+    let (before, began) = ([agent.process(), master].map(cpu_of), Instant::now());
+    tokio::time::sleep(Duration::from_secs(options.seconds)).await;
+    line(&format!("agent with {} tasks", options.tasks), agent.process(), before[0], began)?;
+    line("its master", master, before[1], began)?;
+    rest.send(Method::DELETE, "/v2/apps/idle?force=true", String::new()).await?;
+    until("no task is left", async || {
+        let tasks = get(leader, "/v2/tasks").await?;
+        Ok(tasks["tasks"].as_array().is_some_and(Vec::is_empty))
+    })
+    .await
+}
+
+async fn until(what: &str, is_so: impl AsyncFn() -> anyhow::Result<bool>) -> anyhow::Result<()> {
+    let began = Instant::now();
+    while !is_so().await? {
+        if stop::asked() || began.elapsed() > PATIENCE {
+            bail!("not within {} s: {what}", PATIENCE.as_secs());
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    Ok(())
+}
+
+fn line(who: &str, process: u32, before: Duration, began: Instant) -> anyhow::Result<()> {
+    let used = cpu_of(process).saturating_sub(before).as_secs_f64() / began.elapsed().as_secs_f64();
+    println!("{who}: {}, {:.2} % of a core", Memory::of(process)?, used * 100.0);
+    Ok(())
+}
+
+/// An agent as a child process.
+struct Agent(Child);
+
+impl Agent {
+    fn start(programs: &Path, dir: &Path, masters: &str) -> anyhow::Result<Self> {
+        let log = File::options().create(true).append(true).open(dir.join("agent.log"))?;
+        let mut command = Command::new(programs.join("clusterctl"));
+        command.args(["agent", "--runtime", "process", "--ip", "127.0.0.1", "--masters", masters]);
+        command.arg("--data-dir").arg(dir.join("agent"));
+        // Ctrl-C is for us: we end it.
+        command.process_group(0).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        Ok(Self(command.spawn().context("cannot run clusterctl")?))
+    }
+
+    fn process(&self) -> u32 {
+        self.0.id()
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
