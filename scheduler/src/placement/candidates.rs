@@ -12,6 +12,7 @@ use std::ops::RangeInclusive;
 use spec::ids::TaskId;
 
 use super::crowds::Crowds;
+use super::grain::{self, Grain};
 use super::ground::{Ground, bits};
 use super::index::{BLOCK, Index};
 use super::needs::Needs;
@@ -26,9 +27,8 @@ const RANKED_MIN: usize = 16;
 pub(super) struct Candidates<'p> {
     needs: &'p Needs,
     ground: &'p Ground,
-    policy: Policy,
+    order: Order,
     siblings: Siblings,
-    seed: u64,
     /// Agents to be ranked before groups are chosen by their best agents.
     wide: usize,
     /// Agents ranked so far.
@@ -40,6 +40,30 @@ pub(super) struct Candidates<'p> {
     queue: BinaryHeap<Reverse<Queued>>,
     /// Groups that may be admitted again once tasks were placed elsewhere.
     aside: Vec<usize>,
+}
+
+/// What says which of two agents comes first.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Order {
+    pub(super) policy: Policy,
+    /// `None`: each task that the plan has put on an agent counts.
+    pub(super) grain: Option<Grain>,
+    /// Decides between equals.
+    pub(super) seed: u64,
+}
+
+impl Order {
+    /// Where to begin among so many blocks.
+    fn start(&self, blocks_count: usize) -> usize {
+        self.grain
+            .map_or_else(|| self.policy.start(self.seed, blocks_count), |grain| grain.start(blocks_count))
+    }
+
+    /// Where to begin in a block, for a group of which not all agents are ranked.
+    fn first_bit(&self, group: usize) -> u32 {
+        let seed = self.grain.map_or(self.seed, Grain::seed);
+        self.policy.start(mix(seed, group as u64), BLOCK) as u32
+    }
 }
 
 /// How many tasks of the app an agent has.
@@ -101,20 +125,19 @@ impl<'p> Candidates<'p> {
     pub(super) fn new(
         needs: &'p Needs,
         ground: &'p Ground,
-        policy: Policy,
+        order: Order,
         siblings: Siblings,
         crowds: &Crowds,
-        (count, seed): (usize, u64),
+        count: usize,
     ) -> Self {
         let groups = ground.crowd_of_each(crowds).into_iter().enumerate();
-        let fresh = groups.map(|(group, crowd)| Reverse((crowd, mix(seed, group as u64), group)));
+        let fresh = groups.map(|(group, crowd)| Reverse((crowd, mix(order.seed, group as u64), group)));
         Self {
             needs,
             ground,
-            policy,
+            order,
             siblings,
-            seed,
-            wide: policy.ranked_for(count),
+            wide: order.policy.ranked_for(count),
             ranked_count: 0,
             begun: BTreeMap::new(),
             fresh: fresh.collect::<Vec<_>>().into(),
@@ -197,8 +220,7 @@ impl<'p> Candidates<'p> {
         let share = (self.wide / self.ground.groups.len()).max(RANKED_MIN).min(self.wide);
         let mut begun = self.begun.remove(&group).unwrap_or_default();
         let mut found = Vec::new();
-        let start = self.policy.start(self.seed, members.len());
-        let first_bit = self.policy.start(mix(self.seed, group as u64), BLOCK);
+        let (start, first_bit) = (self.order.start(members.len()), self.order.first_bit(group));
         loop {
             let (block, open) = std::mem::take(&mut begun.rest);
             let (now, rest) = first_of(open, share - found.len(), first_bit);
@@ -233,8 +255,13 @@ impl<'p> Candidates<'p> {
     }
 
     fn rank(&self, site: usize, index: &Index) -> Ranked {
-        let score = self.policy.score(index.slot(site), &self.needs.resources, self.siblings.on(site, index));
-        Ranked { score, tie: self.policy.tie(self.seed, site), site }
+        let (Order { policy, grain, seed }, now) = (self.order, index.slot(site));
+        let before = grain.and_then(|_| grain::small_before(index, site));
+        let slot = before.unwrap_or(now);
+        let score = policy.score(slot, &self.needs.resources, self.siblings.on(site, index));
+        // Of equals those that hear of a task in any case.
+        let tie = if before.is_some() { 0 } else { policy.tie(seed, site) };
+        Ranked { score, tie, site }
     }
 
     /// Puts a group back where its crowd and its best agent say.
@@ -244,11 +271,11 @@ impl<'p> Candidates<'p> {
             Some(begun) => match begun.sites.peek() {
                 Some(Reverse(best)) => self.queue.push(Reverse(Queued { crowd, best: *best, group })),
                 None if begun.seen < self.ground.groups[group].members.len() || begun.rest.1 != 0 => {
-                    self.fresh.push(Reverse((crowd, mix(self.seed, group as u64), group)));
+                    self.fresh.push(Reverse((crowd, mix(self.order.seed, group as u64), group)));
                 }
                 None => {}
             },
-            None => self.fresh.push(Reverse((crowd, mix(self.seed, group as u64), group))),
+            None => self.fresh.push(Reverse((crowd, mix(self.order.seed, group as u64), group))),
         }
     }
 
@@ -269,11 +296,11 @@ impl<'p> Candidates<'p> {
 }
 
 /// The first so many bits of a word from some bit on and round, and the others.
-fn first_of(word: u64, count: usize, from: usize) -> (u64, u64) {
+fn first_of(word: u64, count: usize, from: u32) -> (u64, u64) {
     if word.count_ones() as usize <= count {
         return (word, 0);
     }
-    let first = bits(word.rotate_right(from as u32)).take(count);
-    let first = first.fold(0_u64, |first, bit| first | 1 << bit).rotate_left(from as u32);
+    let first = bits(word.rotate_right(from)).take(count);
+    let first = first.fold(0_u64, |first, bit| first | 1 << bit).rotate_left(from);
     (first, word & !first)
 }

@@ -33,8 +33,17 @@ pub struct Index {
     blocks: Vec<Block>,
     /// What the agents say of themselves; asked for by rules.
     fields: Fields,
-    /// Agents that the running plan has put tasks on, and the ports it has given away there.
-    taken: BTreeMap<usize, BTreeSet<u16>>,
+    /// Agents that the running plan has put tasks on.
+    taken: BTreeMap<usize, Taken>,
+}
+
+/// What the running plan has done to an agent.
+#[derive(Clone, Debug)]
+struct Taken {
+    /// The agent's numbers before.
+    before: Slot,
+    /// Ports that were given away.
+    ports: BTreeSet<u16>,
 }
 
 /// What placement looks at most.
@@ -199,9 +208,15 @@ impl Index {
         &self.slots[site]
     }
 
+    /// Its numbers before the running plan put tasks on it, if it did.
+    pub(super) fn before(&self, site: usize) -> Option<&Slot> {
+        self.taken.get(&site).map(|taken| &taken.before)
+    }
+
     /// The agent at a position as the running plan leaves it.
     pub(super) fn site(&self, site: usize) -> Site<'_> {
-        Site::in_plan(&self.agents[site], self.slots[site].free, self.taken.get(&site))
+        let ports = self.taken.get(&site).map(|taken| &taken.ports);
+        Site::in_plan(&self.agents[site], self.slots[site].free, ports)
     }
 
     /// Could any agent of the block have room? Never a wrong no.
@@ -229,12 +244,14 @@ impl Index {
     /// The plan puts a task there.
     pub(super) fn take(&mut self, site: usize, resources: &Resources, ports: &[u16]) {
         let slot = &mut self.slots[site];
+        let taken = self.taken.entry(site);
+        let taken = taken.or_insert_with(|| Taken { before: *slot, ports: BTreeSet::new() });
+        taken.ports.extend(ports);
         slot.free = slot.free.minus(resources);
         slot.ports -= ports.len();
         let block = &mut self.blocks[site / BLOCK];
         // The most is no less than it was, which is all that is said of it, and is found anew when the plan is done.
         block.least = each(block.least, slot.free, u64::min);
-        self.taken.entry(site).or_default().extend(ports);
     }
 
     /// The plan is done: what it has put is not there until it is applied.

@@ -1,5 +1,6 @@
 //! Tables for each rule of feasibility, and (in `properties`) what holds of every plan.
 
+mod grain;
 mod large;
 mod properties;
 

@@ -101,7 +101,7 @@ async fn measure(options: &Churn) -> anyhow::Result<bool> {
     begin(&size, leader).await?;
     let before = all(&size, leader).await?;
     let report = churn(options, &house, leader).await?;
-    let back = back(&size, leader, &before).await?;
+    let back = back(&size, &house, &before).await?;
     let is_led = house.leader().await? == leader;
     report.print();
     Ok(report::verdict(&report.complaints(options.rate), &back, is_led))
@@ -163,10 +163,10 @@ struct Back {
 }
 
 /// Tasks go on failing; each instance is to be seen running some time.
-async fn back(size: &Million, leader: SocketAddr, before: &BTreeSet<String>) -> anyhow::Result<Back> {
+async fn back(size: &Million, house: &House, before: &BTreeSet<String>) -> anyhow::Result<Back> {
     let (began, mut away, mut new) = (Instant::now(), before.clone(), BTreeSet::new());
     loop {
-        let roll = Roll::call(leader, size).await?;
+        let roll = Roll::call(house.leader().await?, size).await?;
         let running = roll.running();
         away.retain(|instance| !running.contains(instance));
         new.extend(roll.instances().difference(before).cloned());
