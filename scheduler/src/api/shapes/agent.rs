@@ -5,12 +5,13 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 use spec::ids::{AgentId, AppId, TaskId};
-use spec::protocol::{Measured, Runtimes, Usage};
+use spec::protocol::{Measured, Runtimes};
 use spec::resources::Resources;
 use spec::time::Timestamp;
 
 use super::task::mesos_state;
 use crate::state::{Agent, Presence, State};
+use crate::usage::Told;
 
 /// One agent.
 #[derive(Debug, Serialize)]
@@ -85,7 +86,7 @@ struct AgentTask<'s> {
 
 impl<'s> AgentShape<'s> {
     /// `usage` is what it measured last; `with_tasks`: list its tasks and their measured use.
-    pub fn of(state: &'s State, agent: &'s Agent, usage: Option<&Usage>, with_tasks: bool) -> Self {
+    pub fn of(state: &'s State, agent: &'s Agent, usage: Option<&Told>, with_tasks: bool) -> Self {
         Self {
             id: &agent.id,
             hostname: &agent.info.hostname,
@@ -132,9 +133,9 @@ fn runtimes(runtimes: &Runtimes) -> RuntimesShape<'_> {
     }
 }
 
-fn tasks<'s>(state: &'s State, agent: &'s Agent, usage: Option<&Usage>) -> Vec<AgentTask<'s>> {
-    let measured: BTreeMap<&TaskId, UsedShape> = usage.map_or_else(BTreeMap::new, |usage| {
-        usage.tasks.iter().map(|(id, measured)| (id, used(*measured, usage.at))).collect()
+fn tasks<'s>(state: &'s State, agent: &'s Agent, usage: Option<&Told>) -> Vec<AgentTask<'s>> {
+    let measured: BTreeMap<TaskId, UsedShape> = usage.map_or_else(BTreeMap::new, |usage| {
+        usage.tasks().into_iter().map(|(id, measured)| (id, used(measured, usage.at))).collect()
     });
     let known = agent.tasks.iter().filter_map(|id| state.tasks.get(id));
     known
