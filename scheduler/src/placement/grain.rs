@@ -36,6 +36,11 @@ impl Grain {
         })
     }
 
+    /// The same for all apps of the plan.
+    pub(super) fn seed(self) -> u64 {
+        self.seed
+    }
+
     /// The plan has put a task on this agent.
     pub(super) fn placed(&mut self, index: &Index, site: usize) {
         self.placed_count += 1;
