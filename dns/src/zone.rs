@@ -19,10 +19,12 @@ use uuid::Uuid;
 use crate::answer::{Answer, Data, Target};
 use crate::names::{self, TaskHash};
 
+mod entry;
 mod question;
 #[cfg(test)]
 mod tests;
 
+use entry::Entry;
 use question::{Asked, Place};
 
 /// Tasks that one answer speaks of at most. More do not fit into the 64 KiB of a DNS message anyway; which
@@ -87,45 +89,6 @@ pub struct ZoneTask {
     pub host_ports: Vec<u16>,
 }
 
-impl ZoneTask {
-    /// Where the task is reached. Mesos-DNS gives the task's own address whenever there is one, and so
-    /// publishes bridge addresses that nobody outside the agent can reach, together with ports of the agent:
-    /// its most reported fault. Here the agent's address goes with the agent's ports, and the task's own
-    /// addresses are given when at least one port is its own, or when it publishes none.
-    fn reached_at(&self) -> &[IpAddr] {
-        let by_agent = !self.ports.is_empty() && self.ports.iter().all(|port| self.is_host_port(port));
-        if self.addresses.is_empty() || by_agent {
-            std::slice::from_ref(&self.agent_ip)
-        } else {
-            &self.addresses
-        }
-    }
-
-    fn is_host_port(&self, port: &ZonePort) -> bool {
-        self.host_ports.contains(&port.number)
-    }
-
-    fn at(&self, place: Place) -> &[IpAddr] {
-        match place {
-            Place::Task => self.reached_at(),
-            Place::Agent => std::slice::from_ref(&self.agent_ip),
-        }
-    }
-
-    /// Which of the two canonical names a port belongs to: a task that mixes its own ports with ports of the
-    /// agent has the latter at the agent's address.
-    fn place_of(&self, port: &ZonePort) -> Place {
-        let own = self.reached_at() != std::slice::from_ref(&self.agent_ip);
-        if own && self.is_host_port(port) { Place::Agent } else { Place::Task }
-    }
-}
-
-#[derive(Debug, PartialEq, Eq)]
-struct Entry {
-    task: ZoneTask,
-    hash: TaskHash,
-}
-
 /// All names of a cluster.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Zone {
@@ -186,7 +149,7 @@ impl Zone {
             }
         }
         self.hashes.insert((hash, id.clone()));
-        self.tasks.insert(id, Arc::new(Entry { task, hash }));
+        self.tasks.insert(id, Arc::new(Entry::new(task, hash)));
     }
 
     /// A task runs no more.
@@ -279,7 +242,7 @@ impl Zone {
         if tasks.is_empty() {
             return (self.is_above(host) || self.is_above_canonical(host)).then(Data::default);
         }
-        Some(Data::addresses(tasks.iter().flat_map(|entry| entry.task.at(place)).copied()))
+        Some(Data::addresses(tasks.iter().flat_map(|entry| entry.at(place)).copied()))
     }
 
     fn service(
@@ -295,8 +258,8 @@ impl Zone {
             return self.is_above(label).then(Data::default);
         }
         let targets = |entry: &&Arc<Entry>| match place {
-            Place::Task => self.published(&entry.task, entry.hash, protocol, port, label),
-            Place::Agent if port.is_none() => self.held(&entry.task, entry.hash, label),
+            Place::Task => self.published(entry, protocol, port, label),
+            Place::Agent if port.is_none() => self.held(entry, label),
             Place::Agent => Vec::new(),
         };
         let found: Vec<Target> = tasks.iter().flat_map(targets).take(TASKS_MAX).collect();
@@ -305,38 +268,24 @@ impl Zone {
     }
 
     /// The discovery ports of a task: `_web._tcp`, or `_http._web._tcp` for those of one name.
-    fn published(
-        &self,
-        task: &ZoneTask,
-        hash: TaskHash,
-        protocol: Protocol,
-        port: Option<&str>,
-        label: &str,
-    ) -> Vec<Target> {
+    fn published(&self, task: &Entry, protocol: Protocol, port: Option<&str>, label: &str) -> Vec<Target> {
         let called = |candidate: &ZonePort| match port {
             Some(name) => candidate.name.as_deref().is_some_and(|own| names::label(own) == name),
             None => true,
         };
         let ports = task.ports.iter().filter(|p| p.protocol == protocol && called(p));
-        ports.filter_map(|p| self.target(task, hash, task.place_of(p), p.number, label)).collect()
+        ports.filter_map(|p| self.target(task, task.place_of(p), p.number, label)).collect()
     }
 
     /// The ports of the agent that a task holds: under `.slave`, for both protocols whatever they are.
-    fn held(&self, task: &ZoneTask, hash: TaskHash, label: &str) -> Vec<Target> {
+    fn held(&self, task: &Entry, label: &str) -> Vec<Target> {
         let ports = task.host_ports.iter();
-        ports.filter_map(|port| self.target(task, hash, Place::Agent, *port, label)).collect()
+        ports.filter_map(|port| self.target(task, Place::Agent, *port, label)).collect()
     }
 
-    fn target(
-        &self,
-        task: &ZoneTask,
-        hash: TaskHash,
-        place: Place,
-        port: u16,
-        label: &str,
-    ) -> Option<Target> {
-        let host = names::hosts(task.task.app()).find(|host| names::service(host) == label)?;
-        let canonical = names::canonical(&host, &hash, &names::agent_tail(&task.agent));
+    fn target(&self, task: &Entry, place: Place, port: u16, label: &str) -> Option<Target> {
+        let host = names::hosts(&task.app).find(|host| names::service(host) == label)?;
+        let canonical = names::canonical(&host, &task.hash, &names::agent_tail(&task.agent));
         let twin = if place == Place::Agent { ".slave" } else { "" };
         let Settings { framework, domain, .. } = &*self.settings;
         let name = fqdn(&format!("{canonical}.{framework}{twin}.{domain}"))?;
@@ -423,8 +372,8 @@ pub fn is_domain(text: &str) -> bool {
 }
 
 fn canonical_names(entry: &Entry) -> impl Iterator<Item = String> {
-    let agent = names::agent_tail(&entry.task.agent);
-    names::hosts(entry.task.task.app()).map(move |host| names::canonical(&host, &entry.hash, &agent))
+    let agent = names::agent_tail(&entry.agent);
+    names::hosts(&entry.app).map(move |host| names::canonical(&host, &entry.hash, &agent))
 }
 
 /// Under which keys an app is found: its host names and its service labels.

@@ -16,6 +16,7 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use crate::consensus::{Commits, Turns};
 use crate::placement::{Policy, Waiting};
 use crate::state::{Applied, Command, MasterInfo, Outcome, State};
+use crate::usage::Used;
 
 /// Commands that wait for the log: one of every agent that a master takes.
 const COMMANDS_MAX: usize = 16_384;
@@ -214,7 +215,7 @@ pub struct Cluster {
     restored: watch::Sender<u64>,
     /// Why tasks wait, by app; replaced as a whole by the control loop.
     pub waiting: ArcSwap<OrdMap<AppId, Arc<Waiting>>>,
-    usage: RwLock<BTreeMap<AgentId, Arc<Usage>>>,
+    usage: RwLock<BTreeMap<AgentId, Arc<Used>>>,
     /// Agents that have a session with this master; kept by the fleet.
     pub sessions: AtomicUsize,
 }
@@ -345,7 +346,7 @@ impl Cluster {
     }
 
     /// Latest measured use of each agent.
-    pub fn usage(&self) -> BTreeMap<AgentId, Arc<Usage>> {
+    pub fn usage(&self) -> BTreeMap<AgentId, Arc<Used>> {
         self.usage.read().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
     }
 
@@ -353,7 +354,7 @@ impl Cluster {
     pub fn set_usage(&self, agent: &AgentId, usage: Option<Usage>) {
         let mut book = self.usage.write().unwrap_or_else(|poisoned| poisoned.into_inner());
         match usage {
-            Some(usage) => book.insert(agent.clone(), Arc::new(usage)),
+            Some(usage) => book.insert(agent.clone(), Arc::new(usage.into())),
             None => book.remove(agent),
         };
     }

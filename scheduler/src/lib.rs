@@ -28,3 +28,4 @@ pub mod placement;
 mod proposer;
 mod rpc;
 pub mod state;
+pub mod usage;

@@ -58,6 +58,7 @@ fn setup(dir: &Path, needs: &Value) -> Setup {
         },
         data_dir: dir.to_owned(),
         start: Start::Bootstrap,
+        at_rest: || {},
     }
 }
 

@@ -5,12 +5,13 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 use spec::ids::{AgentId, AppId, TaskId};
-use spec::protocol::{Measured, Runtimes, Usage};
+use spec::protocol::{Measured, Runtimes};
 use spec::resources::Resources;
 use spec::time::Timestamp;
 
 use super::task::mesos_state;
 use crate::state::{Agent, Presence, State};
+use crate::usage::Used;
 
 /// One agent.
 #[derive(Debug, Serialize)]
@@ -85,7 +86,7 @@ struct AgentTask<'s> {
 
 impl<'s> AgentShape<'s> {
     /// `usage` is what it measured last; `with_tasks`: list its tasks and their measured use.
-    pub fn of(state: &'s State, agent: &'s Agent, usage: Option<&Usage>, with_tasks: bool) -> Self {
+    pub fn of(state: &'s State, agent: &'s Agent, usage: Option<&Used>, with_tasks: bool) -> Self {
         Self {
             id: &agent.id,
             hostname: &agent.info.hostname,
@@ -132,10 +133,8 @@ fn runtimes(runtimes: &Runtimes) -> RuntimesShape<'_> {
     }
 }
 
-fn tasks<'s>(state: &'s State, agent: &'s Agent, usage: Option<&Usage>) -> Vec<AgentTask<'s>> {
-    let measured: BTreeMap<&TaskId, UsedShape> = usage.map_or_else(BTreeMap::new, |usage| {
-        usage.tasks.iter().map(|(id, measured)| (id, used(*measured, usage.at))).collect()
-    });
+fn tasks<'s>(state: &'s State, agent: &'s Agent, usage: Option<&Used>) -> Vec<AgentTask<'s>> {
+    let measured = |task: &TaskId| usage.and_then(|usage| Some(used(usage.task(task)?, usage.at)));
     let known = agent.tasks.iter().filter_map(|id| state.tasks.get(id));
     known
         .map(|task| AgentTask {
@@ -144,7 +143,7 @@ fn tasks<'s>(state: &'s State, agent: &'s Agent, usage: Option<&Usage>) -> Vec<A
             state: mesos_state(task.condition),
             reserved: amounts(&task.app.resources()),
             ports: &task.host_ports,
-            used: measured.get(&task.id).copied(),
+            used: measured(&task.id),
         })
         .collect()
 }
