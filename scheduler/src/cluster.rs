@@ -2,7 +2,7 @@
 //! snapshots), and what is soft (usage, why tasks wait). Holds no decisions.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, RwLock};
 
@@ -49,6 +49,23 @@ pub struct Options {
 }
 
 impl Options {
+    /// A master that takes free ports of this machine, with what the program takes where nothing is said.
+    pub fn on_free_ports(name: impl Into<String>) -> Self {
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        Self {
+            name: name.into(),
+            http: any,
+            rpc: any,
+            dns: any,
+            advertised_http: any.to_string(),
+            features: Features::default(),
+            dns_domain: "mesos".to_owned(),
+            launch_timeout_millis: 300_000,
+            placement: Policy::default(),
+            agent_timeout_millis: 75_000,
+        }
+    }
+
     /// What the other masters are told of this one. An address that means all is none that they reach: the
     /// one of REST, which is told as well, takes its place.
     pub fn info(&self) -> MasterInfo {
@@ -218,6 +235,8 @@ pub struct Cluster {
     usage: RwLock<BTreeMap<AgentId, Arc<Used>>>,
     /// Agents that have a session with this master; kept by the fleet.
     pub sessions: AtomicUsize,
+    /// Agents that have been away for too long and are not given up yet, since too many were lately; kept by the fleet.
+    pub held_back: AtomicUsize,
 }
 
 /// The receiving ends that the master's parts take.
@@ -249,6 +268,7 @@ impl Cluster {
             waiting: ArcSwap::default(),
             usage: RwLock::default(),
             sessions: AtomicUsize::new(0),
+            held_back: AtomicUsize::new(0),
         };
         (Arc::new(cluster), Inlets { commands: command_inlet, logs: log_inlet, masters: masters_inlet })
     }

@@ -106,27 +106,13 @@ impl Frozen for FrozenState {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{Ipv4Addr, SocketAddr};
-
     use super::*;
     use crate::cluster::Options;
     use crate::masters::fixture;
     use crate::state::{self, Command};
 
     fn options() -> Options {
-        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        Options {
-            name: "m1".to_owned(),
-            http: any,
-            rpc: any,
-            dns: any,
-            advertised_http: "own:80".to_owned(),
-            features: spec::features::Features::default(),
-            dns_domain: "mesos".to_owned(),
-            launch_timeout_millis: 1,
-            placement: Default::default(),
-            agent_timeout_millis: 1,
-        }
+        Options { advertised_http: "own:80".to_owned(), ..Options::on_free_ports("m1") }
     }
 
     #[test]

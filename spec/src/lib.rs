@@ -2,9 +2,9 @@
 //! the protocol between masters and agents.
 //!
 //! Everything here is pure: no I/O, no clock, no randomness, no tasks, no locks. A document enters as
-//! JSON through [`app::read`], is brought to its one canonical form by [`app::normalize`], judged by
-//! [`app::validate`], and leaves as Marathon's JSON through `serde`. Where Marathon's published
-//! documents and its code disagree, the code wins.
+//! JSON through [`app::create`] or [`app::update`], where it is read, brought to its one canonical form
+//! and judged, and leaves as Marathon's JSON through `serde`. Where Marathon's published documents and
+//! its code disagree, the code wins.
 
 pub mod app;
 pub mod features;

@@ -42,20 +42,8 @@ fn features(needs: &Value) -> Features {
 }
 
 fn setup(dir: &Path, needs: &Value) -> Setup {
-    let any = "127.0.0.1:0".parse().expect("a constant");
     Setup {
-        options: Options {
-            name: "m1".to_owned(),
-            http: any,
-            rpc: any,
-            dns: any,
-            advertised_http: "127.0.0.1:8080".to_owned(),
-            features: features(needs),
-            dns_domain: "mesos".to_owned(),
-            launch_timeout_millis: 300_000,
-            placement: Default::default(),
-            agent_timeout_millis: 75_000,
-        },
+        options: Options { features: features(needs), ..Options::on_free_ports("m1") },
         data_dir: dir.to_owned(),
         start: Start::Bootstrap,
         at_rest: || {},

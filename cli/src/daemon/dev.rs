@@ -29,8 +29,6 @@ use crate::memory;
 const PORTS: (u16, u16) = (31_000, 32_000);
 /// An agent that shares our process is back at once or not at all.
 const AGENT_TIMEOUT_MILLIS: u64 = 15_000;
-/// As Marathon's `task_launch_timeout`.
-const LAUNCH_TIMEOUT_MILLIS: u64 = 300_000;
 
 /// Time for the agents to join before the cluster counts as up; it goes on either way.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -146,18 +144,14 @@ fn setup(args: &DevArgs, home: &Home, number: u8, start: Start) -> anyhow::Resul
     let first = number == 0;
     let at = |asked: SocketAddr| if first { asked } else { SocketAddr::new(asked.ip(), 0) };
     Ok(Setup {
+        // To `rpc` only this process connects, and it asks which port it became.
         options: Options {
-            name: if first { "dev".to_owned() } else { format!("dev-{}", number + 1) },
             http: at(args.http),
-            // Only this process connects, and it asks which port it became.
-            rpc: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             dns: at(args.dns),
             advertised_http: at(args.http).to_string(),
             features: features(&args.documents)?,
-            dns_domain: "mesos".to_owned(),
-            launch_timeout_millis: LAUNCH_TIMEOUT_MILLIS,
-            placement: Default::default(),
             agent_timeout_millis: AGENT_TIMEOUT_MILLIS,
+            ..Options::on_free_ports(if first { "dev".to_owned() } else { format!("dev-{}", number + 1) })
         },
         data_dir: home.master(number),
         start,

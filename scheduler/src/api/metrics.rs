@@ -56,6 +56,7 @@ fn collect(api: &Api, state: &State, counts: &Counts, masters: &[MasterStatus]) 
     let measured = api.cluster.usage().values().map(|usage| usage.machine).fold(Measured::default(), plus);
     of_agents(&mut samples, state, measured);
     samples.gauge("gantry_agent_sessions", api.cluster.sessions.load(Relaxed) as f64);
+    samples.gauge("gantry_agents_held_back", api.cluster.held_back.load(Relaxed) as f64);
     of_log(&mut samples, &api.tally);
     of_requests(&mut samples, &api.tally);
     samples

@@ -1,5 +1,5 @@
 //! A backup: the whole replicated state in one file, which anybody can check without a cluster. Pure: bytes
-//! out, [`Read`] in. Where the file lies, how it is sent and what a cluster does with it is elsewhere.
+//! out, [`std::io::Read`] in. Where the file lies, how it is sent and what a cluster does with it is elsewhere.
 //!
 //! ```text
 //! "GANTRYBK"  format (u16)  record...

@@ -1,6 +1,7 @@
 //! Proposes to give up the agents that `absence` (pure) says have been away for too long. Decides nothing.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
@@ -20,7 +21,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 pub(super) async fn run(cluster: Arc<Cluster>, board: Arc<Switchboard>, shutdown: CancellationToken) {
     let timeout = Duration::from_millis(cluster.options.agent_timeout_millis);
     let (leadership, began) = (cluster.leadership(), Instant::now());
-    let (mut away, mut term, mut held_back) = (Away::default(), 0, 0);
+    let (mut away, mut term) = (Away::default(), 0);
     loop {
         tokio::select! {
             () = shutdown.cancelled() => return,
@@ -28,7 +29,8 @@ pub(super) async fn run(cluster: Arc<Cluster>, board: Arc<Switchboard>, shutdown
         }
         let now = leadership.borrow().clone();
         if !now.leading || now.term != term {
-            (away, term, held_back) = (Away::default(), now.term, 0);
+            (away, term) = (Away::default(), now.term);
+            cluster.held_back.store(0, Relaxed);
         }
         if !now.leading {
             continue;
@@ -40,8 +42,7 @@ pub(super) async fn run(cluster: Arc<Cluster>, board: Arc<Switchboard>, shutdown
             info!(%agent, "given up while it came back; it is to register again");
             board.close(&agent);
         }
-        tell_held_back(held_back, verdict.held_back);
-        held_back = verdict.held_back;
+        tell_held_back(cluster.held_back.swap(verdict.held_back, Relaxed), verdict.held_back);
         let lost = verdict.lose.iter().filter(|agent| !board.is_connected(agent));
         join_all(lost.map(|agent| lose(&cluster, agent))).await;
     }

@@ -1,7 +1,6 @@
 //! Leaders with slow disks: the plan carried out on real logs, with disks in memory.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,22 +18,6 @@ use crate::state::{Command, Outcome};
 
 const TICK: Duration = Duration::from_millis(40);
 const SLOW: Duration = Duration::from_millis(150);
-
-fn options(name: &str) -> Options {
-    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    Options {
-        name: name.to_owned(),
-        http: any,
-        rpc: any,
-        dns: any,
-        advertised_http: "127.0.0.1:0".to_owned(),
-        features: spec::features::Features::default(),
-        dns_domain: "mesos".to_owned(),
-        launch_timeout_millis: 1,
-        placement: Default::default(),
-        agent_timeout_millis: 1,
-    }
-}
 
 struct Member {
     cluster: Arc<Cluster>,
@@ -55,7 +38,7 @@ impl Group {
         let (network, shutdown) = (Network::default(), CancellationToken::new());
         let member = |id: u64| {
             let name = format!("m{id}");
-            let (cluster, inlets) = Cluster::new(options(&name));
+            let (cluster, inlets) = Cluster::new(Options::on_free_ports(&name));
             let (log, disk) = one_of_three(id, StateMachine::new(cluster.clone()), TICK, &network);
             tokio::spawn(proposer::run(inlets.commands, cluster.clone(), log.clone(), shutdown.clone()));
             let masters = Masters::new(cluster.clone(), log.clone(), fixture::info(&name));

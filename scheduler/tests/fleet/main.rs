@@ -8,12 +8,14 @@ mod peer;
 mod strangers;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use gantry_scheduler::cluster::AskError;
 use gantry_scheduler::state::{Command, Condition, Outcome, Presence};
-use peer::{Peer, app, deploy, hello, hello_again, master, report, until};
+use peer::{PATIENCE, Peer, app, deploy, hello, hello_again, master, report, until};
 use spec::ids::{AgentId, TaskId};
-use spec::protocol::{AgentMessage, KillTask, MasterMessage, TaskState};
+use spec::protocol::{AgentMessage, KillTask, MasterMessage, TaskState, Welcome};
 
 /// Longer than any of these tests.
 const NEVER: u64 = 600_000;
@@ -153,6 +155,34 @@ async fn who_is_silent_for_too_long_is_lost_and_may_come_back() {
         (state.agents[&id].presence, state.tasks[&task].condition),
         (Presence::Connected, Condition::Running)
     );
+    master.stop().await;
+}
+
+#[tokio::test]
+async fn of_many_that_are_silent_some_are_held_back_and_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let master = master(dir.path(), 1_500).await;
+    let mut agents = Vec::new();
+    for number in 0..5 {
+        let mut hello = hello();
+        hello.info.hostname = format!("a{number}");
+        agents.push(Peer::join_whole(&master, hello).await.0);
+    }
+    let welcomes: Vec<_> = agents.into_iter().map(|agent| agent.welcome).collect();
+    let held_back = async |count| {
+        while master.cluster().held_back.load(Relaxed) != count {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, held_back(2)).await.expect("two of five are held back");
+    let state = until(master.cluster(), "three are lost", |state| {
+        state.agents.values().filter(|agent| agent.presence == Presence::Lost).count() == 3
+    });
+    let state = state.await;
+    let there = |welcome: &&Welcome| state.agents[&welcome.agent_id].presence == Presence::Connected;
+    let back = welcomes.iter().find(there).expect("one that was held back");
+    let _agent = Peer::join_whole(&master, hello_again(back, vec![])).await;
+    tokio::time::timeout(PATIENCE, held_back(1)).await.expect("one is back");
     master.stop().await;
 }
 

@@ -1,6 +1,6 @@
 //! The agent's end of the protocol, one message at a time, and a master to say it to.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,19 +32,7 @@ pub type Frames = Framed<TcpStream, LengthDelimitedCodec>;
 
 /// A master on free ports that counts an agent as lost after `agent_timeout_millis`.
 pub async fn master(dir: &Path, agent_timeout_millis: u64) -> Master {
-    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let options = Options {
-        name: "m1".to_owned(),
-        http: any,
-        rpc: any,
-        dns: any,
-        advertised_http: any.to_string(),
-        features: Features::default(),
-        dns_domain: "mesos".to_owned(),
-        launch_timeout_millis: 300_000,
-        placement: Default::default(),
-        agent_timeout_millis,
-    };
+    let options = Options { agent_timeout_millis, ..Options::on_free_ports("m1") };
     let master =
         Master::start(Setup { options, data_dir: dir.to_owned(), start: Start::Bootstrap, at_rest: || {} })
             .await

@@ -1,6 +1,5 @@
 //! Masters on free ports of this machine, by index; any of them may be gone.
 
-use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::Index;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,20 +35,9 @@ impl Index<usize> for Masters {
     }
 }
 
-pub fn options(name: &str) -> Options {
-    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    Options {
-        name: name.to_owned(),
-        http: any,
-        rpc: any,
-        dns: any,
-        advertised_http: any.to_string(),
-        features: Features::default(),
-        dns_domain: "mesos".to_owned(),
-        launch_timeout_millis: 300_000,
-        placement: Default::default(),
-        agent_timeout_millis: 600_000,
-    }
+/// Agents are not given up in any of these tests.
+pub fn options(name: impl Into<String>) -> Options {
+    Options { agent_timeout_millis: 600_000, ..Options::on_free_ports(name) }
 }
 
 impl Masters {
@@ -88,7 +76,7 @@ impl Masters {
     pub async fn start(&mut self, index: usize, dir: TempDir, start: Start) {
         let starting = async {
             loop {
-                let options = options(&format!("m{}", index + 1));
+                let options = options(format!("m{}", index + 1));
                 let setup =
                     Setup { options, data_dir: dir.path().to_owned(), start: start.clone(), at_rest: || {} };
                 match Master::start(setup).await {

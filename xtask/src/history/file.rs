@@ -18,7 +18,7 @@ pub fn write(mut to: impl Write, history: &[Operation]) -> std::io::Result<()> {
     to.flush()
 }
 
-/// Reads what [`write`] wrote; the error names the line.
+/// Reads what [`write()`] wrote; the error names the line.
 pub fn read(from: impl BufRead) -> anyhow::Result<Vec<Operation>> {
     let numbered = from.lines().enumerate();
     numbered.map(|(index, line)| operation(&line?).with_context(|| format!("line {}", index + 1))).collect()

@@ -1,6 +1,7 @@
 //! Deployments, queue, groups, info, agents, logs and metrics.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use axum::body::Body;
 use axum::http::Request;
@@ -319,6 +320,7 @@ async fn metrics_have_marathons_names_and_ours() {
     bench.app("/shop/web", json!({"instances": 3, "cpus": 1.5})).await;
     bench.task("/shop/web", 1, TaskState::Running).await;
     bench.get("/nowhere").await.expect(500);
+    bench.cluster.held_back.store(7, Relaxed);
     let answer = bench.get("/metrics").await;
     assert!(answer.header("content-type").starts_with("text/plain; version=0.0.4"));
     for line in [
@@ -328,6 +330,7 @@ async fn metrics_have_marathons_names_and_ours() {
         "marathon_instances_running_gauge 1",
         "gantry_tasks{condition=\"Running\"} 1",
         "gantry_agents{presence=\"connected\"} 2",
+        "gantry_agents_held_back 7",
         "gantry_cpus{kind=\"capacity\"} 20",
         "gantry_cpus{kind=\"reserved\"} 1.5",
         "gantry_queue_instances 2",

@@ -24,7 +24,6 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::Value;
-use spec::features::Features;
 use spec::ids::{AgentId, TaskId};
 use spec::protocol::{AgentInfo, HealthReport, Runtimes, TaskReport, TaskState};
 use spec::resources::Resources;
@@ -72,16 +71,12 @@ impl Answer {
 pub(super) fn options() -> Options {
     let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     Options {
-        name: "m1".to_owned(),
         http: local(8080),
         rpc: local(5050),
         dns: local(53),
         advertised_http: "127.0.0.1:8080".to_owned(),
-        features: Features::default(),
-        dns_domain: "mesos".to_owned(),
-        launch_timeout_millis: 300_000,
-        placement: Default::default(),
         agent_timeout_millis: 10_000,
+        ..Options::on_free_ports("m1")
     }
 }
 

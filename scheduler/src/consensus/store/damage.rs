@@ -29,6 +29,14 @@ fn small_again(dir: &Path) -> DiskStore {
     DiskStore::with_files(file, Folder::at(dir), SMALL, None).unwrap()
 }
 
+/// A log that has seen something.
+fn lived() -> (tempfile::TempDir, DiskStore) {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = founded(dir.path());
+    live(&mut store);
+    (dir, store)
+}
+
 /// Entries of a kilobyte each.
 fn long(range: std::ops::RangeInclusive<u64>) -> Write {
     let mut write = append(range, 2);
@@ -85,8 +93,7 @@ fn refusal(dir: &Path) -> StoreError {
 
 #[test]
 fn a_damaged_entry_is_refused_also_the_last_one_of_a_log_that_was_closed_in_order() {
-    let dir = tempfile::tempdir().unwrap();
-    live(&mut founded(dir.path()));
+    let (dir, _) = lived();
     let path = segment(dir.path(), 1);
     let whole = fs::read(&path).unwrap();
     for text in ["2:11", "3:25"] {
@@ -106,9 +113,7 @@ fn a_damaged_entry_is_refused_also_the_last_one_of_a_log_that_was_closed_in_orde
 
 #[test]
 fn an_entry_that_is_damaged_later_is_not_handed_out() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut store = founded(dir.path());
-    live(&mut store);
+    let (dir, store) = lived();
     let path = segment(dir.path(), 1);
     let (bytes, at) = (fs::read(&path).unwrap(), find(&path, "2:11"));
     std::os::unix::fs::FileExt::write_at(
@@ -146,9 +151,7 @@ fn a_commit_that_was_cut_short_is_taken_back_for_good() {
 
 #[test]
 fn a_log_that_ends_before_its_commit_index_is_refused() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut store = founded(dir.path());
-    live(&mut store);
+    let (dir, _open) = lived();
     let left = as_left_behind(dir.path());
     let path = segment(left.path(), 1);
     let mut bytes = fs::read(&path).unwrap();
@@ -268,8 +271,7 @@ fn a_commit_that_is_larger_than_a_segment_has_one_of_its_own() {
 
 #[test]
 fn a_damaged_piece_of_the_snapshot_is_refused() {
-    let dir = tempfile::tempdir().unwrap();
-    live(&mut founded(dir.path()));
+    let (dir, _) = lived();
     tamper(dir.path(), |transaction| {
         let mut pieces = transaction.open_table(PIECES).unwrap();
         pieces.insert((2, 1), &b"1234two"[..]).unwrap();
@@ -282,8 +284,7 @@ fn a_damaged_piece_of_the_snapshot_is_refused() {
 
 #[test]
 fn another_format_is_refused() {
-    let dir = tempfile::tempdir().unwrap();
-    live(&mut founded(dir.path()));
+    let (dir, _) = lived();
     tamper(dir.path(), |transaction| write_meta(transaction, key::FORMAT, &9u32.to_le_bytes()).unwrap());
     let error = refusal(dir.path());
     assert!(matches!(error, StoreError::Format { found: 9, .. }), "{error}");
@@ -295,8 +296,7 @@ fn damaged_meta_records_are_refused() {
     for name in
         [key::FORMAT, key::NAME, key::ID, key::GROUP, key::BASE, key::SNAPSHOT, key::STAGE, key::EXTENT]
     {
-        let dir = tempfile::tempdir().unwrap();
-        live(&mut founded(dir.path()));
+        let (dir, _) = lived();
         tamper(dir.path(), |transaction| {
             transaction.open_table(META).unwrap().insert(name, &b"12345678"[..]).unwrap();
         });
@@ -317,8 +317,7 @@ fn strangers_and_second_processes_are_refused() {
 
 #[test]
 fn damaged_pages_and_foreign_files_are_refused() {
-    let dir = tempfile::tempdir().unwrap();
-    live(&mut founded(dir.path()));
+    let (dir, _) = lived();
     let path = dir.path().join("raft.redb");
     let whole = fs::read(&path).unwrap();
     let zeroed = |from: usize| [&whole[..from], &vec![0; whole.len() - from]].concat();

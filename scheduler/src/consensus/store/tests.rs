@@ -48,6 +48,13 @@ pub(super) fn founded(dir: &Path) -> DiskStore {
     DiskStore::create(dir, &identity(), first()).unwrap()
 }
 
+/// A log on disk, and its twin in memory.
+fn twins() -> (tempfile::TempDir, DiskStore, MemoryDisk) {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = founded(dir.path());
+    (dir, disk, MemoryDisk::founded(first()).unwrap())
+}
+
 pub(super) fn reopened(dir: &Path) -> DiskStore {
     DiskStore::open(dir, "m1").unwrap()
 }
@@ -72,9 +79,7 @@ pub(super) fn live(store: &mut dyn LogStore) {
 
 #[test]
 fn both_stores_hold_the_same_after_the_same_life() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut disk = founded(dir.path());
-    let memory_disk = MemoryDisk::founded(first()).unwrap();
+    let (dir, mut disk, memory_disk) = twins();
     let mut memory = memory_disk.open();
     for store in [&mut disk as &mut dyn LogStore, &mut memory] {
         live(store);
@@ -130,9 +135,7 @@ fn a_snapshot_that_was_never_finished_leaves_nothing_behind() {
 
 #[test]
 fn stages_do_not_touch_each_other() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut disk = founded(dir.path());
-    let memory_disk = MemoryDisk::founded(first()).unwrap();
+    let (dir, mut disk, memory_disk) = twins();
     let mut memory = memory_disk.open();
     for store in [&mut disk as &mut dyn LogStore, &mut memory] {
         live(store);

@@ -40,6 +40,14 @@ fn any_app() -> impl Strategy<Value = (serde_json::Value, u32)> {
     )
 }
 
+/// An agent in each of these racks.
+fn in_racks(racks: &[u8]) -> State {
+    let agents = racks.iter().enumerate().map(|(n, rack)| (format!("h{n:02}"), format!("rack=r{rack}")));
+    let agents: Vec<_> = agents.collect();
+    let named: Vec<_> = agents.iter().map(|(name, rack)| (name.as_str(), rack.as_str())).collect();
+    cluster(&named)
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
@@ -51,10 +59,7 @@ proptest! {
         wanted in prop::collection::vec(any_app(), 1..5),
         seed: u64,
     ) {
-        let agents: Vec<_> = racks.iter().enumerate()
-            .map(|(n, rack)| (format!("h{n}"), format!("rack=r{rack}"))).collect();
-        let named: Vec<_> = agents.iter().map(|(name, rack)| (name.as_str(), rack.as_str())).collect();
-        let mut state = cluster(&named);
+        let mut state = in_racks(&racks);
         let demands: Vec<_> = wanted.into_iter().enumerate()
             .map(|(n, (document, count))| Demand { app: put(&mut state, app(&format!("/x{n}"), document)), count })
             .collect();
@@ -167,10 +172,7 @@ proptest! {
         news in prop::collection::vec(any_news(), 1..30),
         seed: u64,
     ) {
-        let agents: Vec<_> = racks.iter().enumerate()
-            .map(|(n, rack)| (format!("h{n:02}"), format!("rack=r{rack}"))).collect();
-        let named: Vec<_> = agents.iter().map(|(name, rack)| (name.as_str(), rack.as_str())).collect();
-        let mut state = cluster(&named);
+        let mut state = in_racks(&racks);
         let apps = wanted.into_iter().enumerate()
             .map(|(n, (document, _))| put(&mut state, app(&format!("/x{n}"), document))).collect();
         let mut story = Story { state, apps, index: Index::default() };
