@@ -10,6 +10,7 @@
 //! - What the complete set does not name is ended and removed.
 //! - Nothing is launched on a port, or on a part of the machine, that a task still has which is being ended.
 
+mod checked;
 pub mod choice;
 mod effect;
 mod ended;

@@ -15,11 +15,10 @@ use spec::protocol::{TaskReport, TaskState};
 use spec::time::Timestamp;
 
 use super::choice::RuntimeKind;
-use super::effect::{CheckTarget, Effect, LaunchOrder};
+use super::effect::{Effect, LaunchOrder};
 use super::ending::{cut, ending};
 use super::ledger::Ledger;
 use super::record::{Record, Stage};
-use crate::checks::{CheckKey, Probed, book};
 use crate::mutants::{self, Mutant};
 use crate::runtime::{Exit, Found, RuntimeError, Signal};
 
@@ -172,18 +171,6 @@ impl Task {
                 }
             }
         }
-    }
-
-    fn start_checks(&self, cx: &mut Context<'_>) {
-        let (Some(app), Some(runtime)) = (self.app.clone(), self.runtime) else {
-            return;
-        };
-        if app.health_checks.is_empty() && app.readiness_checks.is_empty() {
-            return;
-        }
-        let (host_ports, addresses) = (self.host_ports.clone(), self.report.addresses.clone());
-        let target = CheckTarget { task: self.id().clone(), runtime, app, host_ports, addresses };
-        cx.effects.push(Effect::StartChecks(target));
     }
 
     /// The launch did not succeed.
@@ -355,53 +342,6 @@ impl Task {
         }
     }
 
-    /// Takes in one result of a check.
-    pub(super) fn probed(&mut self, key: &CheckKey, probed: &Probed, cx: &mut Context<'_>) {
-        let (Phase::Running, Some(app), Some(since)) = (self.phase, self.app.clone(), self.started_at) else {
-            return;
-        };
-        let news = match *key {
-            CheckKey::Health(index) => self.note_health(index, &app, since, probed, cx.now),
-            CheckKey::Readiness(index) => self.note_readiness(index, &app, probed),
-        };
-        if news {
-            self.publish(cx);
-        }
-    }
-
-    fn note_health(
-        &mut self,
-        index: u32,
-        app: &App,
-        since: Timestamp,
-        probed: &Probed,
-        now: Timestamp,
-    ) -> bool {
-        let Some(check) = app.health_checks.get(index as usize) else {
-            return false;
-        };
-        let reports = &mut self.report.health;
-        let place = reports.iter().position(|report| report.check == index);
-        let mut report = place.map(|place| reports.remove(place));
-        let news = book::note_health(&mut report, (index, check), since, probed, now);
-        reports.extend(report);
-        reports.sort_by_key(|report| report.check);
-        news
-    }
-
-    fn note_readiness(&mut self, index: u32, app: &App, probed: &Probed) -> bool {
-        let Some(check) = app.readiness_checks.get(index as usize) else {
-            return false;
-        };
-        let reports = &mut self.report.readiness;
-        let place = reports.iter().position(|report| report.name == check.name);
-        let mut report = place.map(|place| reports.remove(place));
-        let news = book::note_readiness(&mut report, check, probed);
-        reports.extend(report);
-        reports.sort_by(|a, b| a.name.cmp(&b.name));
-        news
-    }
-
     /// A task that was adopted is explained.
     pub(super) fn learn(&mut self, app: Arc<App>, host_ports: Vec<u16>, cx: &mut Context<'_>) {
         if self.app.is_some() || self.has_ended() {
@@ -430,7 +370,7 @@ impl Task {
         true
     }
 
-    fn publish(&mut self, cx: &mut Context<'_>) {
+    pub(super) fn publish(&mut self, cx: &mut Context<'_>) {
         cx.ledger.number(&mut self.report);
     }
 
