@@ -130,7 +130,7 @@ pub struct HollowOptions {
     pub start_delay: Duration,
     /// Fraction of launches that fail, 0 to 1.
     pub failure_rate: f64,
-    /// Tasks end by themselves about this long after they started.
+    /// Tasks end by themselves, this long after they started on average: as likely in one second as in any other.
     pub exit_after: Option<Duration>,
     /// With which exit code.
     pub exit_code: i32,

@@ -20,11 +20,13 @@ use crate::answer::{Answer, Data, Target};
 use crate::names::{self, TaskHash};
 
 mod entry;
+mod hashes;
 mod question;
 #[cfg(test)]
 mod tests;
 
 use entry::Entry;
+use hashes::Hashes;
 use question::{Asked, Place};
 
 /// Tasks that one answer speaks of at most. More do not fit into the 64 KiB of a DNS message anyway; which
@@ -100,7 +102,7 @@ pub struct Zone {
     agents: OrdSet<IpAddr>,
     tasks: OrdMap<TaskId, Arc<Entry>>,
     /// Derived: tasks by the hash in their canonical name.
-    hashes: OrdSet<(TaskHash, TaskId)>,
+    hashes: Hashes,
     /// Derived: apps with a task, by host name and by service label, root first.
     apps: OrdMap<Arc<str>, OrdSet<AppId>>,
 }
@@ -119,7 +121,7 @@ impl Zone {
             masters: Arc::new([]),
             agents: OrdSet::new(),
             tasks: OrdMap::new(),
-            hashes: OrdSet::new(),
+            hashes: Hashes::default(),
             apps: OrdMap::new(),
         }
     }
@@ -147,8 +149,9 @@ impl Zone {
             for key in index_keys(id.app()) {
                 self.apps.entry(key).or_default().insert(id.app().clone());
             }
+            self.hashes.put_app(id.app());
         }
-        self.hashes.insert((hash, id.clone()));
+        self.hashes.put(hash, &id);
         self.tasks.insert(id, Arc::new(Entry::new(task, hash)));
     }
 
@@ -157,8 +160,9 @@ impl Zone {
         let Some(entry) = self.tasks.remove(id) else {
             return;
         };
-        self.hashes.remove(&(entry.hash, id.clone()));
+        self.hashes.remove(entry.hash, id);
         if self.app_is_unknown(id.app()) {
+            self.hashes.remove_app(id.app());
             for key in index_keys(id.app()) {
                 let Some(apps) = self.apps.get_mut(&key) else {
                     continue;
@@ -320,12 +324,8 @@ impl Zone {
 
     fn tasks_hashed(&self, host: &str) -> impl Iterator<Item = &Arc<Entry>> {
         let hash = names::hash_in(host);
-        let found = hash.into_iter().flat_map(|hash| {
-            let least =
-                TaskId { instance: InstanceId { app: least_app(), uuid: Uuid::nil() }, incarnation: 0 };
-            self.hashes.range((hash, least)..).take_while(move |(other, _)| *other == hash).take(TASKS_MAX)
-        });
-        found.filter_map(|(_, id)| self.tasks.get(id))
+        let found = hash.into_iter().flat_map(|hash| self.hashes.of(hash).take(TASKS_MAX));
+        found.filter_map(|id| self.tasks.get(&id))
     }
 
     /// Does a dotted name end with this one?
@@ -347,7 +347,8 @@ impl Zone {
     }
 
     fn app_is_unknown(&self, app: &AppId) -> bool {
-        self.tasks_of(app, 0).next().is_none()
+        let at = |uuid, incarnation| TaskId { instance: InstanceId { app: app.clone(), uuid }, incarnation };
+        self.tasks.range(at(Uuid::nil(), 0)..=at(Uuid::max(), u32::MAX)).next().is_none()
     }
 
     fn soa(&self, ttl: u32) -> hickory_proto::rr::Record {
@@ -380,11 +381,6 @@ fn canonical_names(entry: &Entry) -> impl Iterator<Item = String> {
 fn index_keys(app: &AppId) -> impl Iterator<Item = Arc<str>> {
     names::hosts(app)
         .flat_map(|host| [names::root_first(&host).into(), names::root_first(&names::service(&host)).into()])
-}
-
-/// No app id comes before this one: segments begin with a digit or a letter.
-fn least_app() -> AppId {
-    AppId::parse("/0").expect("a constant")
 }
 
 /// An absolute name; `None` for what DNS cannot hold.

@@ -7,12 +7,16 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use dns::{Zone, ZonePort, ZoneTask};
 use spec::app::{DeclaredPort, HostPort, Protocol};
-use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::{Cluster, Leadership};
 use crate::mutants::{self, Mutant};
 use crate::state::{Applied, Condition, Event, MasterInfo, Presence, State, Task};
+
+/// Entries that are followed before readers see the zone.
+const ENTRIES_MAX: usize = 64;
 
 /// Keeps `zone` in step with the state until `shutdown`.
 pub async fn run(cluster: Arc<Cluster>, zone: Arc<ArcSwap<Zone>>, empty: Zone, shutdown: CancellationToken) {
@@ -37,16 +41,42 @@ pub async fn run(cluster: Arc<Cluster>, zone: Arc<ArcSwap<Zone>>, empty: Zone, s
                 next = whole(&empty, &cluster.state());
                 true
             }
-            applied = news.recv() => match applied {
-                Ok(applied) => follow(&mut next, &cluster.state(), &applied),
-                Err(RecvError::Lagged(_)) => {
-                    next = whole(&empty, &cluster.state());
-                    true
-                }
-                Err(RecvError::Closed) => return,
+            applied = news.recv() => {
+                let first = match applied {
+                    Ok(applied) => Some(applied),
+                    Err(RecvError::Lagged(_)) => None,
+                    Err(RecvError::Closed) => return,
+                };
+                follow_waiting(&mut next, &empty, &cluster, first, &mut news)
             }
         };
     }
+}
+
+/// Follows an entry and those that wait behind it, `None` where some were missed: a zone that readers have is copied
+/// where it changes, once for all of them. True when it changed.
+fn follow_waiting(
+    zone: &mut Zone,
+    empty: &Zone,
+    cluster: &Cluster,
+    first: Option<Arc<Applied>>,
+    news: &mut Receiver<Arc<Applied>>,
+) -> bool {
+    let waiting = std::iter::from_fn(|| match news.try_recv() {
+        Ok(applied) => Some(Some(applied)),
+        Err(TryRecvError::Lagged(_)) => Some(None),
+        Err(TryRecvError::Empty | TryRecvError::Closed) => None,
+    });
+    let mut changed = false;
+    for heard in std::iter::once(first).chain(waiting.take(ENTRIES_MAX - 1)) {
+        // The state was there before the news of it.
+        let state = cluster.state();
+        match heard {
+            Some(applied) => changed |= follow(zone, &state, &applied),
+            None => (*zone, changed) = (whole(empty, &state), true),
+        }
+    }
+    changed
 }
 
 /// Waits until this master leads: then it knows all names. False when `shutdown` came first.

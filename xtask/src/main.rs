@@ -20,7 +20,7 @@ enum Task {
     Test(test::Test),
     /// Measure; prints figures and ratios of one run.
     #[command(subcommand)]
-    Bench(bench::Bench),
+    Bench(Box<bench::Bench>),
     /// Kill, stop, cut off and restart masters and agents under load, and check that nothing is lost. Root only.
     Faults(faults::Faults),
     /// Simulate whole clusters with faults, from seeds; each run can be repeated to the byte.

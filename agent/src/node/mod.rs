@@ -1,6 +1,7 @@
 //! Puts the agent together: one loop that owns the core, feeds it what happens, does what it says, and
 //! keeps the session to the leader. Decides nothing.
 
+mod alarm;
 mod answers;
 mod clock;
 mod crowd;
@@ -14,6 +15,7 @@ mod works;
 use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -21,8 +23,8 @@ use spec::ids::{AgentId, TaskId};
 use spec::protocol::{AgentInfo, AgentMessage, Measured, Usage};
 use spec::time::Timestamp;
 use tokio::sync::mpsc::{self, OwnedPermit};
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_until};
-use tokio_util::sync::CancellationToken;
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tracing::{debug, info, warn};
 
 pub use crowd::run_many;
@@ -36,6 +38,7 @@ use crate::options::{Options, ResolverChoice, RuntimeChoice};
 use crate::resolver::{self, Resolver};
 use crate::sandbox::rotate::rotate;
 use crate::usage::Meter;
+use alarm::Alarm;
 use clock::Clock;
 use crowd::Company;
 use line::Line;
@@ -119,8 +122,10 @@ struct Node {
     measuring: Interval,
     /// Events handled since reports were last sent.
     unreported: usize,
+    alarm: Alarm,
     /// The agent is to stop.
     shutdown: CancellationToken,
+    stopped: Pin<Box<WaitForCancellationFutureOwned>>,
     /// Ends what belongs to this run: the name server.
     _end: tokio_util::sync::DropGuard,
 }
@@ -169,6 +174,8 @@ impl Node {
             logs: HashMap::new(),
             meter: Arc::default(),
             unreported: 0,
+            alarm: Alarm::new(),
+            stopped: Box::pin(shutdown.clone().cancelled_owned()),
             shutdown,
             _end: end.drop_guard(),
             options,
@@ -225,17 +232,20 @@ impl Node {
         }
         let due = self.core.next_due();
         let due = due.map(|at| Instant::now() + Duration::from_millis(at.millis_since(self.clock.now())));
-        let (outgoing, silent) = (self.line.outgoing().filter(|_| news), self.line.ask_at());
-        let shutdown = self.shutdown.clone();
+        let outgoing = if news { self.line.outgoing() } else { None };
+        let silent = self.line.ask_at();
+        let next = [due, silent, say_at.filter(|_| !news)].into_iter().flatten().min();
         tokio::select! {
             biased;
-            () = shutdown.cancelled() => Step::Stop,
+            () = &mut self.stopped => Step::Stop,
             message = self.line.receive() => Step::Master(message),
             // The sender lives in `works`, so that the channel never closes.
             Some(event) = events.recv() => Step::Event(event),
-            () = at(due) => Step::Due,
-            () = at(silent) => Step::Ask,
-            () = at(say_at.filter(|_| !news)) => Step::Look,
+            now = self.alarm.ring(next) => match now {
+                now if due.is_some_and(|at| at <= now) => Step::Due,
+                now if silent.is_some_and(|at| at <= now) => Step::Ask,
+                _ => Step::Look,
+            },
             _ = self.measuring.tick() => Step::Measure,
             Some(permit) = reserve(outgoing) => Step::Say(permit),
         }
@@ -297,13 +307,6 @@ fn sum(tasks: &[(TaskId, Measured)]) -> Measured {
         mem_bytes: sum.mem_bytes.saturating_add(task.mem_bytes),
     };
     tasks.iter().fold(Measured::default(), add)
-}
-
-async fn at(due: Option<Instant>) {
-    match due {
-        Some(due) => sleep_until(due).await,
-        None => std::future::pending().await,
-    }
 }
 
 async fn reserve(outgoing: Option<mpsc::Sender<AgentMessage>>) -> Option<OwnedPermit<AgentMessage>> {

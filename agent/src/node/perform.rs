@@ -1,10 +1,11 @@
 //! Does what the core says, and tells it what happened.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use spec::ids::TaskId;
+use spec::ids::{AgentId, TaskId};
 use spec::protocol::{AgentMessage, OpenLog};
 use spec::time::Timestamp;
 use tokio::time::Instant;
@@ -194,25 +195,10 @@ impl Node {
                 .works
                 .spawn(async move { drop(events.send(Event::LaunchFailed(task, error)).await) });
         };
-        let sandbox = self.disk.sandboxes().path(&order.task);
-        let inside = match order.runtime {
-            RuntimeKind::Docker => docker::SANDBOX.to_owned(),
-            RuntimeKind::Process | RuntimeKind::Hollow => sandbox.display().to_string(),
-        };
-        let agent = self.agent_id();
-        let input = EnvInput {
-            task: &order.task,
-            app: &order.app,
-            host_ports: &order.host_ports,
-            hostname: &self.info.hostname,
-            sandbox: &inside,
-            agent: agent.as_str(),
-            cluster: &self.identity.cluster_id.map(|id| id.to_string()).unwrap_or_default(),
-            prefix: &self.options.env_vars_prefix,
-        };
+        let (agent, sandbox) = (self.agent_id(), self.disk.sandboxes().path(&order.task));
         // Nobody reads that of what is simulated.
         let real = order.runtime != RuntimeKind::Hollow;
-        let mut env = if real { environment(&input) } else { BTreeMap::new() };
+        let mut env = if real { self.environment(&order, &agent, &sandbox) } else { BTreeMap::new() };
         let LaunchOrder { task, app, host_ports, .. } = order;
         if order.runtime == RuntimeKind::Process {
             // As Mesos' executor: what a command starts must find its programs.
@@ -221,6 +207,23 @@ impl Node {
         let resolvers = self.resolver.addresses;
         let launch = Launch { task, app, host_ports, env, agent, sandbox, resolvers };
         self.works.launch(runtime, launch, self.disk.clone());
+    }
+
+    fn environment(&self, order: &LaunchOrder, agent: &AgentId, sandbox: &Path) -> BTreeMap<String, String> {
+        let inside = match order.runtime {
+            RuntimeKind::Docker => docker::SANDBOX.to_owned(),
+            RuntimeKind::Process | RuntimeKind::Hollow => sandbox.display().to_string(),
+        };
+        environment(&EnvInput {
+            task: &order.task,
+            app: &order.app,
+            host_ports: &order.host_ports,
+            hostname: &self.info.hostname,
+            sandbox: &inside,
+            agent: agent.as_str(),
+            cluster: &self.identity.cluster_id.map(|id| id.to_string()).unwrap_or_default(),
+            prefix: &self.options.env_vars_prefix,
+        })
     }
 
     fn remove(&mut self, task: TaskId, kind: RuntimeKind) {

@@ -5,10 +5,12 @@ use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use spec::ids::TaskId;
 use spec::protocol::Usage;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -131,13 +133,14 @@ impl Works {
         self.launches.insert(task.clone(), cancelled.clone());
         let (turn, limit) = (self.turn(&task), self.launch_limit.clone());
         let progress = progress(self.events.clone(), task.clone());
-        self.spawn(async move {
+        let is_simulated = runtime.name() == "hollow";
+        let mut launching = Box::pin(async move {
             let launching = async {
                 let _turn = turn.lock().await;
                 // Simulated launches have no files and wait for nothing but time.
-                let _permit = match runtime.name() {
-                    "hollow" => None,
-                    _ => {
+                let _permit = match is_simulated {
+                    true => None,
+                    false => {
                         let permit = limit.acquire().await.ok();
                         prepare(&*runtime, &launch, &disk, &progress).await?;
                         permit
@@ -145,13 +148,31 @@ impl Works {
                 };
                 runtime.launch(&launch, progress).await
             };
-            let event = tokio::select! {
+            tokio::select! {
                 biased;
                 launched = launching => match launched {
                     Ok(found) => Event::Launched(found),
                     Err(error) => Event::LaunchFailed(task, error),
                 },
                 () = cancelled.cancelled() => Event::LaunchCancelled(task),
+            }
+        });
+        // Many of these are up at once: no need of somebody who waits for them.
+        let mut begun = if is_simulated {
+            launching.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+        } else {
+            Poll::Pending
+        };
+        if let Poll::Ready(event) = begun {
+            match self.events.try_send(event) {
+                Ok(()) => return,
+                Err(TrySendError::Full(event) | TrySendError::Closed(event)) => begun = Poll::Ready(event),
+            }
+        }
+        self.spawn(async move {
+            let event = match begun {
+                Poll::Ready(event) => event,
+                Poll::Pending => launching.await,
             };
             let _ = events.send(event).await;
         });

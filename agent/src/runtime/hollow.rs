@@ -59,7 +59,11 @@ impl Hollow {
         let Resources { cpus_milli, mem_mib, .. } = launch.app.resources();
         let simulated = Simulated {
             started_at,
-            ends_at: self.options.exit_after.map(|after| Instant::now() + after.mul_f64(0.5 + dice.f64())),
+            // However long they have run already: as many end in one second as in the next.
+            ends_at: self
+                .options
+                .exit_after
+                .map(|after| Instant::now() + after.mul_f64(-(1.0 - dice.f64()).ln())),
             uses: Measured {
                 cpus_milli: share(cpus_milli, dice.f64()),
                 mem_bytes: share(mem_mib.saturating_mul(MIB), dice.f64()),

@@ -186,7 +186,7 @@ pub struct HollowArgs {
     /// Share of simulated starts that fail, 0 to 1.
     #[arg(long = "hollow-failure-rate", default_value_t = 0.0, value_name = "SHARE")]
     pub failure_rate: f64,
-    /// Simulated tasks end by themselves after half to one and a half of this.
+    /// Simulated tasks end by themselves after this time on average, as likely in one second as in any other.
     #[arg(long = "hollow-exit-after", value_parser = duration, value_name = "TIME")]
     pub exit_after: Option<Duration>,
     /// Exit code of simulated tasks that end by themselves.

@@ -9,7 +9,7 @@ use super::kills;
 use super::subject::{Subject, holds_place};
 use super::work::Todo;
 use crate::mutants::{self, Mutant};
-use crate::state::{Condition, Deployment, Goal, KillReason, Tally, Task};
+use crate::state::{Condition, Deployment, Goal, KillReason, Task};
 
 /// An app without a deployment: what is missing is started, what is too much is ended.
 pub(super) fn keep(subject: &Subject<'_>, app: &Arc<App>, todo: &mut Todo) {
@@ -73,7 +73,5 @@ fn missing(subject: &Subject<'_>, app: &App, holding: &[&Arc<Task>]) -> u32 {
 
 /// How many `apply` will let in: it counts tasks that are still ending.
 pub(super) fn room(subject: &Subject<'_>, app: &App) -> u32 {
-    let mut tally = Tally::default();
-    subject.tasks.iter().for_each(|task| tally.count(task, app));
-    tally.room(app)
+    subject.entry.map_or(0, |entry| entry.tally.room(app))
 }

@@ -1,8 +1,9 @@
 //! Agents as the leader's shell sees them: sessions, what is sent to them, and who has been silent for
 //! too long. What should run and what a silence means is decided elsewhere.
 //!
-//! [`Fleet::attend`] takes a connection that `rpc` has accepted; `session` is one of them, `hello` (pure)
-//! judges its opening, and `reports` brings what it says into the state; `board` knows the live ones;
+//! [`Fleet::attend`] takes a connection that `rpc` has accepted; `session` is one of them, `entrance` its way in,
+//! whose opening `hello` (pure) judges, `speech` what it is told, and `reports` brings what it says into the state;
+//! `board` knows the live ones;
 //! `dispatch` routes applied events to them as `wanted` (pure) words them; `watch` proposes to give up agents
 //! that stay away, by `absence` (pure); `logs` carries task logs;
 //! `masters` (pure) tells of the masters; `wire` is the framing.
@@ -10,11 +11,13 @@
 pub mod absence;
 mod board;
 mod dispatch;
+mod entrance;
 pub mod hello;
 mod logs;
 pub mod masters;
 pub mod reports;
 mod session;
+mod speech;
 pub mod wanted;
 mod watch;
 mod wire;

@@ -120,6 +120,8 @@ fn nonsense_is_an_error_and_nothing_worse() {
     wire::put_message(&mut bytes, &message()).unwrap();
     assert!(wire::read_message(&bytes[4..], 301, 3).is_err(), "of somebody else");
     assert!(wire::read_message(&bytes[4..], 300, 4).is_err(), "to somebody else");
-    // Groups in groups, which a careless reader follows to the end of its stack.
+    // Groups in groups, which a careless reader follows to the end of its stack: in place of a field that it knows,
+    // and of one that it does not.
     assert!(wire::read_message(&[0x1b; 1 << 20], 300, 3).is_err());
+    assert!(wire::read_message(&[0xa3, 0x06].repeat(1 << 19), 300, 3).is_err());
 }

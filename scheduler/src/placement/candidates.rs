@@ -12,6 +12,7 @@ use std::ops::RangeInclusive;
 use spec::ids::TaskId;
 
 use super::crowds::Crowds;
+use super::grain::{self, Grain};
 use super::ground::{Ground, bits};
 use super::index::{BLOCK, Index};
 use super::needs::Needs;
@@ -20,15 +21,14 @@ use super::score::Policy;
 use super::seed::mix;
 
 /// Of one group at least so many agents are ranked together.
-const RANKED_MIN: usize = 32;
+const RANKED_MIN: usize = 16;
 
 /// The agents still in question for one app.
 pub(super) struct Candidates<'p> {
     needs: &'p Needs,
     ground: &'p Ground,
-    policy: Policy,
+    order: Order,
     siblings: Siblings,
-    seed: u64,
     /// Agents to be ranked before groups are chosen by their best agents.
     wide: usize,
     /// Agents ranked so far.
@@ -40,6 +40,30 @@ pub(super) struct Candidates<'p> {
     queue: BinaryHeap<Reverse<Queued>>,
     /// Groups that may be admitted again once tasks were placed elsewhere.
     aside: Vec<usize>,
+}
+
+/// What says which of two agents comes first.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Order {
+    pub(super) policy: Policy,
+    /// `None`: each task that the plan has put on an agent counts.
+    pub(super) grain: Option<Grain>,
+    /// Decides between equals.
+    pub(super) seed: u64,
+}
+
+impl Order {
+    /// Where to begin among so many blocks.
+    fn start(&self, blocks_count: usize) -> usize {
+        self.grain
+            .map_or_else(|| self.policy.start(self.seed, blocks_count), |grain| grain.start(blocks_count))
+    }
+
+    /// Where to begin in a block, for a group of which not all agents are ranked.
+    fn first_bit(&self, group: usize) -> u32 {
+        let seed = self.grain.map_or(self.seed, Grain::seed);
+        self.policy.start(mix(seed, group as u64), BLOCK) as u32
+    }
 }
 
 /// How many tasks of the app an agent has.
@@ -69,6 +93,8 @@ struct Begun {
     sites: BinaryHeap<Reverse<Ranked>>,
     /// Blocks of the group gone through.
     seen: usize,
+    /// The last of them, and its agents that were not looked at yet.
+    rest: (usize, u64),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -99,21 +125,19 @@ impl<'p> Candidates<'p> {
     pub(super) fn new(
         needs: &'p Needs,
         ground: &'p Ground,
-        policy: Policy,
+        order: Order,
         siblings: Siblings,
         crowds: &Crowds,
-        (count, seed): (usize, u64),
+        count: usize,
     ) -> Self {
-        let groups = 0..ground.groups.len();
-        let fresh =
-            groups.map(|group| Reverse((ground.crowd(crowds, group), mix(seed, group as u64), group)));
+        let groups = ground.crowd_of_each(crowds).into_iter().enumerate();
+        let fresh = groups.map(|(group, crowd)| Reverse((crowd, mix(order.seed, group as u64), group)));
         Self {
             needs,
             ground,
-            policy,
+            order,
             siblings,
-            seed,
-            wide: policy.ranked_for(count),
+            wide: order.policy.ranked_for(count),
             ranked_count: 0,
             begun: BTreeMap::new(),
             fresh: fresh.collect::<Vec<_>>().into(),
@@ -196,16 +220,21 @@ impl<'p> Candidates<'p> {
         let share = (self.wide / self.ground.groups.len()).max(RANKED_MIN).min(self.wide);
         let mut begun = self.begun.remove(&group).unwrap_or_default();
         let mut found = Vec::new();
-        let start = self.policy.start(self.seed, members.len());
-        while found.len() < share && begun.seen < members.len() {
-            let (block, word) = members[(start + begun.seen) % members.len()];
-            begun.seen += 1;
-            if index.may_fit(self.needs, block) {
-                let open = word & self.ground.open(self.needs, index, block);
-                let sites = bits(open).map(|bit| block * BLOCK + bit);
-                let sites = sites.filter(|site| index.fits(self.needs, *site));
-                let admitted = sites.filter(|site| self.ground.admits(self.needs, crowds, *site));
-                found.extend(admitted.map(|site| Reverse(self.rank(site, index))));
+        let (start, first_bit) = (self.order.start(members.len()), self.order.first_bit(group));
+        loop {
+            let (block, open) = std::mem::take(&mut begun.rest);
+            let (now, rest) = first_of(open, share - found.len(), first_bit);
+            begun.rest = (block, rest);
+            let sites = bits(now).map(|bit| block * BLOCK + bit);
+            let admitted = sites.filter(|site| self.ground.admits_in_group(self.needs, crowds, *site));
+            found.extend(admitted.map(|site| Reverse(self.rank(site, index))));
+            if found.len() >= share || rest == 0 && begun.seen == members.len() {
+                break;
+            }
+            if rest == 0 {
+                let (block, word) = members[(start + begun.seen) % members.len()];
+                begun.seen += 1;
+                begun.rest = (block, self.with_room(word, block, index));
             }
         }
         let any = !found.is_empty();
@@ -215,9 +244,24 @@ impl<'p> Candidates<'p> {
         any
     }
 
+    /// Of these agents of a block those that have room, and that nothing known keeps out.
+    fn with_room(&self, agents: u64, block: usize, index: &Index) -> u64 {
+        if !index.may_fit(self.needs, block) {
+            return 0;
+        }
+        let open = agents & self.ground.open(self.needs, index, block);
+        let has_room = |bit: &usize| index.fits(self.needs, block * BLOCK + bit);
+        bits(open).filter(has_room).fold(0, |word, bit| word | 1 << bit)
+    }
+
     fn rank(&self, site: usize, index: &Index) -> Ranked {
-        let score = self.policy.score(index.slot(site), &self.needs.resources, self.siblings.on(site, index));
-        Ranked { score, tie: self.policy.tie(self.seed, site), site }
+        let (Order { policy, grain, seed }, now) = (self.order, index.slot(site));
+        let before = grain.and_then(|_| grain::small_before(index, site));
+        let slot = before.unwrap_or(now);
+        let score = policy.score(slot, &self.needs.resources, self.siblings.on(site, index));
+        // Of equals those that hear of a task in any case.
+        let tie = if before.is_some() { 0 } else { policy.tie(seed, site) };
+        Ranked { score, tie, site }
     }
 
     /// Puts a group back where its crowd and its best agent say.
@@ -226,12 +270,12 @@ impl<'p> Candidates<'p> {
         match self.begun.get(&group) {
             Some(begun) => match begun.sites.peek() {
                 Some(Reverse(best)) => self.queue.push(Reverse(Queued { crowd, best: *best, group })),
-                None if begun.seen < self.ground.groups[group].members.len() => {
-                    self.fresh.push(Reverse((crowd, mix(self.seed, group as u64), group)));
+                None if begun.seen < self.ground.groups[group].members.len() || begun.rest.1 != 0 => {
+                    self.fresh.push(Reverse((crowd, mix(self.order.seed, group as u64), group)));
                 }
                 None => {}
             },
-            None => self.fresh.push(Reverse((crowd, mix(self.seed, group as u64), group))),
+            None => self.fresh.push(Reverse((crowd, mix(self.order.seed, group as u64), group))),
         }
     }
 
@@ -242,11 +286,21 @@ impl<'p> Candidates<'p> {
             let begun = self.begun.get_mut(&group)?;
             let sites = std::iter::from_fn(|| begun.sites.pop()).map(|ranked| ranked.0.site);
             let (needs, ground) = (self.needs, self.ground);
-            let can = |site: &usize| index.fits(needs, *site) && ground.admits(needs, crowds, *site);
+            let can = |site: &usize| index.fits(needs, *site) && ground.admits_in_group(needs, crowds, *site);
             let best = { sites }.find(can);
             if best.is_some() || !self.rank_more(group, index, crowds) {
                 return best;
             }
         }
     }
+}
+
+/// The first so many bits of a word from some bit on and round, and the others.
+fn first_of(word: u64, count: usize, from: u32) -> (u64, u64) {
+    if word.count_ones() as usize <= count {
+        return (word, 0);
+    }
+    let first = bits(word.rotate_right(from)).take(count);
+    let first = first.fold(0_u64, |first, bit| first | 1 << bit).rotate_left(from);
+    (first, word & !first)
 }

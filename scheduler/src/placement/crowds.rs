@@ -27,6 +27,16 @@ impl Crowd {
         self.by_value.get(value).copied().unwrap_or(0)
     }
 
+    /// Tasks at each of these values, which are in order.
+    pub(super) fn along<'a>(&self, values: impl Iterator<Item = &'a str>) -> Vec<u32> {
+        let mut used = self.by_value.iter().peekable();
+        let of = |value: &str| {
+            while used.next_if(|(other, _)| &***other < value).is_some() {}
+            used.next_if(|(other, _)| &***other == value).map_or(0, |(_, count)| *count)
+        };
+        values.map(of).collect()
+    }
+
     /// No task anywhere?
     pub(super) fn is_empty(&self) -> bool {
         self.by_value.is_empty()

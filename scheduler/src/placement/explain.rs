@@ -4,7 +4,7 @@ use spec::time::Timestamp;
 
 use super::crowds::Crowds;
 use super::ground::{Ground, bits};
-use super::index::{BLOCK, Index};
+use super::index::{BLOCK, Index, Lack};
 use super::needs::{Needs, PortsAsked};
 use super::site::Site;
 use super::{Reason, Rejects, SAMPLE_MAX, Unfit, Waiting};
@@ -56,8 +56,14 @@ pub(super) fn look(needs: &Needs, index: &Index, ground: &Ground, crowds: &Crowd
         look.rejects.processed += u64::from(block.connected.count_ones());
         let open = ground.open(needs, index, number);
         if needs.foreign_roles.is_none() && look.sample.len() >= SAMPLE_MAX {
-            count_closed(&mut look, block.connected & !open);
-            bits(open).for_each(|bit| count(&mut look, needs, index, ground, crowds, number * BLOCK + bit));
+            look.decline(Reason::UnfulfilledConstraint, block.connected & !open);
+            let lack = if ground.counts() { Lack::Differs } else { index.lack(needs, number) };
+            let one = |bit| count(&mut look, needs, index, ground, crowds, number * BLOCK + bit);
+            match lack {
+                Lack::Nothing => {}
+                Lack::All(reason) => look.decline(reason, open),
+                Lack::Differs => bits(open).for_each(one),
+            }
         } else {
             bits(block.connected)
                 .for_each(|bit| describe(&mut look, needs, index, crowds, number * BLOCK + bit));
@@ -66,9 +72,11 @@ pub(super) fn look(needs: &Needs, index: &Index, ground: &Ground, crowds: &Crowd
     look
 }
 
-/// Agents that a rule or the runtime keeps out.
-fn count_closed(look: &mut Look, agents: u64) {
-    look.rejects.declined[Reason::UnfulfilledConstraint as usize] += u64::from(agents.count_ones());
+impl Look {
+    /// All these agents of a block, for the same reason.
+    fn decline(&mut self, reason: Reason, agents: u64) {
+        self.rejects.declined[reason as usize] += u64::from(agents.count_ones());
+    }
 }
 
 /// One agent that neither a rule that does not count nor the runtime keeps out.

@@ -54,11 +54,20 @@ impl Ground {
         self.met.iter().fold(needs.runnable(index.block(block)), |open, met| open & met[block])
     }
 
+    /// Is there a rule that counts?
+    pub(super) fn counts(&self) -> bool {
+        !self.counted.is_empty()
+    }
+
     /// Do the rules that count admit a task on this agent now?
     pub(super) fn admits(&self, needs: &Needs, crowds: &Crowds, site: usize) -> bool {
-        self.counted.iter().all(|(index, column)| {
-            needs.rules[*index].verdict(column[site].as_deref(), crowds.at(*index)) == Verdict::Yes
-        })
+        self.counted.iter().all(|counted| is_met(counted, needs, crowds, site))
+    }
+
+    /// The same of an agent whose group is admitted: [`Self::verdict`] has said what the rules that spread say.
+    pub(super) fn admits_in_group(&self, needs: &Needs, crowds: &Crowds, site: usize) -> bool {
+        let mut others = self.counted.iter().filter(|(index, _)| !self.spreading.contains(index));
+        others.all(|counted| is_met(counted, needs, crowds, site))
     }
 
     /// A task was put there.
@@ -75,6 +84,14 @@ impl Ground {
         self.spread(group).map(|(index, value)| crowds.at(index).of(value)).sum()
     }
 
+    /// The same of every group, in order. One walk through what is counted, where one rule spreads.
+    pub(super) fn crowd_of_each(&self, crowds: &Crowds) -> Vec<u32> {
+        match self.spreading[..] {
+            [index] => crowds.at(index).along(self.groups.iter().map(|group| &*group.values[0])),
+            _ => (0..self.groups.len()).map(|group| self.crowd(crowds, group)).collect(),
+        }
+    }
+
     /// What the rules that spread say of a group.
     pub(super) fn verdict(&self, needs: &Needs, crowds: &Crowds, group: usize) -> Verdict {
         let rule = |index: usize| -> &Rule { &needs.rules[index] };
@@ -87,6 +104,11 @@ impl Ground {
     fn spread(&self, group: usize) -> impl Iterator<Item = (usize, &str)> {
         self.spreading.iter().copied().zip(self.groups[group].values.iter().map(|value| &**value))
     }
+}
+
+/// Does a rule that counts admit a task on this agent now?
+fn is_met((index, column): &(usize, Arc<Column>), needs: &Needs, crowds: &Crowds, site: usize) -> bool {
+    needs.rules[*index].verdict(column[site].as_deref(), crowds.at(*index)) == Verdict::Yes
 }
 
 /// The positions of the bits of a word that are set.

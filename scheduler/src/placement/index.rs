@@ -15,6 +15,7 @@ use imbl::ordmap::DiffItem;
 use spec::ids::AgentId;
 use spec::resources::Resources;
 
+use super::Reason;
 use super::fields::Fields;
 use super::needs::Needs;
 use super::site::Site;
@@ -32,8 +33,17 @@ pub struct Index {
     blocks: Vec<Block>,
     /// What the agents say of themselves; asked for by rules.
     fields: Fields,
-    /// Agents that the running plan has put tasks on, and the ports it has given away there.
-    taken: BTreeMap<usize, BTreeSet<u16>>,
+    /// Agents that the running plan has put tasks on.
+    taken: BTreeMap<usize, Taken>,
+}
+
+/// What the running plan has done to an agent.
+#[derive(Clone, Debug)]
+struct Taken {
+    /// The agent's numbers before.
+    before: Slot,
+    /// Ports that were given away.
+    ports: BTreeSet<u16>,
 }
 
 /// What placement looks at most.
@@ -57,8 +67,11 @@ impl Slot {
 /// [`BLOCK`] agents together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Block {
-    /// No agent has more of anything left.
+    /// No agent has more of anything left; while a plan goes on some may have had it.
     most: Resources,
+    /// No agent has less of anything left.
+    least: Resources,
+    /// Nor more ports.
     ports: usize,
     /// Agents that are there.
     pub(super) connected: u64,
@@ -68,7 +81,42 @@ pub(super) struct Block {
     pub(super) process: u64,
 }
 
+/// What the agents of a block lack for a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lack {
+    /// None lacks anything.
+    Nothing,
+    /// Each lacks this first.
+    All(Reason),
+    /// They are to be asked one by one.
+    Differs,
+}
+
 impl Block {
+    /// What a task lacks that asks for these resources, and for so many ports of any number.
+    fn lack(&self, asked: &Resources, ports_count: usize) -> Lack {
+        let (most, least) = (&self.most, &self.least);
+        let kinds = [
+            (Reason::InsufficientCpus, asked.cpus_milli, most.cpus_milli, least.cpus_milli),
+            (Reason::InsufficientMemory, asked.mem_mib, most.mem_mib, least.mem_mib),
+            (Reason::InsufficientDisk, asked.disk_mib, most.disk_mib, least.disk_mib),
+            (Reason::InsufficientGpus, asked.gpus, most.gpus, least.gpus),
+        ];
+        for (reason, asked, most, least) in kinds {
+            if asked > most {
+                return Lack::All(reason);
+            }
+            if asked > least {
+                return Lack::Differs;
+            }
+        }
+        match ports_count {
+            0 => Lack::Nothing,
+            count if count > self.ports => Lack::All(Reason::InsufficientPorts),
+            _ => Lack::Differs,
+        }
+    }
+
     fn set(&mut self, bit: usize, agent: &Agent) {
         let runtimes = &agent.info.runtimes;
         let set = |word: &mut u64, holds: bool| *word = *word & !(1 << bit) | u64::from(holds) << bit;
@@ -122,18 +170,17 @@ impl Index {
         open.into_iter().for_each(|block| self.sum(block));
     }
 
-    /// Finds the most that is left in a block.
+    /// Finds the most and the least that is left in a block.
     fn sum(&mut self, block: usize) {
         let sites = block * BLOCK..self.agents.len().min((block + 1) * BLOCK);
-        let (mut most, mut ports) = (Resources::default(), 0);
-        for slot in &self.slots[sites] {
-            most.cpus_milli = most.cpus_milli.max(slot.free.cpus_milli);
-            most.mem_mib = most.mem_mib.max(slot.free.mem_mib);
-            most.disk_mib = most.disk_mib.max(slot.free.disk_mib);
-            most.gpus = most.gpus.max(slot.free.gpus);
+        let slots = &self.slots[sites];
+        let (mut most, mut least, mut ports) = (Resources::default(), slots[0].free, 0);
+        for slot in slots {
+            (most, least) = (each(most, slot.free, u64::max), each(least, slot.free, u64::min));
             ports = ports.max(slot.ports);
         }
-        (self.blocks[block].most, self.blocks[block].ports) = (most, ports);
+        let block = &mut self.blocks[block];
+        (block.most, block.least, block.ports) = (most, least, ports);
     }
 
     /// How many blocks.
@@ -161,15 +208,26 @@ impl Index {
         &self.slots[site]
     }
 
+    /// Its numbers before the running plan put tasks on it, if it did.
+    pub(super) fn before(&self, site: usize) -> Option<&Slot> {
+        self.taken.get(&site).map(|taken| &taken.before)
+    }
+
     /// The agent at a position as the running plan leaves it.
     pub(super) fn site(&self, site: usize) -> Site<'_> {
-        Site::in_plan(&self.agents[site], self.slots[site].free, self.taken.get(&site))
+        let ports = self.taken.get(&site).map(|taken| &taken.ports);
+        Site::in_plan(&self.agents[site], self.slots[site].free, ports)
     }
 
     /// Could any agent of the block have room? Never a wrong no.
     pub(super) fn may_fit(&self, needs: &Needs, block: usize) -> bool {
         let block = &self.blocks[block];
         needs.resources.fits(&block.most) && needs.ports.len() <= block.ports
+    }
+
+    /// What the agents of a block lack.
+    pub(super) fn lack(&self, needs: &Needs, block: usize) -> Lack {
+        self.blocks[block].lack(&needs.resources, needs.ports.len())
     }
 
     /// Has the agent room, and the ports?
@@ -186,16 +244,30 @@ impl Index {
     /// The plan puts a task there.
     pub(super) fn take(&mut self, site: usize, resources: &Resources, ports: &[u16]) {
         let slot = &mut self.slots[site];
+        let taken = self.taken.entry(site);
+        let taken = taken.or_insert_with(|| Taken { before: *slot, ports: BTreeSet::new() });
+        taken.ports.extend(ports);
         slot.free = slot.free.minus(resources);
         slot.ports -= ports.len();
-        self.taken.entry(site).or_default().extend(ports);
-        self.sum(site / BLOCK);
+        let block = &mut self.blocks[site / BLOCK];
+        // The most is no less than it was, which is all that is said of it, and is found anew when the plan is done.
+        block.least = each(block.least, slot.free, u64::min);
     }
 
     /// The plan is done: what it has put is not there until it is applied.
     pub(super) fn give_back(&mut self) {
         let taken = std::mem::take(&mut self.taken);
         self.refresh(taken.into_keys());
+    }
+}
+
+/// The one or the other of each.
+fn each(one: Resources, other: Resources, of: impl Fn(u64, u64) -> u64) -> Resources {
+    Resources {
+        cpus_milli: of(one.cpus_milli, other.cpus_milli),
+        mem_mib: of(one.mem_mib, other.mem_mib),
+        disk_mib: of(one.disk_mib, other.disk_mib),
+        gpus: of(one.gpus, other.gpus),
     }
 }
 

@@ -6,8 +6,8 @@
 //!
 //! `needs` says what a task needs of an agent, `rules` holds constraints and `crowds` what they count,
 //! `ports` chooses host ports. `index` keeps agents in columns and `fields` what they say of themselves;
-//! `ground` is where an app may go at all, `score` ranks agents, `candidates` keeps them in order, `plan`
-//! places, `explain` says why a task waits.
+//! `ground` is where an app may go at all, `score` ranks agents, `candidates` keeps them in order,
+//! `grain` says how finely they are told apart, `plan` places, `explain` says why a task waits.
 
 mod candidates;
 mod crowds;
@@ -15,6 +15,7 @@ mod explain;
 mod fields;
 #[cfg(test)]
 pub(crate) mod fixture;
+mod grain;
 mod ground;
 mod index;
 mod needs;

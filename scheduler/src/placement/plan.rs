@@ -6,9 +6,10 @@ use spec::app::App;
 use spec::ids::AppId;
 use spec::time::Timestamp;
 
-use super::candidates::{Candidates, Siblings};
+use super::candidates::{Candidates, Order, Siblings};
 use super::crowds::Crowds;
 use super::explain::{Look, look};
+use super::grain::Grain;
 use super::ground::Ground;
 use super::index::Index;
 use super::needs::Needs;
@@ -54,7 +55,9 @@ pub struct Plan {
 /// no say in it: the same state, demands and terms give the same plan.
 pub fn place(index: &mut Index, state: &State, demands: &[Demand], terms: Terms) -> Plan {
     index.follow(&state.agents);
-    let mut planner = Planner { index, state, terms, plan: Plan::default(), vain: Vec::new() };
+    let tasks_count = demands.iter().fold(0, |sum: u32, demand| sum.saturating_add(demand.count));
+    let grain = Grain::of(terms.policy, tasks_count, terms.seed);
+    let mut planner = Planner { index, state, terms, grain, plan: Plan::default(), vain: Vec::new() };
     for (salt, demand) in (1..).zip(demands) {
         planner.place_app(demand, mix(terms.seed, salt));
     }
@@ -67,6 +70,7 @@ struct Planner<'a> {
     index: &'a mut Index,
     state: &'a State,
     terms: Terms,
+    grain: Option<Grain>,
     plan: Plan,
     /// Needs that found no place, and why: agents only fill up, so their like need not look again.
     vain: Vec<(Needs, Look)>,
@@ -102,8 +106,9 @@ impl Planner<'_> {
         let id = &demand.app.id;
         let tasks_count = self.state.apps.get(id).map_or(0, |entry| entry.tally.total);
         let siblings = Siblings::of((1..=SIBLINGS_MAX).contains(&tasks_count).then(|| tasks_range(id)));
-        let numbers = (demand.count as usize, seed);
-        let mut candidates = Candidates::new(needs, ground, self.terms.policy, siblings, crowds, numbers);
+        let order = Order { policy: self.terms.policy, grain: self.grain, seed };
+        let count = demand.count as usize;
+        let mut candidates = Candidates::new(needs, ground, order, siblings, crowds, count);
         for placed in 0..demand.count {
             let salt = mix(seed, u64::from(placed));
             let found = candidates.next(self.index, crowds);
@@ -112,6 +117,7 @@ impl Planner<'_> {
                 return placed;
             };
             self.index.take(pick.site, &needs.resources, &host_ports);
+            self.grain.iter_mut().for_each(|grain| grain.placed(self.index, pick.site));
             ground.count(crowds, pick.site);
             self.plan.placements.push(Placement {
                 app: id.clone(),

@@ -46,6 +46,11 @@ impl Masters {
         self.rpc.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
     }
 
+    /// Where one keeps its data.
+    pub(super) fn data(&self, member: usize) -> PathBuf {
+        self.dir.join(name(member))
+    }
+
     /// Where one answers DNS.
     pub(super) fn dns(&self, member: usize) -> SocketAddr {
         self.dns[member]
@@ -58,8 +63,7 @@ impl Kind for Masters {
 
     fn command(&self, member: usize) -> Command {
         let mut command = Command::new(&self.clusterctl);
-        let name = format!("m{}", member + 1);
-        command.arg("master").arg("--data-dir").arg(self.dir.join(&name)).args(["--name", &name]);
+        command.arg("master").arg("--data-dir").arg(self.data(member)).args(["--name", &name(member)]);
         for (option, addresses) in [("--http", &self.http), ("--rpc", &self.rpc), ("--dns", &self.dns)] {
             command.args([option, &addresses[member].to_string()]);
         }
@@ -94,6 +98,10 @@ impl Kind for Masters {
         let well = masters.iter().filter(|master| is_well(master)).count();
         masters.len() == self.http.len() && well == masters.len()
     }
+}
+
+fn name(member: usize) -> String {
+    format!("m{}", member + 1)
 }
 
 fn is_well(master: &Value) -> bool {

@@ -9,7 +9,7 @@ mod masters;
 mod memory;
 mod million;
 mod pack;
-mod place;
+pub mod place;
 mod writes;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -29,7 +29,8 @@ pub enum Bench {
     Launch(launch::Launch),
     /// Kills the leader of three masters over and over: time to the next accepted write, beside etcd.
     Failover(failover::Failover),
-    /// Placement alone, on one core, in clusters of several sizes and with several shapes of work.
+    /// Placement alone, on one core, in clusters of several sizes and with several shapes of work; with
+    /// criterion.
     Place(place::Place),
     /// How well placement packs a recorded cluster, from tables of its machines and tasks.
     Pack(pack::Pack),
@@ -47,10 +48,10 @@ pub enum Bench {
 pub fn run(bench: &Bench) -> anyhow::Result<ExitCode> {
     match bench {
         Bench::Launch(options) => launch::run(options),
+        Bench::Place(options) => place::run(options),
         _ if cfg!(debug_assertions) => optimized(),
         Bench::Failover(options) => failover::run(options),
         Bench::Pack(options) => pack::run(options),
-        Bench::Place(options) => place::run(options),
         Bench::Writes(options) => writes::run(options),
         Bench::Million(options) => million::run(options),
         Bench::Churn(options) => million::churn::run(options),

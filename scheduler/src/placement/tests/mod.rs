@@ -1,5 +1,7 @@
 //! Tables for each rule of feasibility, and (in `properties`) what holds of every plan.
 
+mod grain;
+mod large;
 mod properties;
 
 use std::collections::{BTreeMap, BTreeSet};

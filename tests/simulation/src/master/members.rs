@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use scheduler::cluster::AskError;
-use scheduler::consensus::MemberChange;
+use scheduler::consensus::{MemberChange, Status};
 use scheduler::masters::plan::{self, Memory, Step};
 use scheduler::masters::slow::HandOver;
 use scheduler::masters::{View, rules};
@@ -61,7 +61,8 @@ impl Life {
 
     /// What decisions about masters look at.
     pub fn view<T>(&self, look: impl FnOnce(&View<'_>) -> T) -> T {
-        let (state, status, info) = (self.state(), self.node.status(), info(self.id, self.seat));
+        let (state, info) = (self.state(), info(self.id, self.seat));
+        let status = Status { commits: self.commits, ..self.node.status() };
         look(&View { own: self.id, info: &info, state: &state, status: &status, heard: &self.heard })
     }
 
@@ -92,7 +93,10 @@ impl Life {
             None => {}
             Some(Step::Ask(command)) => self.ask(Asker::Tidy(term), command, bus),
             Some(Step::Change(change)) => self.change(Asker::Tidy(term), change, bus),
-            Some(Step::HandOver(HandOver { to, .. })) => self.transfer(Asker::Tidy(term), to, bus),
+            Some(Step::HandOver(HandOver { to, .. })) => {
+                bus.figures.fault("disk too slow to lead");
+                self.transfer(Asker::Tidy(term), to, bus);
+            }
         }
     }
 

@@ -11,11 +11,14 @@ mod session;
 mod words;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use dns::Zone;
 use scheduler::clock::Clock;
 use scheduler::consensus::store::{Fault, First, MemoryDisk, MemoryStore};
-use scheduler::consensus::{Node, NodeConfig, NodeError, Sent, SnapshotPolicy, Written, first_snapshot};
+use scheduler::consensus::{
+    Commits, Node, NodeConfig, NodeError, Sent, SnapshotPolicy, Written, first_snapshot,
+};
 use scheduler::state::{Command, MasterInfo};
 
 use crate::bus::{Bus, Event, Letter, Lifetime};
@@ -125,6 +128,8 @@ pub struct Life {
     empty: Zone,
     /// The names that it answers for.
     pub zone: Zone,
+    /// What its disk has done.
+    commits: Commits,
 }
 
 /// A disk on which a group of these voters begins; without any: one on which nothing is, for a master that joins.
@@ -182,6 +187,7 @@ impl Master {
             sessions: BTreeMap::new(),
             zone: empty.clone(),
             empty,
+            commits: Commits::default(),
         };
         bus.note(format_args!("m{}", self.id), format_args!("starts, life {}", self.lives));
         let phase = bus.between(1, TICK_MILLIS);
@@ -255,7 +261,10 @@ impl Master {
         life.turn_at = None;
         let commits = self.disk.commits();
         let done = life.handle(bus);
-        let late = if self.disk.commits() > commits { bus.between(0, self.slow) } else { 0 };
+        let written = self.disk.commits() - commits;
+        let late = if written > 0 { bus.between(0, self.slow) } else { 0 };
+        life.commits.count += written;
+        life.commits.time += Duration::from_millis(late);
         match done {
             Ok(answers) => {
                 // In a storm machines are busy, too: what arrives meanwhile is handled together.

@@ -128,14 +128,15 @@ async fn sent(rest: &mut Rest, method: &Method, path: &str, body: &str) -> anyho
 pub(super) fn document(id: &str, instances: usize, options: &Million) -> String {
     let ports: Vec<Value> = (0..options.ports).map(|_| json!({"port": 0, "protocol": "tcp"})).collect();
     let constraint: Option<Vec<&str>> = options.constraint.as_deref().map(|text| text.split(':').collect());
-    let backoff_seconds = if options.lifetime.is_some() { 0 } else { 1 };
-    json!({
-        "id": id, "backoffSeconds": backoff_seconds, "cmd": "sleep 1000000", "cpus": options.cpus, "mem": options.mem, "disk": 0,
+    let mut app = json!({
+        "id": id, "cmd": "sleep 1000000", "cpus": options.cpus, "mem": options.mem, "disk": 0,
         "instances": instances, "portDefinitions": ports,
         "constraints": constraint.into_iter().collect::<Vec<_>>(),
         "labels": {"owner": "bench", "tier": "hollow"}, "env": {"MODE": "bench"},
-    })
-    .to_string()
+    });
+    let fields = options.fields.as_object().into_iter().flatten();
+    fields.for_each(|(name, value)| app[name] = value.clone());
+    app.to_string()
 }
 
 /// Writes a small change to one master after the other until one accepts it.

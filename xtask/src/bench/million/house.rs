@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -53,7 +53,7 @@ impl House {
             command.args([option, &value]);
         }
         if let Some(lifetime) = options.lifetime {
-            let lifetime = format!("{}s", lifetime.ceil());
+            let lifetime = format!("{}ms", lifetime.as_millis());
             command.args(["--hollow-exit-after", &lifetime, "--hollow-exit-code", "1"]);
         }
         let log = File::options().create(true).append(true).open(dir.join("agents.log"))?;
@@ -80,7 +80,7 @@ impl House {
 
     fn processes(&self) -> Vec<(String, u32)> {
         let mut all: Vec<_> =
-            self.masters.processes().map(|(n, process)| (format!("master {}", n + 1), process)).collect();
+            self.masters.processes().map(|(number, process)| (master(number), process)).collect();
         all.push(("agents".to_owned(), self.agents.id()));
         all
     }
@@ -116,26 +116,40 @@ impl House {
         self.cpu().into_iter().filter_map(one).collect::<Vec<_>>().join(", ")
     }
 
+    /// Memory of each process, by name.
+    pub(super) fn memory(&self) -> anyhow::Result<Vec<(String, Memory)>> {
+        let processes = self.processes().into_iter();
+        processes.map(|(name, process)| Ok((name, Memory::of(process)?))).collect()
+    }
+
     /// Resident memory now and at most.
     pub(super) fn print_memory(&self, when: &str) -> anyhow::Result<()> {
-        let mut all = Vec::new();
-        for (name, process) in self.processes() {
-            let memory = Memory::of(process)?;
-            all.push(format!("{name} {} (peak {})", memory.resident / 1024, memory.peak / 1024));
-        }
+        let one = |(name, memory): (String, Memory)| {
+            format!("{name} {} (peak {})", memory.resident / 1024, memory.peak / 1024)
+        };
+        let all: Vec<_> = self.memory()?.into_iter().map(one).collect();
         println!("memory, MiB, {when}: {}", all.join(", "));
         Ok(())
     }
 
     /// Resident memory for each task.
     pub(super) fn print_memory_a_task(&self, tasks: usize) -> anyhow::Result<()> {
-        let mut all = Vec::new();
-        for (name, process) in self.processes() {
-            all.push(format!("{name} {:.2}", Memory::of(process)?.resident as f64 / tasks as f64));
-        }
+        let one =
+            |(name, memory): (String, Memory)| format!("{name} {:.2}", memory.resident as f64 / tasks as f64);
+        let all: Vec<_> = self.memory()?.into_iter().map(one).collect();
         println!("memory, KiB a task: {}", all.join(", "));
         Ok(())
     }
+
+    /// Where the masters keep their data, by name.
+    pub(super) fn data(&self) -> Vec<(String, PathBuf)> {
+        let of = |(number, _)| (master(number), self.masters.kind.data(number));
+        self.masters.processes().map(of).collect()
+    }
+}
+
+fn master(number: usize) -> String {
+    format!("master {}", number + 1)
 }
 
 impl Drop for House {

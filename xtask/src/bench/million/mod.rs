@@ -14,6 +14,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use serde_json::Value;
 use tokio::task::LocalSet;
 
 use super::group::Kind;
@@ -80,9 +81,12 @@ pub struct Million {
     /// Stop after everything runs, without steady state, kill and removal.
     #[arg(long)]
     only_start: bool,
-    /// Seconds that a task lives on average, then it fails and its app is not held back; for ever when absent.
+    /// How long a task lives on average, then it fails; for ever when absent.
     #[arg(skip)]
-    lifetime: Option<f64>,
+    lifetime: Option<Duration>,
+    /// Further fields of every app.
+    #[arg(skip)]
+    fields: Value,
 }
 
 impl Million {

@@ -1,6 +1,6 @@
 //! Every task by name, with when it was started: to see that none was lost or started twice.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 
 use anyhow::Context;
@@ -10,6 +10,9 @@ use serde_json::Value;
 use super::clients::app_id;
 use super::{Million, check_interrupted};
 use crate::bench::masters::Rest;
+
+/// Marathon's word for what runs.
+const RUNNING: &str = "TASK_RUNNING";
 
 /// Ids of tasks (they count how often their instance was started), and when each was started.
 pub(super) struct Roll(HashMap<String, String>);
@@ -32,6 +35,17 @@ impl Roll {
         Ok(Self(tasks))
     }
 
+    /// Instances of apps: they stay while their tasks come and go.
+    pub(super) fn instances(&self) -> BTreeSet<String> {
+        self.0.keys().map(|task| instance(task).to_owned()).collect()
+    }
+
+    /// Those that run.
+    pub(super) fn running(&self) -> BTreeSet<String> {
+        let running = self.0.iter().filter(|(_, what)| what.ends_with(RUNNING));
+        running.map(|(task, _)| instance(task).to_owned()).collect()
+    }
+
     /// One line about how `after` differs.
     pub(super) fn compare(&self, after: &Self) -> String {
         let lost = self.0.keys().filter(|task| !after.0.contains_key(*task)).count();
@@ -46,9 +60,22 @@ impl Roll {
     }
 }
 
+/// What a task is a run of: its id without the number of the run.
+fn instance(task: &str) -> &str {
+    task.rsplit_once('.').map_or(task, |(instance, _)| instance)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn instances_stay_while_their_tasks_come_and_go() {
+        let tasks = [("a.instance-1._app.1", "t TASK_RUNNING"), ("a.instance-2._app.7", " TASK_STAGING")];
+        let roll = Roll(tasks.map(|(id, what)| (id.to_owned(), what.to_owned())).into());
+        assert_eq!(roll.running(), BTreeSet::from(["a.instance-1._app".to_owned()]));
+        assert_eq!(roll.instances().len(), 2);
+    }
 
     #[test]
     fn differences_are_counted() {

@@ -23,6 +23,8 @@ pub(super) struct Counts {
     pub(super) running: usize,
     /// Agents with a session.
     pub(super) sessions: usize,
+    /// Tasks that wait to be placed.
+    pub(super) queued: usize,
     /// Failures of tasks, and starts, that this master has seen.
     pub(super) failed: usize,
     pub(super) started: usize,
@@ -40,6 +42,7 @@ impl Counts {
             }
             match name {
                 "gantry_tasks{condition=\"Running\"}" => counts.running = value,
+                "gantry_queue_instances" => counts.queued = value,
                 "gantry_agent_sessions" => counts.sessions = value,
                 "marathon_mesos_task_updates_task_failed_counter" => counts.failed = value,
                 "marathon_mesos_task_updates_task_running_counter" => counts.started = value,
@@ -132,8 +135,10 @@ mod tests {
     fn counts_are_read() {
         let text = "# TYPE gantry_tasks gauge\ngantry_tasks{condition=\"Running\"} 7\n\
                     gantry_tasks{condition=\"Staging\"} 2\ngantry_agent_sessions 3\nother 1\n\
+                    gantry_queue_instances 5\n\
                     marathon_mesos_task_updates_task_failed_counter 4\n";
-        assert_eq!(Counts::read(text), Counts { all: 9, running: 7, sessions: 3, failed: 4, started: 0 });
+        let counts = Counts { all: 9, running: 7, queued: 5, sessions: 3, failed: 4, started: 0 };
+        assert_eq!(Counts::read(text), counts);
     }
 
     #[test]

@@ -1,13 +1,15 @@
-//! Shapes of work.
+//! Shapes of work. None depends on how many tasks there are already, but by what these leave free.
 
-use scheduler::placement::Demand;
 use serde_json::{Value, json};
 
 use super::world::{World, document};
 
+/// Most apps of a shape.
+const APPS_MAX: usize = 10_000;
+
 /// What is to be placed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Shape {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Shape {
     /// One app of many tasks.
     Identical,
     /// Apps of one task each, no two alike.
@@ -27,7 +29,8 @@ pub(super) enum Shape {
 }
 
 impl Shape {
-    pub(super) const ALL: [Self; 8] = [
+    /// All.
+    pub const ALL: [Self; 8] = [
         Self::Identical,
         Self::Different,
         Self::Unique,
@@ -38,7 +41,8 @@ impl Shape {
         Self::NothingFits,
     ];
 
-    pub(super) fn name(self) -> &'static str {
+    /// As the command line says it.
+    pub fn name(self) -> &'static str {
         match self {
             Self::Identical => "identical",
             Self::Different => "different",
@@ -51,30 +55,24 @@ impl Shape {
         }
     }
 
-    /// What runs before anything is measured.
-    pub(super) fn prepare(self, world: &mut World) -> anyhow::Result<()> {
-        if !matches!(self, Self::NearlyFull | Self::NothingFits) {
-            return Ok(());
-        }
-        let agents = world.state.agents.len();
-        // Whole agents but for the last core, except on every fiftieth.
-        let filler = document("/filler", agents, json!({"cpus": 31, "mem": 100_000}));
-        let filler = world.demand(filler)?.app;
-        let full = world.state.agents.keys().enumerate().filter(|(n, _)| n % 50 != 49);
-        let placement = |agent: &spec::AgentId| scheduler::state::Placement {
-            app: filler.id.clone(),
-            version: filler.version,
-            agent: agent.clone(),
-            host_ports: vec![31_000],
-        };
-        let placements = full.map(|(_, agent)| placement(agent)).collect();
-        world.place(placements);
-        Ok(())
+    /// Does it say itself what runs before?
+    pub fn is_prepared(self) -> bool {
+        matches!(self, Self::NearlyFull | Self::NothingFits)
     }
 
-    /// The apps, with `tasks` for every agent where that is open.
-    pub(super) fn apps(self, agents: usize, tasks: usize) -> Box<dyn Iterator<Item = Value>> {
-        let all = agents * tasks;
+    /// The cluster with what runs before anything is measured.
+    pub fn prepared(self, mut world: World) -> anyhow::Result<World> {
+        if self.is_prepared() {
+            // Whole agents but for the last core, except on every fiftieth.
+            let agents = world.state.agents.len();
+            let filler = document("/filler", agents, json!({"cpus": 31, "mem": 100_000}));
+            world.fill(filler, 1, |n| n % 50 != 49)?;
+        }
+        Ok(world)
+    }
+
+    /// The apps: in the end some tasks on every agent, or as many as there is room for.
+    pub fn apps(self, agents: usize) -> Box<dyn Iterator<Item = Value>> {
         let one = |count, changes| -> Box<dyn Iterator<Item = Value>> {
             Box::new(std::iter::once(document("/app", count, changes)))
         };
@@ -82,16 +80,16 @@ impl Shape {
             Box::new((0..count).map(of))
         };
         match self {
-            Self::Identical => one(all, json!({})),
-            Self::Different => many((all / 4).min(50_000), different),
+            Self::Identical => one(2 * agents, json!({})),
+            Self::Different => many(agents.min(APPS_MAX), different),
             Self::Unique => one(agents, json!({"constraints": [["hostname", "UNIQUE"]]})),
-            Self::Racks => one(all / 4, json!({"constraints": [["rack", "GROUP_BY"]]})),
-            Self::Hosts => one(all / 4, json!({"constraints": [["hostname", "GROUP_BY"]]})),
-            Self::SmallSpread => many((all / 40).min(2_500), |n| {
+            Self::Racks => one(2 * agents, json!({"constraints": [["rack", "GROUP_BY"]]})),
+            Self::Hosts => one(2 * agents, json!({"constraints": [["hostname", "GROUP_BY"]]})),
+            Self::SmallSpread => many((agents / 5).min(APPS_MAX), |n| {
                 let rules = json!([["rack", "GROUP_BY"], ["hostname", "UNIQUE"]]);
                 document(&format!("/s{n}"), 10, json!({"constraints": rules}))
             }),
-            Self::NearlyFull => many(agents / 5, |n| {
+            Self::NearlyFull => many((agents / 5).min(APPS_MAX), |n| {
                 document(&format!("/n{n}"), 1, json!({"cpus": 1.1 + (n % 1000) as f64 / 1000.0}))
             }),
             Self::NothingFits => {
@@ -104,12 +102,4 @@ impl Shape {
 fn different(n: usize) -> Value {
     let (cpus, mem) = (0.1 + (n % 997) as f64 / 1000.0, 64 + n % 1499);
     document(&format!("/d{n}"), 1, json!({"cpus": cpus, "mem": mem}))
-}
-
-impl World {
-    /// Stores an app; all its tasks are missing.
-    pub(super) fn demand(&mut self, document: Value) -> anyhow::Result<Demand> {
-        let app = self.put(document)?;
-        Ok(Demand { count: app.instances, app })
-    }
 }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use anyhow::Context;
+use scheduler::placement::Demand;
 use scheduler::state::{AppEntry, Batch, Command, Outcome, Placement, State};
 use serde_json::{Value, json};
 use spec::app::App;
@@ -13,10 +14,13 @@ use spec::time::Timestamp;
 
 /// Agents in a rack.
 const RACK: usize = 40;
+/// The lowest port of tasks; there are a thousand more.
+const FIRST_PORT: u16 = 31_000;
 /// Every entry of the log is a millisecond after the one before.
 const MILLIS: u64 = 1;
 
 /// The state and the place in its log.
+#[derive(Clone)]
 pub struct World {
     /// As after the last entry.
     pub state: State,
@@ -51,6 +55,29 @@ impl World {
         Ok(app)
     }
 
+    /// Stores an app; all its tasks are missing.
+    pub fn demand(&mut self, document: Value) -> anyhow::Result<Demand> {
+        let app = self.put(document)?;
+        Ok(Demand { count: app.instances, app })
+    }
+
+    /// Puts `each` tasks of an app on the agents that are meant, by number.
+    pub fn fill(&mut self, app: Value, each: u16, is_meant: impl Fn(usize) -> bool) -> anyhow::Result<()> {
+        let app = self.put(app)?;
+        let agents: Vec<_> = self.state.agents.keys().cloned().enumerate().collect();
+        let placement = |agent: &spec::AgentId, port| Placement {
+            app: app.id.clone(),
+            version: app.version,
+            agent: agent.clone(),
+            host_ports: vec![FIRST_PORT + port],
+        };
+        for port in 0..each {
+            let meant = agents.iter().filter(|(number, _)| is_meant(*number));
+            self.place(meant.map(|(_, agent)| placement(agent, port)).collect());
+        }
+        Ok(())
+    }
+
     /// Places tasks as the log would.
     pub fn place(&mut self, placements: Vec<Placement>) {
         self.apply(vec![Command::Place(placements)]);
@@ -73,7 +100,7 @@ pub fn info(n: usize, capacity: Resources) -> AgentInfo {
         hostname: format!("node-{n:05}"),
         ip: [127, 0, 0, 1].into(),
         capacity,
-        ports: vec![(31_000, 32_000)],
+        ports: vec![(FIRST_PORT, FIRST_PORT + 1000)],
         attributes: attributes.map(|(name, value)| (name.to_owned(), value)).into(),
         runtimes: Runtimes { docker: None, process: None, hollow: true },
         version: "bench".to_owned(),
