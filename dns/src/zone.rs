@@ -17,7 +17,7 @@ use spec::ids::{AgentId, AppId, InstanceId, TaskId};
 use uuid::Uuid;
 
 use crate::answer::{Answer, Data, Target};
-use crate::names::{self, TaskHash};
+use crate::names;
 
 mod entry;
 mod hashes;
