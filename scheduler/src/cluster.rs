@@ -10,13 +10,13 @@ use arc_swap::ArcSwap;
 use imbl::OrdMap;
 use spec::features::Features;
 use spec::ids::{AgentId, AppId, MasterId, TaskId};
-use spec::protocol::{LogFile, Usage};
+use spec::protocol::LogFile;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::consensus::{Commits, Turns};
 use crate::placement::{Policy, Waiting};
 use crate::state::{Applied, Command, MasterInfo, Outcome, State};
-use crate::usage::Used;
+use crate::usage::Told;
 
 /// Commands that wait for the log: one of every agent that a master takes.
 const COMMANDS_MAX: usize = 16_384;
@@ -232,7 +232,7 @@ pub struct Cluster {
     restored: watch::Sender<u64>,
     /// Why tasks wait, by app; replaced as a whole by the control loop.
     pub waiting: ArcSwap<OrdMap<AppId, Arc<Waiting>>>,
-    usage: RwLock<BTreeMap<AgentId, Arc<Used>>>,
+    usage: RwLock<BTreeMap<AgentId, Arc<Told>>>,
     /// Agents that have a session with this master; kept by the fleet.
     pub sessions: AtomicUsize,
     /// Agents that have been away for too long and are not given up yet, since too many were lately; kept by the fleet.
@@ -366,15 +366,15 @@ impl Cluster {
     }
 
     /// Latest measured use of each agent.
-    pub fn usage(&self) -> BTreeMap<AgentId, Arc<Used>> {
+    pub fn usage(&self) -> BTreeMap<AgentId, Arc<Told>> {
         self.usage.read().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
     }
 
     /// Called by the fleet alone; `None` when the agent's session has ended.
-    pub fn set_usage(&self, agent: &AgentId, usage: Option<Usage>) {
+    pub fn set_usage(&self, agent: &AgentId, usage: Option<Told>) {
         let mut book = self.usage.write().unwrap_or_else(|poisoned| poisoned.into_inner());
         match usage {
-            Some(usage) => book.insert(agent.clone(), Arc::new(usage.into())),
+            Some(usage) => book.insert(agent.clone(), Arc::new(usage)),
             None => book.remove(agent),
         };
     }

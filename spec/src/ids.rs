@@ -300,14 +300,14 @@ impl serde::de::Visitor<'_> for AppIdText {
 
 /// As text in JSON, as its three parts in binary formats.
 macro_rules! serde_as_text_or_parts {
-    ($type:ty, $parts:ty, $to:expr, $from:expr) => {
+    ($type:ty, $parts:ty, $id:ident => $to:expr, $from:expr) => {
         impl Serialize for $type {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 if serializer.is_human_readable() {
                     serializer.collect_str(self)
                 } else {
-                    let to: fn(&$type) -> $parts = $to;
-                    to(self).serialize(serializer)
+                    let $id = self;
+                    $to.serialize(serializer)
                 }
             }
         }
@@ -325,13 +325,13 @@ macro_rules! serde_as_text_or_parts {
     };
 }
 
-serde_as_text_or_parts!(InstanceId, (AppId, Uuid), |id| (id.app.clone(), id.uuid), |(app, uuid)| {
+serde_as_text_or_parts!(InstanceId, (AppId, Uuid), id => (&id.app, id.uuid), |(app, uuid)| {
     InstanceId { app, uuid }
 });
 serde_as_text_or_parts!(
     TaskId,
     (AppId, Uuid, u32),
-    |id| (id.instance.app.clone(), id.instance.uuid, id.incarnation),
+    id => (&id.instance.app, id.instance.uuid, id.incarnation),
     |(app, uuid, incarnation)| TaskId { instance: InstanceId { app, uuid }, incarnation }
 );
 

@@ -1,4 +1,5 @@
-//! A running task as the zone keeps it, beside its id: there are very many, so nothing is there twice.
+//! A running task as the zone keeps it, beside its id: there are very many, so nothing is there twice. At which
+//! of its addresses it is reached is decided here.
 
 use std::net::IpAddr;
 

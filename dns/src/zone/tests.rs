@@ -6,6 +6,7 @@ use hickory_proto::rr::{RData, Record};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::Value;
+use spec::ids::AgentId;
 
 use super::*;
 

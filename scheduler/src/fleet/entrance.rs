@@ -13,7 +13,7 @@ use tracing::{info, warn};
 use super::board::{MAKE_WAY, Newcomer, Switchboard};
 use super::hello::{self, Objection};
 use super::session::SessionError;
-use super::wire::{Reader, Writer};
+use super::wire::{Reader, Said, Writer};
 use super::{masters, wire};
 use crate::cluster::{AskError, Cluster};
 use crate::state::{Command, Outcome, Presence};
@@ -28,8 +28,8 @@ pub(super) enum Opening {
 pub(super) async fn open(stream: TcpStream) -> Result<(Reader, Writer, Opening), SessionError> {
     let (mut reader, writer) = wire::open(stream)?;
     match reader.read().await? {
-        Some(AgentMessage::Hello(hello)) => Ok((reader, writer, Opening::Hello(hello))),
-        Some(AgentMessage::WhoLeads) => Ok((reader, writer, Opening::WhoLeads)),
+        Some(Said::Message(AgentMessage::Hello(hello))) => Ok((reader, writer, Opening::Hello(hello))),
+        Some(Said::Message(AgentMessage::WhoLeads)) => Ok((reader, writer, Opening::WhoLeads)),
         _ => Err(SessionError::OutOfTurn),
     }
 }

@@ -19,7 +19,7 @@ use tracing::{debug, info, warn};
 use super::board::{Line, Pulse, Switchboard, ToAgent};
 use super::entrance::{self, Opening};
 use super::logs::LogDesk;
-use super::wire::{HANDSHAKE_TIMEOUT, Reader, Writer};
+use super::wire::{HANDSHAKE_TIMEOUT, Reader, Said, Writer};
 use super::{masters, reports, speech, wanted};
 use crate::cluster::{AskError, Cluster};
 use crate::state::{Presence, Refusal};
@@ -166,18 +166,25 @@ impl Session<'_> {
         loop {
             let message = timeout(silence, reader.read()).await.map_err(|_| SessionError::Silent)??;
             self.pulse.beat();
-            match message {
+            let message = match message {
                 None => return Ok(()),
-                Some(AgentMessage::Hello(_) | AgentMessage::WhoLeads) => return Err(SessionError::OutOfTurn),
-                Some(AgentMessage::Status(list)) => drop(reports.send(list).await),
-                Some(AgentMessage::Usage(usage)) => self.cluster.set_usage(self.agent, Some(usage)),
-                Some(AgentMessage::Beat) => {}
-                Some(AgentMessage::Explain(tasks)) => {
+                Some(Said::Usage(told)) => {
+                    self.cluster.set_usage(self.agent, Some(told));
+                    continue;
+                }
+                Some(Said::Message(message)) => message,
+            };
+            match message {
+                AgentMessage::Hello(_) | AgentMessage::WhoLeads => return Err(SessionError::OutOfTurn),
+                AgentMessage::Status(list) => drop(reports.send(list).await),
+                // Use is said in its own way.
+                AgentMessage::Beat | AgentMessage::Usage(_) => {}
+                AgentMessage::Explain(tasks) => {
                     let told = wanted::explanation(&self.cluster.state(), self.agent, self.term, &tasks);
                     let _ = self.outgoing.send(ToAgent::Wanted(Box::new(told))).await;
                 }
-                Some(AgentMessage::LogData { stream, data }) => logs.part(stream, data),
-                Some(AgentMessage::LogEnd { stream, error }) => logs.end(stream, error),
+                AgentMessage::LogData { stream, data } => logs.part(stream, data),
+                AgentMessage::LogEnd { stream, error } => logs.end(stream, error),
             }
         }
     }

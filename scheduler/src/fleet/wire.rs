@@ -13,6 +13,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio_util::codec::{FramedRead, FramedWrite, LengthDelimitedCodec};
 
 use super::wanted;
+use crate::usage::Told;
 
 /// Time for one frame to be taken.
 const WRITE_TIMEOUT: Duration = Duration::from_millis(SILENCE_MILLIS_MAX);
@@ -40,11 +41,32 @@ pub(super) fn open(stream: TcpStream) -> io::Result<(Reader, Writer)> {
     Ok((Reader(FramedRead::with_capacity(reader, codec(), IDLE_BYTES)), Writer(writer)))
 }
 
+/// What an agent has said.
+#[derive(Debug, PartialEq)]
+pub(super) enum Said {
+    /// Anything but [`AgentMessage::Usage`].
+    Message(AgentMessage),
+    /// What it uses, and its tasks.
+    Usage(Told),
+}
+
+/// The number of [`AgentMessage::Usage`] among the messages.
+const USAGE: u8 = 2;
+
+impl Said {
+    fn read(frame: &[u8]) -> Result<Self, postcard::Error> {
+        match frame.split_first() {
+            Some((&USAGE, usage)) => Told::read(usage).map(Self::Usage),
+            _ => postcard::from_bytes(frame).map(Self::Message),
+        }
+    }
+}
+
 impl Reader {
     /// The next message; `None` when the agent has closed the stream.
-    pub(super) async fn read(&mut self) -> io::Result<Option<AgentMessage>> {
+    pub(super) async fn read(&mut self) -> io::Result<Option<Said>> {
         let Some(frame) = self.0.next().await.transpose()? else { return Ok(None) };
-        let message = postcard::from_bytes(&frame).map(Some).map_err(|error| {
+        let message = Said::read(&frame).map(Some).map_err(|error| {
             io::Error::new(io::ErrorKind::InvalidData, format!("unreadable message: {error}"))
         });
         shrink(self.0.read_buffer_mut(), IDLE_BYTES);
@@ -115,4 +137,23 @@ fn is_divisible(wanted: &Wanted) -> bool {
 fn encode(message: &MasterMessage) -> io::Result<Vec<u8>> {
     postcard::to_allocvec(message)
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use spec::protocol::{Measured, Usage};
+
+    use super::*;
+
+    #[test]
+    fn use_is_told_from_other_messages() {
+        let machine = Measured { cpus_milli: 7, mem_bytes: 8 };
+        let usage = Usage { machine, ..Usage::default() };
+        let said = |message: &AgentMessage| Said::read(&postcard::to_allocvec(message).unwrap()).unwrap();
+        assert_eq!(said(&AgentMessage::Usage(usage.clone())), Said::Usage(Told::from(&usage)));
+        for message in [AgentMessage::Beat, AgentMessage::WhoLeads, AgentMessage::Status(Vec::new())] {
+            assert_eq!(said(&message), Said::Message(message));
+        }
+        assert!(Said::read(&[]).is_err() && Said::read(&[USAGE]).is_err());
+    }
 }

@@ -129,7 +129,10 @@ impl State {
         } else {
             entry.tally.subtract(&part)
         }
-        let Some(agent) = self.agents.get(&task.agent).filter(|_| !task.is_outdated(&entry.app)) else {
+        if !entry.crowds.is_counting() || task.is_outdated(&entry.app) {
+            return;
+        }
+        let Some(agent) = self.agents.get(&task.agent) else {
             return;
         };
         if is_there {

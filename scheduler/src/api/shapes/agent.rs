@@ -11,7 +11,7 @@ use spec::time::Timestamp;
 
 use super::task::mesos_state;
 use crate::state::{Agent, Presence, State};
-use crate::usage::Used;
+use crate::usage::Told;
 
 /// One agent.
 #[derive(Debug, Serialize)]
@@ -86,7 +86,7 @@ struct AgentTask<'s> {
 
 impl<'s> AgentShape<'s> {
     /// `usage` is what it measured last; `with_tasks`: list its tasks and their measured use.
-    pub fn of(state: &'s State, agent: &'s Agent, usage: Option<&Used>, with_tasks: bool) -> Self {
+    pub fn of(state: &'s State, agent: &'s Agent, usage: Option<&Told>, with_tasks: bool) -> Self {
         Self {
             id: &agent.id,
             hostname: &agent.info.hostname,
@@ -133,8 +133,10 @@ fn runtimes(runtimes: &Runtimes) -> RuntimesShape<'_> {
     }
 }
 
-fn tasks<'s>(state: &'s State, agent: &'s Agent, usage: Option<&Used>) -> Vec<AgentTask<'s>> {
-    let measured = |task: &TaskId| usage.and_then(|usage| Some(used(usage.task(task)?, usage.at)));
+fn tasks<'s>(state: &'s State, agent: &'s Agent, usage: Option<&Told>) -> Vec<AgentTask<'s>> {
+    let measured: BTreeMap<TaskId, UsedShape> = usage.map_or_else(BTreeMap::new, |usage| {
+        usage.tasks().into_iter().map(|(id, measured)| (id, used(measured, usage.at))).collect()
+    });
     let known = agent.tasks.iter().filter_map(|id| state.tasks.get(id));
     known
         .map(|task| AgentTask {
@@ -143,7 +145,7 @@ fn tasks<'s>(state: &'s State, agent: &'s Agent, usage: Option<&Used>) -> Vec<Ag
             state: mesos_state(task.condition),
             reserved: amounts(&task.app.resources()),
             ports: &task.host_ports,
-            used: measured(&task.id),
+            used: measured.get(&task.id).copied(),
         })
         .collect()
 }

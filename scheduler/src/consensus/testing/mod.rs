@@ -9,6 +9,7 @@ mod news;
 mod rebirth;
 mod single;
 mod storm;
+mod three;
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
