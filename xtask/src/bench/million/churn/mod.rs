@@ -25,7 +25,7 @@ use crate::stop;
 use report::{Report, Sample};
 
 /// Of all tasks so many percent run at once at least, before the clock starts: some are always being replaced.
-const STARTED_PERCENT: usize = 99;
+const STARTED_PERCENT: usize = 95;
 /// Longest time until each task was seen running after the clock has stopped.
 const BACK_PATIENCE: Duration = Duration::from_secs(60);
 /// Between two looks at every task.
