@@ -7,6 +7,7 @@
 mod args;
 mod client;
 mod daemon;
+mod memory;
 
 use std::process::ExitCode;
 

@@ -17,27 +17,23 @@ use spec::ids::{AppId, InstanceId, TaskId};
 use uuid::Uuid;
 
 use crate::answer::{Answer, Data, Target};
-use crate::names::{self, TaskHash};
+use crate::names;
 
 mod contents;
+mod entry;
 mod hashes;
 mod question;
 #[cfg(test)]
 mod tests;
 
 pub use contents::{Protocol, Settings, ZonePort, ZoneTask};
+use entry::Entry;
 use hashes::Hashes;
 use question::{Asked, Place};
 
 /// Tasks that one answer speaks of at most. More do not fit into the 64 KiB of a DNS message anyway; which
 /// of a larger app's tasks they are is chosen by the seed of the question.
 const TASKS_MAX: usize = 1024;
-
-#[derive(Debug, PartialEq, Eq)]
-struct Entry {
-    task: ZoneTask,
-    hash: TaskHash,
-}
 
 /// All names of a cluster.
 #[derive(Clone, Debug, PartialEq)]
@@ -100,7 +96,7 @@ impl Zone {
             self.hashes.put_app(id.app());
         }
         self.hashes.put(hash, &id);
-        self.tasks.insert(id, Arc::new(Entry { task, hash }));
+        self.tasks.insert(id, Arc::new(Entry::new(task, hash)));
     }
 
     /// A task runs no more.
@@ -194,7 +190,7 @@ impl Zone {
         if tasks.is_empty() {
             return (self.is_above(host) || self.is_above_canonical(host)).then(Data::default);
         }
-        Some(Data::addresses(tasks.iter().flat_map(|entry| entry.task.at(place)).copied()))
+        Some(Data::addresses(tasks.iter().flat_map(|entry| entry.at(place)).copied()))
     }
 
     fn service(
@@ -210,8 +206,8 @@ impl Zone {
             return self.is_above(label).then(Data::default);
         }
         let targets = |entry: &&Arc<Entry>| match place {
-            Place::Task => self.published(&entry.task, entry.hash, protocol, port, label),
-            Place::Agent if port.is_none() => self.held(&entry.task, entry.hash, label),
+            Place::Task => self.published(entry, protocol, port, label),
+            Place::Agent if port.is_none() => self.held(entry, label),
             Place::Agent => Vec::new(),
         };
         let found: Vec<Target> = tasks.iter().flat_map(targets).take(TASKS_MAX).collect();
@@ -220,38 +216,24 @@ impl Zone {
     }
 
     /// The discovery ports of a task: `_web._tcp`, or `_http._web._tcp` for those of one name.
-    fn published(
-        &self,
-        task: &ZoneTask,
-        hash: TaskHash,
-        protocol: Protocol,
-        port: Option<&str>,
-        label: &str,
-    ) -> Vec<Target> {
+    fn published(&self, task: &Entry, protocol: Protocol, port: Option<&str>, label: &str) -> Vec<Target> {
         let called = |candidate: &ZonePort| match port {
             Some(name) => candidate.name.as_deref().is_some_and(|own| names::label(own) == name),
             None => true,
         };
         let ports = task.ports.iter().filter(|p| p.protocol == protocol && called(p));
-        ports.filter_map(|p| self.target(task, hash, task.place_of(p), p.number, label)).collect()
+        ports.filter_map(|p| self.target(task, task.place_of(p), p.number, label)).collect()
     }
 
     /// The ports of the agent that a task holds: under `.slave`, for both protocols whatever they are.
-    fn held(&self, task: &ZoneTask, hash: TaskHash, label: &str) -> Vec<Target> {
+    fn held(&self, task: &Entry, label: &str) -> Vec<Target> {
         let ports = task.host_ports.iter();
-        ports.filter_map(|port| self.target(task, hash, Place::Agent, *port, label)).collect()
+        ports.filter_map(|port| self.target(task, Place::Agent, *port, label)).collect()
     }
 
-    fn target(
-        &self,
-        task: &ZoneTask,
-        hash: TaskHash,
-        place: Place,
-        port: u16,
-        label: &str,
-    ) -> Option<Target> {
-        let host = names::hosts(task.task.app()).find(|host| names::service(host) == label)?;
-        let canonical = names::canonical(&host, &hash, &names::agent_tail(&task.agent));
+    fn target(&self, task: &Entry, place: Place, port: u16, label: &str) -> Option<Target> {
+        let host = names::hosts(&task.app).find(|host| names::service(host) == label)?;
+        let canonical = names::canonical(&host, &task.hash, &names::agent_tail(&task.agent));
         let twin = if place == Place::Agent { ".slave" } else { "" };
         let Settings { framework, domain, .. } = &*self.settings;
         let name = fqdn(&format!("{canonical}.{framework}{twin}.{domain}"))?;
@@ -335,8 +317,8 @@ pub fn is_domain(text: &str) -> bool {
 }
 
 fn canonical_names(entry: &Entry) -> impl Iterator<Item = String> {
-    let agent = names::agent_tail(&entry.task.agent);
-    names::hosts(entry.task.task.app()).map(move |host| names::canonical(&host, &entry.hash, &agent))
+    let agent = names::agent_tail(&entry.agent);
+    names::hosts(&entry.app).map(move |host| names::canonical(&host, &entry.hash, &agent))
 }
 
 /// Under which keys an app is found: its host names and its service labels.

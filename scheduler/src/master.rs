@@ -72,6 +72,9 @@ pub struct Setup {
     pub data_dir: PathBuf,
     /// How it begins.
     pub start: Start,
+    /// Called by threads of its own that have nothing to do, many times a second: for an allocator that gives memory
+    /// back by thread.
+    pub at_rest: fn(),
 }
 
 /// How a master begins. One whose directory holds a log goes on with it, whatever is said here.
@@ -100,7 +103,7 @@ impl Master {
     /// Binds, opens the log (joins a cluster first, which takes as long as it takes), and serves. REST refuses
     /// with "no leader" until the log has been read, and names wait: half of a log is not what the cluster is.
     pub async fn start(setup: Setup) -> Result<Self, MasterError> {
-        let Setup { mut options, data_dir, start } = setup;
+        let Setup { mut options, data_dir, start, at_rest } = setup;
         let sockets = Sockets::bind(&mut options).await?;
         let (cluster, inlets) = Cluster::new(options);
         let info = cluster.options.info();
@@ -108,7 +111,7 @@ impl Master {
         let unless_started = shutdown.clone().drop_guard();
         // Before there is a log, which may take long: whoever asks hears that there is no leader.
         serve_rest(&tasks, &cluster, sockets.http, &shutdown);
-        let opened = open_log(&cluster, &info, data_dir, &start).await;
+        let opened = open_log(&cluster, &info, (data_dir, at_rest), &start).await;
         if opened.is_err() {
             shutdown.cancel();
             tasks.close();
@@ -275,10 +278,10 @@ type Log = (Handle<StateMachine>, Switch, Reporter);
 async fn open_log(
     cluster: &Arc<Cluster>,
     info: &MasterInfo,
-    data_dir: PathBuf,
+    (data_dir, at_rest): (PathBuf, fn()),
     start: &Start,
 ) -> Result<Log, MasterError> {
-    match open(cluster, &data_dir, consensus::Start::Existing).await {
+    match open(cluster, &data_dir, consensus::Start::Existing, at_rest).await {
         Err(consensus::OpenError::Empty(_)) => {}
         opened => {
             let log = opened?;
@@ -294,7 +297,7 @@ async fn open_log(
             consensus::Start::Join { id: joined.id, group: joined.group }
         }
     };
-    let log = open(cluster, &data_dir, begin).await?;
+    let log = open(cluster, &data_dir, begin, at_rest).await?;
     peers::forget_ticket(&data_dir)?;
     Ok(log)
 }
@@ -304,11 +307,13 @@ async fn open(
     cluster: &Arc<Cluster>,
     data_dir: &Path,
     start: consensus::Start,
+    at_rest: fn(),
 ) -> Result<Log, consensus::OpenError> {
     let (switch, reporter) = peers::transport();
     let machine = StateMachine::new(cluster.clone());
     let name = cluster.options.name.clone();
-    let options = consensus::Options::new(data_dir, name, start, fastrand::u64(..));
+    let usual = consensus::Options::new(data_dir, name, start, fastrand::u64(..));
+    let options = consensus::Options { at_rest, ..usual };
     let transport = switch.clone();
     let opened = tokio::task::spawn_blocking(move || consensus::open_with(options, machine, transport)).await;
     let log = opened.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;

@@ -46,6 +46,7 @@ fn setup(dir: &Path, needs: &Value) -> Setup {
         options: Options { features: features(needs), ..Options::on_free_ports("m1") },
         data_dir: dir.to_owned(),
         start: Start::Bootstrap,
+        at_rest: || {},
     }
 }
 

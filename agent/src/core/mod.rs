@@ -13,6 +13,7 @@
 mod checked;
 pub mod choice;
 mod effect;
+mod ended;
 mod ending;
 mod ledger;
 mod record;
@@ -21,7 +22,7 @@ mod room;
 mod sandboxes;
 mod task;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use spec::app::App;
@@ -38,6 +39,7 @@ pub use sandboxes::{KEPT_MAX, KEPT_MILLIS_MAX};
 use crate::checks::{CheckKey, Probed};
 use crate::mutants::{self, Mutant};
 use crate::runtime::{Exit, Found, RuntimeError};
+use ended::Ended;
 use ledger::Ledger;
 use room::Room;
 use sandboxes::Sandboxes;
@@ -45,8 +47,6 @@ use task::{Context, Phase, Task};
 
 /// More tasks than this are refused: a bound for what a master may ask of one agent.
 const TASKS_MAX: usize = 20_000;
-/// Ended tasks that are remembered, so that a message that crossed the ending does not start them anew.
-const REMEMBERED_MAX: usize = 4096;
 
 /// What an agent knows and decides.
 #[derive(Debug)]
@@ -58,8 +58,7 @@ pub struct Core {
     room: Room,
     ledger: Ledger,
     sandboxes: Sandboxes,
-    remembered: BTreeSet<TaskId>,
-    remembered_order: VecDeque<TaskId>,
+    ended: Ended,
     effects: Vec<Effect>,
     fence_moved: bool,
 }
@@ -75,8 +74,7 @@ impl Core {
             room: Room::new(capacity),
             ledger: Ledger::after(kept.seq_ceiling),
             sandboxes: Sandboxes::default(),
-            remembered: BTreeSet::new(),
-            remembered_order: VecDeque::new(),
+            ended: Ended::default(),
             effects: Vec::new(),
             fence_moved: false,
         }
@@ -135,7 +133,7 @@ impl Core {
         }
         if self.tasks.contains_key(id) {
             self.with(id, now, |task, cx| task.kill(grace_millis, cx));
-        } else if !self.remembered.contains(id) {
+        } else if !self.ended.contains(id) {
             self.adopt(Task::new(id.clone(), None, now), now, |task, cx| {
                 task.end(TaskState::Dropped, "The agent was never told to run it", cx.now, cx);
             });
@@ -143,7 +141,7 @@ impl Core {
     }
 
     fn want(&mut self, run: RunTask, app: Option<Arc<App>>, now: Timestamp) {
-        if self.remembered.contains(&run.task) {
+        if self.ended.contains(&run.task) {
             return;
         }
         if self.tasks.contains_key(&run.task) && !mutants::is(Mutant::LaunchTwice) {
@@ -342,14 +340,7 @@ impl Core {
             self.sandboxes.keep(id.clone(), task.report.at);
             self.expire_sandboxes(now);
         }
-        if self.remembered.insert(id.clone()) {
-            self.remembered_order.push_back(id.clone());
-        }
-        if self.remembered_order.len() > REMEMBERED_MAX
-            && let Some(oldest) = self.remembered_order.pop_front()
-        {
-            self.remembered.remove(&oldest);
-        }
+        self.ended.remember(id);
     }
 
     /// What is to be done, with what has to be durable first.

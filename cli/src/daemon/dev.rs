@@ -23,6 +23,7 @@ use super::home::{self, Home};
 use super::master::features;
 use super::{StopSignals, banner, check_exposure, not_started};
 use crate::args::DevArgs;
+use crate::memory;
 
 /// Ports that tasks may get, shared out among the agents: they are all on one machine.
 const PORTS: (u16, u16) = (31_000, 32_000);
@@ -154,6 +155,7 @@ fn setup(args: &DevArgs, home: &Home, number: u8, start: Start) -> anyhow::Resul
         },
         data_dir: home.master(number),
         start,
+        at_rest: memory::at_rest,
     })
 }
 

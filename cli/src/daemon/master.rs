@@ -12,6 +12,7 @@ use spec::features::{Features, KNOWN};
 
 use super::{StopSignals, allow_files, check_exposure, not_started};
 use crate::args::{DocumentArgs, MasterArgs};
+use crate::memory;
 
 /// Runs a master until told to stop.
 pub async fn run(args: MasterArgs) -> anyhow::Result<ExitCode> {
@@ -33,6 +34,7 @@ pub async fn run(args: MasterArgs) -> anyhow::Result<ExitCode> {
         },
         data_dir: args.data_dir,
         start: start(args.bootstrap, args.join),
+        at_rest: memory::at_rest,
     };
     allow_files();
     let mut stop = StopSignals::listen()?;

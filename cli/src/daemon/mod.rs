@@ -17,6 +17,8 @@ use anyhow::{Context, bail};
 use scheduler::master::MasterError;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::memory;
+
 /// What is logged unless `GANTRY_LOG` says otherwise.
 pub const USUAL_LOG: &str = "info";
 
@@ -29,7 +31,8 @@ pub fn block_on(
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(usual_log));
     let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(terminal).init();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().on_thread_park(memory::at_rest).build()?;
     let code = runtime.block_on(daemon);
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
     code

@@ -1,11 +1,8 @@
-//! What a zone is told: how it is called, and each task with its ports and addresses. At which of its addresses a task
-//! is reached is decided here.
+//! What a zone is told: how it is called, and each task with its ports and addresses.
 
 use std::net::IpAddr;
 
 use spec::ids::{AgentId, TaskId};
-
-use super::question::Place;
 
 /// What a zone is called and how long its answers may be kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,37 +60,4 @@ pub struct ZoneTask {
     pub ports: Vec<ZonePort>,
     /// All ports of the agent that it holds.
     pub host_ports: Vec<u16>,
-}
-
-impl ZoneTask {
-    /// Where the task is reached. Mesos-DNS gives the task's own address whenever there is one, and so
-    /// publishes bridge addresses that nobody outside the agent can reach, together with ports of the agent:
-    /// its most reported fault. Here the agent's address goes with the agent's ports, and the task's own
-    /// addresses are given when at least one port is its own, or when it publishes none.
-    fn reached_at(&self) -> &[IpAddr] {
-        let by_agent = !self.ports.is_empty() && self.ports.iter().all(|port| self.is_host_port(port));
-        if self.addresses.is_empty() || by_agent {
-            std::slice::from_ref(&self.agent_ip)
-        } else {
-            &self.addresses
-        }
-    }
-
-    fn is_host_port(&self, port: &ZonePort) -> bool {
-        self.host_ports.contains(&port.number)
-    }
-
-    pub(super) fn at(&self, place: Place) -> &[IpAddr] {
-        match place {
-            Place::Task => self.reached_at(),
-            Place::Agent => std::slice::from_ref(&self.agent_ip),
-        }
-    }
-
-    /// Which of the two canonical names a port belongs to: a task that mixes its own ports with ports of the
-    /// agent has the latter at the agent's address.
-    pub(super) fn place_of(&self, port: &ZonePort) -> Place {
-        let own = self.reached_at() != std::slice::from_ref(&self.agent_ip);
-        if own && self.is_host_port(port) { Place::Agent } else { Place::Task }
-    }
 }

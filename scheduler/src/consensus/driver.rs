@@ -46,6 +46,7 @@ pub(super) struct Driver<M: Machine, S: LogStore> {
     pub(super) next_ticket: u64,
     pub(super) snapshot: Option<Writer>,
     pub(super) turns: Turns,
+    pub(super) at_rest: fn(),
 }
 
 /// The thread that writes a snapshot.
@@ -120,6 +121,9 @@ impl<M: Machine, S: LogStore> Driver<M, S> {
             }
             self.settle()?;
             self.turns.ended(writing, began.elapsed());
+            if batch.inputs == 0 {
+                (self.at_rest)();
+            }
             if !batch.open {
                 break;
             }

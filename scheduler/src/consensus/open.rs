@@ -55,6 +55,8 @@ pub struct Options {
     pub seed: u64,
     /// When to take snapshots.
     pub snapshots: SnapshotPolicy,
+    /// Called by the log's thread whenever it had nothing to do for a tick.
+    pub at_rest: fn(),
 }
 
 impl Options {
@@ -67,6 +69,7 @@ impl Options {
             tick: Duration::from_millis(40),
             seed,
             snapshots: SnapshotPolicy::default(),
+            at_rest: || {},
         }
     }
 }
@@ -116,7 +119,7 @@ pub fn open_with<M: Machine>(
     let identity = store.identity().clone();
     let config = NodeConfig { id: identity.id, seed: options.seed, snapshots: options.snapshots };
     let node = Node::open(config, Timed::new(store), machine)?;
-    drive(node, identity, options.tick, transport)
+    drive(node, identity, options.tick, options.at_rest, transport)
 }
 
 /// Starts the thread round a node.
@@ -124,6 +127,7 @@ pub(super) fn drive<M: Machine, S: LogStore>(
     node: Node<M, Timed<S>>,
     identity: Identity,
     tick: Duration,
+    at_rest: fn(),
     transport: impl Transport,
 ) -> Result<Handle<M>, OpenError> {
     let stage = node.store().stager();
@@ -144,6 +148,7 @@ pub(super) fn drive<M: Machine, S: LogStore>(
         next_ticket: 0,
         snapshot: None,
         turns: Turns::default(),
+        at_rest,
     };
     let thread = thread::Builder::new().name("log".into()).spawn(move || driver.run());
     let thread = Mutex::new(Some(thread.map_err(OpenError::Thread)?));

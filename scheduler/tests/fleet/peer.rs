@@ -34,7 +34,9 @@ pub type Frames = Framed<TcpStream, LengthDelimitedCodec>;
 pub async fn master(dir: &Path, agent_timeout_millis: u64) -> Master {
     let options = Options { agent_timeout_millis, ..Options::on_free_ports("m1") };
     let master =
-        Master::start(Setup { options, data_dir: dir.to_owned(), start: Start::Bootstrap }).await.unwrap();
+        Master::start(Setup { options, data_dir: dir.to_owned(), start: Start::Bootstrap, at_rest: || {} })
+            .await
+            .unwrap();
     let mut leadership = master.cluster().leadership();
     leadership.wait_for(|now| now.leading).await.unwrap();
     until(master.cluster(), "the cluster has a name", |state| !state.cluster_id.is_nil()).await;

@@ -68,7 +68,7 @@ impl Masters {
     /// Starts a master in a new directory and sees whether it gets up.
     pub async fn try_start(&self, name: &str, start: Start) -> Result<Master, MasterError> {
         let dir = tempfile::tempdir().unwrap();
-        let setup = Setup { options: options(name), data_dir: dir.path().to_owned(), start };
+        let setup = Setup { options: options(name), data_dir: dir.path().to_owned(), start, at_rest: || {} };
         until("it starts or is refused", Master::start(setup)).await
     }
 
@@ -77,7 +77,8 @@ impl Masters {
         let starting = async {
             loop {
                 let options = options(format!("m{}", index + 1));
-                let setup = Setup { options, data_dir: dir.path().to_owned(), start: start.clone() };
+                let setup =
+                    Setup { options, data_dir: dir.path().to_owned(), start: start.clone(), at_rest: || {} };
                 match Master::start(setup).await {
                     Ok(master) => return master,
                     Err(error @ MasterError::Join(_)) => panic!("{error}"),

@@ -39,7 +39,8 @@ async fn a_master_that_waits_to_be_let_in_says_that_there_is_no_leader() {
     let dir = tempfile::tempdir().unwrap();
     let mut options = options("m1");
     (options.http, options.advertised_http) = (http, http.to_string());
-    let setup = Setup { options, data_dir: dir.path().to_owned(), start: Start::Join(vec![nobody]) };
+    let setup =
+        Setup { options, data_dir: dir.path().to_owned(), start: Start::Join(vec![nobody]), at_rest: || {} };
     let asked = async {
         let answer = get(http, "/v2/apps").await.to_ascii_lowercase();
         assert!(answer.starts_with("http/1.1 503") && answer.contains("\r\nretry-after: 1\r\n"), "{answer}");

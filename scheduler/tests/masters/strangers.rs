@@ -37,7 +37,8 @@ async fn nonsense_ends_a_connection_and_disturbs_nobody() {
 async fn a_master_of_another_cluster_stays_what_it_is() {
     let masters = Masters::three().await;
     let dir = tempfile::tempdir().unwrap();
-    let own = |start| Setup { options: options("m1"), data_dir: dir.path().to_owned(), start };
+    let own =
+        |start| Setup { options: options("m1"), data_dir: dir.path().to_owned(), start, at_rest: || {} };
     let other = Master::start(own(Start::Bootstrap)).await.unwrap();
     until("it leads", other.cluster().leadership().wait_for(|now| now.leading)).await.unwrap();
     let named = async {

@@ -79,7 +79,10 @@ async fn agent(options: &Idle, dir: &Path, programs: &Path) -> anyhow::Result<()
     tokio::time::sleep(Duration::from_secs(options.seconds)).await;
     line(&format!("agent with {} tasks", options.tasks), agent.process(), before[0], began)?;
     line("its master", master, before[1], began)?;
-    rest.send(Method::DELETE, "/v2/apps/idle?force=true", String::new()).await?;
+    // The master has closed the one before: nothing was said for long.
+    let mut rest = Rest::open(leader).await?;
+    let (status, _) = rest.send(Method::DELETE, "/v2/apps/idle?force=true", String::new()).await?;
+    ensure!(status.is_success(), "DELETE /v2/apps/idle: {status}");
     until("no task is left", async || {
         let tasks = get(leader, "/v2/tasks").await?;
         Ok(tasks["tasks"].as_array().is_some_and(Vec::is_empty))

@@ -155,7 +155,7 @@ pub(crate) fn one_of_three<M: Machine>(
     let store = Timed::new(Gated(disk.open(), gate.clone()));
     let node = Node::open(NodeConfig { id, seed: id, snapshots }, store, machine).unwrap();
     let identity = Identity { name: format!("m{id}"), id, group: Uuid::nil() };
-    let handle = drive(node, identity, tick, Line(id, network.clone())).unwrap();
+    let handle = drive(node, identity, tick, || {}, Line(id, network.clone())).unwrap();
     network.add(id, &handle);
     (handle, gate)
 }

@@ -202,7 +202,7 @@ async fn a_disk_that_fails_stops_the_log_and_acknowledges_nothing_more() {
     let config = NodeConfig { id: 1, seed: 1, snapshots: SnapshotPolicy::default() };
     let node = Node::open(config, Timed::new(disk.open()), machine.clone()).unwrap();
     let identity = Identity { name: "m1".into(), id: 1, group: uuid::Uuid::nil() };
-    let handle = drive(node, identity, Duration::from_millis(50), NoPeers).unwrap();
+    let handle = drive(node, identity, Duration::from_millis(50), || {}, NoPeers).unwrap();
     handle.status().wait_for(|status| status.leading).await.unwrap();
     handle.propose(b"kept".to_vec()).await.unwrap();
     disk.inject(Fault::Fail);
