@@ -95,13 +95,8 @@ impl RaftFile {
 
     /// What cannot be removed now is when the log is opened again.
     pub(super) fn remove_stage(&self, stage: u64) {
-        let removed = self.guarded("tidy up", |db| {
-            let transaction = db.begin_write()?;
-            tables::remove_stage(&transaction, stage)?;
-            Ok(transaction.commit()?)
-        });
-        if let Err(error) = removed {
-            tracing::debug!(%error, "pieces of a snapshot that came to nothing stay for now");
+        if let Err(error) = self.guarded("tidy up", |db| tables::remove_stage(db, stage)) {
+            tracing::debug!(%error, "pieces of a snapshot that is not needed stay for now");
         }
     }
 

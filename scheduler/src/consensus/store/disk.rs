@@ -30,7 +30,7 @@ use super::{
 /// are being read or staged: those fail then.
 #[derive(Debug)]
 pub struct DiskStore {
-    file: Arc<RaftFile>,
+    pub(super) file: Arc<RaftFile>,
     journal: Journal,
     outline: Outline,
     identity: Identity,
@@ -208,6 +208,15 @@ impl DiskStore {
         self.journal.let_go(extent, self.outline.base_after(write).index)
     }
 
+    /// The pieces of a snapshot that another has taken the place of are many: nobody waits until they are gone.
+    /// Those that cannot be removed now are when the log is opened again.
+    fn forget_stage(&self, stage: u64) {
+        let file = Arc::clone(&self.file);
+        if let Err(error) = self.journal.beside(Box::new(move || file.remove_stage(stage))) {
+            tracing::debug!(%error, "pieces of an old snapshot stay for now");
+        }
+    }
+
     fn transact(
         &self,
         work: impl FnOnce(&redb::WriteTransaction) -> Result<(), tables::Failure>,
@@ -253,7 +262,11 @@ impl LogStore for DiskStore {
         self.failed = true;
         self.make_durable(&write)?;
         self.failed = false;
+        let before = self.outline.stage().0;
         self.outline.apply(&write);
+        if self.outline.stage().0 != before {
+            self.forget_stage(before);
+        }
         Ok(())
     }
 }

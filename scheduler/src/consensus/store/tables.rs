@@ -167,10 +167,21 @@ pub(super) fn tidy(db: &Database, current: u64) -> Result<(), Failure> {
     Ok(transaction.commit()?)
 }
 
-/// Removes the pieces of one stage.
-pub(super) fn remove_stage(transaction: &WriteTransaction, stage: u64) -> Result<(), Failure> {
-    let mut pieces = transaction.open_table(PIECES)?;
-    Ok(pieces.retain_in((stage, 0)..=(stage, u32::MAX), |_, _| false)?)
+/// Removes the pieces of one stage, some at a time: another write waits for each transaction.
+pub(super) fn remove_stage(db: &Database, stage: u64) -> Result<(), Failure> {
+    loop {
+        let transaction = db.begin_write()?;
+        let mut left = REMOVED_AT_ONCE;
+        transaction.open_table(PIECES)?.retain_in((stage, 0)..=(stage, u32::MAX), |_, _| {
+            let keep = left == 0;
+            left = left.saturating_sub(1);
+            keep
+        })?;
+        transaction.commit()?;
+        if left > 0 {
+            return Ok(());
+        }
+    }
 }
 
 /// What of a write is kept here: the snapshot, where the log begins, which segments are needed. `before` is the
@@ -182,11 +193,14 @@ pub(super) fn write(
     extent: &Extent,
 ) -> Result<(), Failure> {
     if let Some(snapshot) = &write.snapshot {
-        write_snapshot(transaction, before, snapshot)?;
+        write_snapshot(transaction, snapshot)?;
     }
     write_meta(transaction, key::BASE, &base_bytes(before.base_after(write)))?;
     write_extent(transaction, extent)
 }
+
+/// Pieces that one transaction removes.
+const REMOVED_AT_ONCE: u32 = 8;
 
 /// Stage of the snapshot that a log begins with.
 const FIRST_STAGE: u64 = 1;
@@ -226,15 +240,9 @@ pub(super) fn write_first(
     Ok(Ok(transaction.commit()?))
 }
 
-fn write_snapshot(
-    transaction: &WriteTransaction,
-    before: &Outline,
-    snapshot: &SnapshotWrite,
-) -> Result<(), Failure> {
+/// The pieces of the one before it stay: see [`remove_stage`].
+fn write_snapshot(transaction: &WriteTransaction, snapshot: &SnapshotWrite) -> Result<(), Failure> {
     let (stage, pieces) = snapshot.stage();
-    if before.stage().0 != stage {
-        remove_stage(transaction, before.stage().0)?;
-    }
     let mut record = pieces.to_le_bytes().to_vec();
     record.extend_from_slice(&encode(snapshot.meta()));
     write_meta(transaction, key::SNAPSHOT, &record)?;

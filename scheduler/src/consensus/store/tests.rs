@@ -1,7 +1,9 @@
 //! What every store must hold to, and what the one on disk does about damage, strangers and power cuts.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use raft::eraftpb::{ConfState, Entry, HardState, SnapshotMetadata};
 use redb::{Database, ReadableDatabase, ReadableTable};
@@ -125,12 +127,45 @@ fn a_snapshot_that_was_never_finished_leaves_nothing_behind() {
     let dir = tempfile::tempdir().unwrap();
     let mut disk = founded(dir.path());
     live(&mut disk);
+    wait_for_stages(&disk, &[2]);
     // As after a crash: neither finished nor removed.
     staged(&disk, &[b"half"]);
     drop(disk);
     assert_eq!(piece_keys(dir.path()), [(2, 0), (2, 1), (3, 0)]);
     drop(reopened(dir.path()));
     assert_eq!(piece_keys(dir.path()), [(2, 0), (2, 1)]);
+}
+
+/// Waits until the store has the pieces of these stages only: old ones are removed beside it.
+fn wait_for_stages(disk: &DiskStore, stages: &[u64]) {
+    let begin = Instant::now();
+    let stages_held = || -> BTreeSet<u64> {
+        let table = disk.file.guarded("read", tables::open_pieces).unwrap();
+        table.iter().unwrap().map(|record| record.unwrap().0.value().0).collect()
+    };
+    while stages_held() != stages.iter().copied().collect() {
+        assert!(begin.elapsed() < Duration::from_secs(30), "{:?} are left", stages_held());
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn an_old_snapshot_is_removed_and_whoever_reads_it_still_can() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut disk = founded(dir.path());
+    live(&mut disk);
+    wait_for_stages(&disk, &[2]);
+    // So many that one transaction does not remove them.
+    let many: Vec<Vec<u8>> = (0..30).map(|n| vec![n; 9]).collect();
+    for (index, chunks) in [(13, many.iter().map(Vec::as_slice).collect()), (14, vec![&b"new"[..]])] {
+        let (reader, held) = (disk.pieces().unwrap(), disk.outline().stage().1);
+        let (stage, count) = staged(&disk, &chunks);
+        let snapshot = Some(SnapshotWrite::Own { meta: meta(index, 2), stage, pieces: count });
+        disk.commit(Write { snapshot, ..Write::default() }).unwrap();
+        wait_for_stages(&disk, &[stage]);
+        assert_eq!(reader.map(Result::unwrap).count(), held as usize);
+        assert_eq!(pieces(&disk).len(), chunks.len());
+    }
 }
 
 #[test]

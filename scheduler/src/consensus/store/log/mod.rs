@@ -263,6 +263,11 @@ impl Journal {
         Extent { first: newest, newest, from: self.next, state }
     }
 
+    /// Does `work` without holding up the caller.
+    pub(super) fn beside(&self, work: Box<dyn FnOnce() + Send>) -> Result<(), StoreError> {
+        self.folder.beside(work)
+    }
+
     /// `extent` is durable, and the log begins after `base`: the segments before it may be used for others.
     pub(super) fn let_go(&mut self, extent: Extent, base: u64) -> Result<(), StoreError> {
         if extent.from != self.extent.from {
