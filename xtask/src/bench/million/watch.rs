@@ -10,7 +10,7 @@ use super::check_interrupted;
 use crate::bench::masters::Rest;
 
 /// Between two looks.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Between two lines of progress.
 const SAY_EVERY: Duration = Duration::from_secs(5);
 
