@@ -108,6 +108,8 @@ enum Keeping {
 impl DataDir {
     /// Takes the directory, making it if need be. Without `sync` nothing is flushed: for simulated agents.
     pub fn open(root: &Path, sync: bool) -> Result<(Self, Identity), DiskError> {
+        // Tasks have directories of their own, and what is mounted for them has to be named from the root.
+        let root = &std::path::absolute(root).map_err(at(root))?;
         let tasks = root.join("tasks");
         // Environments of tasks are in there: nobody else's business.
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&tasks).map_err(at(&tasks))?;
@@ -274,6 +276,14 @@ mod tests {
         assert!(error.to_string().starts_with("another agent uses"), "{error}");
         drop(disk);
         assert_eq!(DataDir::open(dir.path(), true).unwrap().1, identity);
+    }
+
+    #[test]
+    fn a_relative_directory_is_one_from_the_root() {
+        let dir = tempfile::tempdir_in(".").unwrap();
+        let relative = Path::new(dir.path().file_name().unwrap());
+        let (disk, _) = DataDir::open(relative, true).unwrap();
+        assert_eq!(disk.root(), std::env::current_dir().unwrap().join(relative));
     }
 
     #[test]
