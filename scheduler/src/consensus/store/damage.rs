@@ -240,7 +240,8 @@ fn old_segments_are_used_again_and_surplus_ones_removed() {
         let logs = fs::read_dir(dir.path()).unwrap().map(|file| file.unwrap());
         let logs: Vec<_> = logs.filter(|file| file.file_name().to_string_lossy().ends_with(".log")).collect();
         most = most.max(logs.len());
-        seen.extend(logs.iter().map(|file| file.metadata().unwrap().ino()));
+        // Files that are not needed are removed beside the log.
+        seen.extend(logs.iter().filter_map(|file| file.metadata().ok()).map(|file| file.ino()));
     }
     assert!(most < 20, "{most} files");
     assert!(seen.len() < 60, "{} different files", seen.len());
