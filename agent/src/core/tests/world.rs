@@ -74,8 +74,8 @@ struct World {
     half: BTreeSet<TaskId>,
     /// Tasks that one SIGKILL went to.
     shot: BTreeSet<TaskId>,
-    /// Endings taken in since the agent came up: a message that wants them can still be on its way.
-    fresh: BTreeSet<TaskId>,
+    /// Endings taken in since the agent came up, and the last order before that: one like it can still be on its way.
+    fresh: BTreeMap<TaskId, u64>,
     started: BTreeMap<TaskId, u32>,
     wanted: BTreeSet<TaskId>,
     kill: BTreeSet<TaskId>,
@@ -100,7 +100,7 @@ impl World {
             watched: BTreeSet::new(),
             half: BTreeSet::new(),
             shot: BTreeSet::new(),
-            fresh: BTreeSet::new(),
+            fresh: BTreeMap::new(),
             started: BTreeMap::new(),
             wanted: BTreeSet::new(),
             kill: BTreeSet::new(),
@@ -180,6 +180,16 @@ impl World {
         self.perform(effects);
     }
 
+    /// An order that was made before an ending was taken in arrives after it.
+    fn late(&mut self, id: &TaskId) {
+        let Some(index) = self.fresh.get(id) else { return };
+        let mut message = wants(fence(1, *index), false, app_of(json!({})), &[], &[]);
+        message.run = vec![ordered(id.clone())];
+        if let Some(effects) = self.core.wanted(message, at(self.now)) {
+            self.perform(effects);
+        }
+    }
+
     fn complete(&mut self) {
         let live =
             |ids: &BTreeSet<TaskId>, ended: &BTreeSet<TaskId>| ids.difference(ended).cloned().collect();
@@ -238,7 +248,8 @@ impl World {
     }
 
     fn ack(&mut self) {
-        self.fresh.extend(self.endings.keys().filter(|id| !self.taken_in.contains(id)).cloned());
+        let fresh = self.endings.keys().filter(|id| !self.taken_in.contains(id));
+        self.fresh.extend(fresh.map(|id| (id.clone(), self.index)));
         self.taken_in.extend(self.endings.keys().cloned());
         let effects = self.core.acknowledged(self.sent, at(self.now));
         self.perform(effects);
@@ -281,9 +292,10 @@ impl World {
         match step {
             Step::Want(n) if !self.may_place(&task(n)) => {}
             Step::Want(n) => {
-                let over = self.taken_in.contains(&task(n)) && !self.fresh.contains(&task(n));
                 self.wanted.insert(task(n));
-                if !over && !self.kill.contains(&task(n)) {
+                if self.taken_in.contains(&task(n)) {
+                    self.late(&task(n));
+                } else if !self.kill.contains(&task(n)) {
                     self.say(false, vec![task(n)], vec![]);
                 }
             }
