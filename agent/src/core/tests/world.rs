@@ -18,6 +18,8 @@ enum Step {
     GiveUp(u32),
     Complete,
     Old,
+    /// Orders that crossed endings arrive.
+    Late,
     LaunchEnds(u32, u8),
     TaskExits(u32, i32),
     RemoveEnds(u32, bool),
@@ -34,6 +36,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => task.clone().prop_map(Step::GiveUp),
         1 => Just(Step::Complete),
         1 => Just(Step::Old),
+        3 => Just(Step::Late),
         6 => (task.clone(), 0..6u8).prop_map(|(n, how)| Step::LaunchEnds(n, how)),
         3 => (task.clone(), 0..3i32).prop_map(|(n, code)| Step::TaskExits(n, code)),
         4 => (task, any::<bool>()).prop_map(|(n, ok)| Step::RemoveEnds(n, ok)),
@@ -180,13 +183,13 @@ impl World {
         self.perform(effects);
     }
 
-    /// An order that was made before an ending was taken in arrives after it.
-    fn late(&mut self, id: &TaskId) {
-        let Some(index) = self.fresh.get(id) else { return };
-        let mut message = wants(fence(1, *index), false, app_of(json!({})), &[], &[]);
-        message.run = vec![ordered(id.clone())];
-        if let Some(effects) = self.core.wanted(message, at(self.now)) {
-            self.perform(effects);
+    /// Orders that were made before endings were taken in arrive after that: nothing is launched for them.
+    fn late(&mut self) {
+        for (id, index) in self.fresh.clone() {
+            let mut message = wants(fence(1, index), false, app_of(json!({})), &[], &[]);
+            message.run = vec![ordered(id)];
+            let effects = self.core.wanted(message, at(self.now)).unwrap_or_default();
+            assert_eq!(effects, [], "an order that crossed an ending");
         }
     }
 
@@ -293,9 +296,7 @@ impl World {
             Step::Want(n) if !self.may_place(&task(n)) => {}
             Step::Want(n) => {
                 self.wanted.insert(task(n));
-                if self.taken_in.contains(&task(n)) {
-                    self.late(&task(n));
-                } else if !self.kill.contains(&task(n)) {
+                if !self.taken_in.contains(&task(n)) && !self.kill.contains(&task(n)) {
                     self.say(false, vec![task(n)], vec![]);
                 }
             }
@@ -320,6 +321,7 @@ impl World {
                 assert_eq!(self.core.wanted(old, at(self.now)), None);
                 assert_eq!(self.core.hello(), before);
             }
+            Step::Late => self.late(),
             Step::LaunchEnds(n, how) => self.launch_ends(&task(n), how),
             Step::TaskExits(n, code) => {
                 if let Some(container) = self.containers.get_mut(&task(n)) {
