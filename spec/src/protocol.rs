@@ -242,7 +242,8 @@ pub enum MasterMessage<D = AppDocument> {
     },
     /// What should run.
     Wanted(Wanted<D>),
-    /// All reports up to this sequence number are in the replicated state.
+    /// All reports up to this sequence number are in the replicated state. What is said after this under a higher
+    /// fence than before knows of them: it names no task to be run that has ended by them.
     Acknowledged {
         /// The last one.
         seq: u64,
