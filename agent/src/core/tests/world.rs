@@ -82,7 +82,8 @@ struct World {
     started: BTreeMap<TaskId, u32>,
     wanted: BTreeSet<TaskId>,
     kill: BTreeSet<TaskId>,
-    given_up: BTreeSet<TaskId>,
+    /// And the last order before that.
+    given_up: BTreeMap<TaskId, u64>,
     /// Endings by task as first reported, and those the leader has taken in.
     endings: BTreeMap<TaskId, TaskState>,
     taken_in: BTreeSet<TaskId>,
@@ -107,7 +108,7 @@ impl World {
             started: BTreeMap::new(),
             wanted: BTreeSet::new(),
             kill: BTreeSet::new(),
-            given_up: BTreeSet::new(),
+            given_up: BTreeMap::new(),
             endings: BTreeMap::new(),
             taken_in: BTreeSet::new(),
             sent: 0,
@@ -252,7 +253,8 @@ impl World {
 
     fn ack(&mut self) {
         let fresh = self.endings.keys().filter(|id| !self.taken_in.contains(id));
-        self.fresh.extend(fresh.map(|id| (id.clone(), self.index)));
+        let last = |id: &TaskId| self.given_up.get(id).copied().unwrap_or(self.index);
+        self.fresh.extend(fresh.map(|id| (id.clone(), last(id))));
         self.taken_in.extend(self.endings.keys().cloned());
         let effects = self.core.acknowledged(self.sent, at(self.now));
         self.perform(effects);
@@ -281,7 +283,7 @@ impl World {
     /// As the leader sees it: nothing that it knows of has the port.
     fn may_place(&self, id: &TaskId) -> bool {
         let mut known = self.wanted.difference(&self.taken_in);
-        !self.given_up.contains(id) && known.all(|other| other == id || port(other) != port(id))
+        !self.given_up.contains_key(id) && known.all(|other| other == id || port(other) != port(id))
     }
 
     fn assert_no_port_is_had_twice(&self) {
@@ -308,7 +310,7 @@ impl World {
             Step::GiveUp(n) => {
                 self.wanted.remove(&task(n));
                 self.kill.remove(&task(n));
-                self.given_up.insert(task(n));
+                self.given_up.entry(task(n)).or_insert(self.index);
                 self.complete();
                 let next = (n + 2) % TASKS;
                 self.play(Step::Want(next));
