@@ -166,6 +166,10 @@ impl Runtime for Hollow {
         tasks.iter().filter_map(|task| Some((task.clone(), simulated.get(task)?.uses))).collect()
     }
 
+    fn uses_constantly(&self) -> bool {
+        true
+    }
+
     async fn exec(&self, task: &TaskId, _command: &str) -> Result<i32, RuntimeError> {
         self.tasks().get(task).map(|_| 0).ok_or(RuntimeError::NotFound)
     }
