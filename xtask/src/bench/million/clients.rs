@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use hyper::{Method, StatusCode};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::task::JoinSet;
 
+use super::mix::Shape;
 use super::{Million, check_interrupted};
 use crate::bench::masters::Rest;
 
@@ -57,7 +58,8 @@ impl Clients {
     pub(super) async fn create(self) -> anyhow::Result<Met> {
         let options = self.options.clone();
         self.each(move |number| {
-            (Method::POST, "/v2/apps".to_owned(), document(&app_id(number), options.instances, &options))
+            let document = Shape::of(number, &options).document(&app_id(number), &options);
+            (Method::POST, "/v2/apps".to_owned(), document)
         })
         .await
     }
@@ -122,21 +124,6 @@ async fn sent(rest: &mut Rest, method: &Method, path: &str, body: &str) -> anyho
         status if status.is_success() => Ok(Sent::Done),
         status => bail!("{method} {path}: {status} {}", String::from_utf8_lossy(&answer)),
     }
-}
-
-/// The document of an app.
-pub(super) fn document(id: &str, instances: usize, options: &Million) -> String {
-    let ports: Vec<Value> = (0..options.ports).map(|_| json!({"port": 0, "protocol": "tcp"})).collect();
-    let constraint: Option<Vec<&str>> = options.constraint.as_deref().map(|text| text.split(':').collect());
-    let mut app = json!({
-        "id": id, "cmd": "sleep 1000000", "cpus": options.cpus, "mem": options.mem, "disk": 0,
-        "instances": instances, "portDefinitions": ports,
-        "constraints": constraint.into_iter().collect::<Vec<_>>(),
-        "labels": {"owner": "bench", "tier": "hollow"}, "env": {"MODE": "bench"},
-    });
-    let fields = options.fields.as_object().into_iter().flatten();
-    fields.for_each(|(name, value)| app[name] = value.clone());
-    app.to_string()
 }
 
 /// Writes a small change to one master after the other until one accepts it.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::Context;
 
 use super::Million;
+use super::mix::Shape;
 use crate::bench::group::{Group, Kind, cpu_of};
 use crate::bench::masters::Masters;
 use crate::bench::memory::Memory;
@@ -37,9 +38,12 @@ impl House {
         let rpc = masters.rpc_addresses();
         let masters = Group::start(masters, dir, options.masters).await?;
         let mut command = Command::new(programs.join("clusterctl"));
-        let each = |all: f64| (all * options.tasks() as f64 * SPARE / f64::from(options.agents)).ceil();
-        let cpus = options.agent_cpus.unwrap_or_else(|| each(options.cpus));
-        let mem = options.agent_mem.unwrap_or_else(|| each(options.mem) as u64);
+        let each = |of: fn(&Shape) -> f64| {
+            let all: f64 = Shape::all(options).map(|shape| of(&shape) * shape.instances as f64).sum();
+            (all * SPARE / f64::from(options.agents)).ceil()
+        };
+        let cpus = options.agent_cpus.unwrap_or_else(|| each(|shape| shape.cpus));
+        let mem = options.agent_mem.unwrap_or_else(|| each(|shape| shape.mem) as u64);
         command.args(["agent", "--runtime", "hollow", "--ip", "127.0.0.1", "--ports", "1025-65535"]);
         command.args(["--masters", &rpc]).arg("--data-dir").arg(dir.join("agents"));
         for (option, value) in [

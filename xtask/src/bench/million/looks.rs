@@ -11,7 +11,8 @@ use serde_json::Value;
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
-use super::clients::{app_id, document};
+use super::clients::app_id;
+use super::mix::Shape;
 use super::{Million, check_interrupted};
 use crate::bench::Spread;
 use crate::bench::masters::Rest;
@@ -68,8 +69,9 @@ fn line(name: &str, times: Vec<Duration>) {
 
 async fn deploy(rest: &mut Rest, number: usize, options: &Million) -> anyhow::Result<Duration> {
     let id = format!("/bench/deploy-{number}");
+    let document = Shape::of(number, options).of_tasks(DEPLOYED).document(&id, options);
     let began = Instant::now();
-    let (status, answer) = rest.send(Method::POST, "/v2/apps", document(&id, DEPLOYED, options)).await?;
+    let (status, answer) = rest.send(Method::POST, "/v2/apps", document).await?;
     ensure!(status.is_success(), "POST {id}: {status} {}", String::from_utf8_lossy(&answer));
     let path = format!("/v2/apps{id}?embed=app.counts");
     loop {

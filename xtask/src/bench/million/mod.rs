@@ -6,6 +6,7 @@ pub mod churn;
 mod clients;
 mod house;
 mod looks;
+mod mix;
 mod pauses;
 mod roll;
 mod watch;
@@ -24,6 +25,7 @@ use crate::cargo::{self, Profile};
 use crate::stop;
 use clients::{Clients, probe};
 use house::House;
+use mix::{Range, Shape};
 use roll::Roll;
 use watch::{Counts, Watch};
 
@@ -36,9 +38,9 @@ pub struct Million {
     /// Apps.
     #[arg(long, default_value_t = 1000)]
     apps: usize,
-    /// Tasks of each app.
-    #[arg(long, default_value_t = 1000)]
-    instances: usize,
+    /// Tasks of each app. A range (1..2000) gives each app another number, by the seed; so do those below.
+    #[arg(long, value_name = "N[..M]", default_value = "1000")]
+    instances: Range<usize>,
     /// Clients that create and remove apps, one request after another each.
     #[arg(long, default_value_t = 50)]
     clients: usize,
@@ -46,23 +48,27 @@ pub struct Million {
     #[arg(long, default_value_t = 3)]
     masters: usize,
     /// Cores of a task.
-    #[arg(long, default_value_t = 0.1)]
-    cpus: f64,
+    #[arg(long, value_name = "N[..M]", default_value = "0.1")]
+    cpus: Range<f64>,
     /// Memory of a task in MiB.
-    #[arg(long, default_value_t = 32.0)]
-    mem: f64,
+    #[arg(long, value_name = "N[..M]", default_value = "32")]
+    mem: Range<f64>,
     /// Host ports of a task.
-    #[arg(long, default_value_t = 0)]
-    ports: usize,
+    #[arg(long, value_name = "N[..M]", default_value = "0")]
+    ports: Range<usize>,
+    /// What draws from the ranges.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
     /// Cores of an agent; enough for all tasks with a tenth to spare when not given.
     #[arg(long)]
     agent_cpus: Option<f64>,
     /// Memory of an agent in MiB, likewise.
     #[arg(long)]
     agent_mem: Option<u64>,
-    /// A constraint of every app, as Marathon writes it: hostname:UNIQUE, rack:GROUP_BY.
+    /// A constraint of every app, as Marathon writes it: hostname:UNIQUE, rack:GROUP_BY. Given more than once, the
+    /// apps have them by turns.
     #[arg(long, value_name = "FIELD:OPERATOR[:VALUE]")]
-    constraint: Option<String>,
+    constraint: Vec<String>,
     /// Racks that the agents are in.
     #[arg(long, default_value_t = 40)]
     racks: u32,
@@ -91,7 +97,7 @@ pub struct Million {
 
 impl Million {
     fn tasks(&self) -> usize {
-        self.apps * self.instances
+        Shape::all(self).map(|shape| shape.instances).sum()
     }
 
     fn patience(&self) -> Duration {
@@ -110,10 +116,9 @@ async fn measure(options: &Million) -> anyhow::Result<()> {
     let dir = cargo::scratch("bench-million")?;
     let programs = cargo::programs(Profile::Release);
     println!(
-        "{} tasks: {} apps of {}, {} agents, {} masters, {} clients",
+        "{} tasks of {} apps, {} agents, {} masters, {} clients",
         options.tasks(),
         options.apps,
-        options.instances,
         options.agents,
         options.masters,
         options.clients
