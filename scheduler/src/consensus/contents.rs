@@ -8,7 +8,7 @@ use super::Machine;
 use super::node::{Node, NodeError};
 use super::snapshots::{SnapshotJob, Written};
 use super::storage::is_member;
-use super::store::{LogStore, SnapshotWrite, Staged, Stager, Write};
+use super::store::{LogStore, Received, Staged, Stager, Write};
 
 impl<M: Machine, S: LogStore> Node<M, S> {
     /// Where the pieces of a snapshot for `step_snapshot` go.
@@ -34,65 +34,65 @@ impl<M: Machine, S: LogStore> Node<M, S> {
         if !ready.must_sync() {
             return Ok(());
         }
-        let mut snapshot = None;
+        let mut received = None;
         if !ready.snapshot().is_empty() {
             let meta = ready.snapshot().get_metadata().clone();
             let at = self.incoming.iter().position(|(staged, _)| *staged == meta);
             let unknown = || NodeError::Restore { index: meta.index, reason: "its pieces are gone".into() };
             let (stage, pieces) = self.incoming.remove(at.ok_or_else(unknown)?).1.keep();
-            snapshot = Some(SnapshotWrite::Received { meta, stage, pieces });
+            received = Some(Received { meta, stage, pieces });
         }
-        let received = snapshot.as_ref().map(|snapshot| snapshot.meta().clone());
+        let installed = received.as_ref().map(|received| received.meta.clone());
         let hard_state = Some(self.raw.raft.hard_state());
         let entries = ready.take_entries();
-        self.raw.mut_store().commit(Write { snapshot, entries, hard_state, compact: 0 })?;
-        received.map_or(Ok(()), |meta| self.install(meta))
+        self.raw.mut_store().commit(Write { received, entries, hard_state })?;
+        installed.map_or(Ok(()), |meta| self.install(meta))
     }
 
     fn install(&mut self, meta: SnapshotMetadata) -> Result<(), NodeError> {
-        restore(&mut self.machine, self.raw.store().store())?;
+        let bytes = restore(&mut self.machine, self.raw.store().store())?;
+        self.snapshots.sized(bytes);
         (self.applied, self.applied_term) = (meta.index, meta.term);
         self.members = meta.get_conf_state().clone();
         self.machine.applied();
         Ok(())
     }
 
-    /// A snapshot to be written now, if one is due. It is not due again before `snapshot_written`.
-    pub fn snapshot_due(&mut self) -> Option<SnapshotJob> {
+    /// A snapshot to be written now, if one is due. It is not due again before `snapshot_written`. What it is of is on
+    /// disk as committed before it is begun; everything else is the job's, also that it becomes the current one.
+    pub fn snapshot_due(&mut self) -> Result<Option<SnapshotJob>, NodeError> {
         let current = self.store().outline().snapshot();
         let lacks = |id: &u64| is_member(&self.members, *id) && !is_member(current.get_conf_state(), *id);
         let wanted = self.raw.store().lacking().filter(lacks).is_some();
         if !self.snapshots.due(wanted) || self.applied <= current.index {
-            return None;
+            return Ok(None);
         }
+        self.persist_commit(self.applied)?;
         self.snapshots.begun();
         let mut meta =
             SnapshotMetadata { index: self.applied, term: self.applied_term, ..SnapshotMetadata::default() };
         meta.set_conf_state(self.members.clone());
-        let sink = self.stager()();
-        Some(SnapshotJob { meta, frozen: self.machine.freeze(), sink })
+        let (policy, outline) = (self.snapshots.policy(), self.store().outline());
+        let compact = outline.compaction(meta.index, policy.keep_entries, policy.keep_bytes);
+        let adoption = self.store().adoption(meta, compact)?;
+        Ok(Some(SnapshotJob { frozen: self.machine.freeze(), sink: self.stager()(), adoption }))
     }
 
-    /// The job has ended (`None`: without a snapshot): makes it the current one and forgets old entries.
-    pub fn snapshot_written(&mut self, written: Option<Written>) -> Result<(), NodeError> {
+    /// The job has ended (`None`: without a snapshot): takes note of what it did, and forgets old entries.
+    pub fn snapshot_written(&mut self, written: Option<Written>) {
         self.snapshots.ended();
-        let outline = self.store().outline();
-        let Some(Written { meta, staged }) = written.filter(|new| new.meta.index > outline.snapshot().index)
-        else {
-            return Ok(());
-        };
-        let policy = self.snapshots.policy();
-        let compact = outline.compaction(meta.index, policy.keep_entries, policy.keep_bytes);
-        let (stage, pieces) = staged.keep();
-        let snapshot = Some(SnapshotWrite::Own { meta, stage, pieces });
-        let hard_state = Some(self.committed(self.applied));
-        self.raw.mut_store().commit(Write { snapshot, hard_state, compact, entries: Vec::new() })?;
-        Ok(())
+        if let Some(Written { adopted, bytes }) = written {
+            self.snapshots.sized(bytes);
+            self.raw.mut_store().adopted(adopted);
+        }
     }
 }
 
-pub(super) fn restore<M: Machine>(machine: &mut M, store: &impl LogStore) -> Result<(), NodeError> {
+/// Yields how many bytes the state is.
+pub(super) fn restore<M: Machine>(machine: &mut M, store: &impl LogStore) -> Result<u64, NodeError> {
     let index = store.outline().snapshot().index;
-    let chunks = store.pieces()?.collect::<Result<_, _>>()?;
-    machine.restore(index, chunks).map_err(|reason| NodeError::Restore { index, reason })
+    let chunks: Vec<Vec<u8>> = store.pieces()?.collect::<Result<_, _>>()?;
+    let bytes = chunks.iter().map(|chunk| chunk.len() as u64).sum();
+    machine.restore(index, chunks).map_err(|reason| NodeError::Restore { index, reason })?;
+    Ok(bytes)
 }

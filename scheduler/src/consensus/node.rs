@@ -96,8 +96,9 @@ impl<M: Machine, S: LogStore> Node<M, S> {
     /// `ready`.
     pub fn open(config: NodeConfig, store: S, mut machine: M) -> Result<Self, NodeError> {
         let meta = store.outline().snapshot().clone();
+        let mut snapshots = Progress::new(config.snapshots);
         if meta.index > 0 {
-            restore(&mut machine, &store)?;
+            snapshots.sized(restore(&mut machine, &store)?);
         }
         let mut raw =
             RawNode::new(&raft_config(&config, meta.index), Storage::new(store), &logger::logger())?;
@@ -112,7 +113,7 @@ impl<M: Machine, S: LogStore> Node<M, S> {
             members: meta.get_conf_state().clone(),
             waiting: Waiting::new(),
             election,
-            snapshots: Progress::new(config.snapshots),
+            snapshots,
             shipping: Shipping::default(),
             incoming: Vec::new(),
             requests: Requests::default(),

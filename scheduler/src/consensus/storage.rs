@@ -8,7 +8,7 @@ use protobuf::Message as _;
 use raft::eraftpb::{ConfState, Entry, Snapshot};
 use raft::{GetEntriesContext, RaftState, StorageError};
 
-use super::store::{LogStore, SnapshotWrite, StoreError, Write};
+use super::store::{Adopted, LogStore, StoreError, Write};
 
 /// Recent entries kept in memory for slightly slower peers, in bytes.
 const RECENT_BYTES_MAX: u64 = 8 << 20;
@@ -40,7 +40,7 @@ impl<S: LogStore> Storage<S> {
     /// Makes `write` durable.
     pub(super) fn commit(&mut self, write: Write) -> Result<(), StoreError> {
         let entries = write.entries.clone();
-        let replaced = matches!(write.snapshot, Some(SnapshotWrite::Received { .. }));
+        let replaced = write.received.is_some();
         self.store.commit(write)?;
         if replaced {
             self.forget_from(0);
@@ -49,10 +49,20 @@ impl<S: LogStore> Storage<S> {
             self.forget_from(first.index);
         }
         entries.into_iter().for_each(|entry| self.remember(entry));
+        self.forget_compacted();
+        Ok(())
+    }
+
+    /// A snapshot of our own is the current one on disk.
+    pub(super) fn adopted(&mut self, adopted: Adopted) {
+        self.store.adopted(adopted);
+        self.forget_compacted();
+    }
+
+    fn forget_compacted(&mut self) {
         while self.recent.front().is_some_and(|entry| entry.index < self.store.outline().first_index()) {
             self.forget_oldest();
         }
-        Ok(())
     }
 
     fn remember(&mut self, entry: Entry) {

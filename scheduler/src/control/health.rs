@@ -13,7 +13,7 @@ use crate::state::{Condition, Goal, KillReason, Task};
 /// Unreachable tasks are left alone: nobody knows how they are.
 pub(super) fn watch(subject: &Subject<'_>, todo: &mut Todo) {
     let running = subject
-        .tasks
+        .watched
         .iter()
         .filter(|task| task.goal == Goal::Running && task.condition == Condition::Running);
     let failing = running.filter(|task| is_failing(task));

@@ -7,8 +7,27 @@ use std::sync::Arc;
 use spec::app::{App, KillSelection, Operator};
 use spec::ids::TaskId;
 
+use super::subject::Subject;
+use super::work::Todo;
 use crate::placement::field_value;
-use crate::state::{Condition, Goal, State, Task};
+use crate::state::{Condition, Goal, KillReason, State, Task};
+
+/// Ends `count` of those tasks that may go.
+pub(super) fn end_surplus(
+    subject: &Subject<'_>,
+    app: &App,
+    may_go: impl Fn(&Task) -> bool,
+    named: &[TaskId],
+    count: usize,
+    todo: &mut Todo,
+) {
+    if count == 0 {
+        return;
+    }
+    let tasks: Vec<_> = subject.all().into_iter().filter(|task| may_go(task)).collect();
+    let victims = choose(subject.state, app, &tasks, named, count);
+    todo.end.extend(victims.into_iter().map(|task| (task, KillReason::Surplus)));
+}
 
 /// Chooses `count` of `tasks`: those named first, then those that are ending already to be started anew,
 /// then so that groups of GROUP_BY constraints stay even, then by condition, ties by `killSelection`.
@@ -19,9 +38,6 @@ pub(super) fn choose(
     named: &[TaskId],
     count: usize,
 ) -> Vec<TaskId> {
-    if count == 0 {
-        return Vec::new();
-    }
     let named: HashSet<&TaskId> = named.iter().collect();
     let is_first = |task: &Task| named.contains(&task.id) || task.goal == Goal::Restarting;
     let mut sorted = tasks.to_vec();

@@ -35,8 +35,8 @@ pub use portions::fitting;
 use subject::{Duty, Subject};
 use work::{Todo, Work};
 
-/// Tasks that one step may look at (an app is looked at as a whole): what a step costs is bounded, also
-/// after an election, when everything is to be looked at.
+/// Tasks that one step may look at (of an app those not at rest, and all when it chooses among them): what a step
+/// costs is bounded, also after an election, when everything is to be looked at.
 const TASKS_LOOKED_AT_MAX: usize = 100_000;
 
 /// When to look again at an app for which something was proposed: if it was applied, its events come
@@ -79,8 +79,8 @@ pub fn step(state: &State, memory: &mut Memory, now: Timestamp, seed: u64, setti
             break;
         };
         let subject = Subject::of(state, &app, memory.duty_of(state, &app), now, settings);
-        looked_at += subject.tasks.len() + 1;
         let todo = decide(&subject);
+        looked_at += cost(&subject, &todo);
         settle(memory, &mut work, &subject, todo);
     }
     work.complete_steps(deployments::complete(state, memory));
@@ -107,6 +107,12 @@ fn decide(subject: &Subject<'_>) -> Todo {
         },
     }
     todo
+}
+
+/// How many tasks were looked at to decide that, the app itself being one. Who ends some has chosen among all.
+fn cost(subject: &Subject<'_>, todo: &Todo) -> usize {
+    let resting = if todo.end.is_empty() { 0 } else { subject.resting.count };
+    1 + subject.watched.len() + resting
 }
 
 /// Takes what was decided into the step's work, and notes when to look again.

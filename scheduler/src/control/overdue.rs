@@ -6,7 +6,7 @@ use crate::state::{Condition, Goal, KillReason, Task};
 
 /// Finds what is overdue, and when the next task will be.
 pub(super) fn watch(subject: &Subject<'_>, todo: &mut Todo) {
-    for task in subject.tasks.iter().filter(|task| is_starting(task)) {
+    for task in subject.watched.iter().filter(|task| is_starting(task)) {
         let due = task.staged_at.plus_millis(subject.settings.launch_timeout_millis);
         if due <= subject.now {
             todo.replace.push((task.id.clone(), KillReason::Overdue));

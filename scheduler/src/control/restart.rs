@@ -13,7 +13,7 @@ use std::sync::Arc;
 use spec::app::App;
 
 use super::kills;
-use super::scale::{is_good, room};
+use super::scale::room;
 use super::subject::{Subject, holds_place};
 use super::work::Todo;
 use crate::mutants::{self, Mutant};
@@ -21,29 +21,36 @@ use crate::state::{Condition, Goal, KillReason, Task, min_healthy};
 
 /// One look at a rolling replacement.
 pub(super) fn restart(subject: &Subject<'_>, app: &Arc<App>, todo: &mut Todo) {
-    let (old, new): (Vec<_>, Vec<_>) = subject.tasks.iter().copied().partition(|task| task.is_outdated(app));
-    let standing: Vec<_> = old.iter().copied().filter(|task| is_standing(task)).collect();
-    let holding: Vec<_> = new.iter().copied().filter(|task| holds_place(task)).collect();
-    let count = Count::of(app, &subject.tasks, &standing, &holding);
-    end_old(app, &old, standing, count.kills(), todo);
-    let surplus =
-        kills::choose(subject.state, app, &holding, &[], holding.len().saturating_sub(count.wanted));
-    todo.end.extend(surplus.into_iter().map(|task| (task, KillReason::Surplus)));
+    let count = Count::of(app, subject);
+    end_old(app, subject, count.kills(), todo);
+    let is_new = |task: &Task| !task.is_outdated(app) && holds_place(task);
+    kills::end_surplus(subject, app, is_new, &[], count.new.saturating_sub(count.wanted), todo);
     todo.missing = u32::try_from(count.starts()).unwrap_or(u32::MAX).min(room(subject, app));
     let is_gone = |task: &&Arc<Task>| task.goal == Goal::Decommissioned && !task.takes_room();
-    let is_over = old.iter().all(is_gone) && count.new_good == count.wanted && holding.len() == count.wanted;
+    let are_old_gone = subject.resting.outdated == 0 && outdated(&subject.watched, app).all(is_gone);
+    let is_over = are_old_gone && count.new_good == count.wanted && count.new == count.wanted;
     todo.is_done = app.instances == 0 || is_over;
 }
 
-/// Ends `count` of the standing ones, unhealthy first, and all that were replaced by the unreachable
+/// Ends `count` of the old ones that stand, unhealthy first, and all that were replaced by the unreachable
 /// strategy already.
-fn end_old(app: &App, old: &[&Arc<Task>], mut standing: Vec<&Arc<Task>>, count: usize, todo: &mut Todo) {
-    standing.sort_by_cached_key(|task| (task.is_healthy(), kills::rank(app, task)));
-    let lost = |task: &&&Arc<Task>| {
+fn end_old(app: &App, subject: &Subject<'_>, count: usize, todo: &mut Todo) {
+    if count > 0 {
+        let all = subject.all();
+        let mut standing: Vec<_> = outdated(&all, app).filter(|task| is_standing(task)).collect();
+        standing.sort_by_cached_key(|task| (task.is_healthy(), kills::rank(app, task)));
+        let victims = standing.into_iter().take(count);
+        todo.end.extend(victims.map(|task| (task.id.clone(), KillReason::Outdated)));
+    }
+    let is_lost = |task: &&&Arc<Task>| {
         task.goal != Goal::Decommissioned && task.condition == Condition::UnreachableInactive
     };
-    let victims = standing.into_iter().take(count).chain(old.iter().filter(lost).copied());
-    todo.end.extend(victims.map(|task| (task.id.clone(), KillReason::Outdated)));
+    let lost = outdated(&subject.watched, app).filter(is_lost);
+    todo.end.extend(lost.map(|task| (task.id.clone(), KillReason::Outdated)));
+}
+
+fn outdated<'t, 'a>(tasks: &'t [&'a Arc<Task>], app: &App) -> impl Iterator<Item = &'t &'a Arc<Task>> {
+    tasks.iter().filter(|task| task.is_outdated(app))
 }
 
 /// Not told to end, and not ending by itself.
@@ -74,18 +81,22 @@ struct Count {
 }
 
 impl Count {
-    fn of(app: &App, tasks: &[&Arc<Task>], standing: &[&Arc<Task>], holding: &[&Arc<Task>]) -> Self {
+    /// Those at rest take room, stand or hold their place, and are good.
+    fn of(app: &App, subject: &Subject<'_>) -> Self {
         let wanted = f64::from(app.instances);
-        let strategy = app.upgrade_strategy;
+        let (strategy, resting) = (app.upgrade_strategy, subject.resting);
+        let old = || outdated(&subject.watched, app).filter(|task| is_standing(task));
+        let new = || subject.watched.iter().filter(|task| !task.is_outdated(app) && holds_place(task));
+        let new_resting = resting.count - resting.outdated;
         Self {
             wanted: app.instances as usize,
             healthy_min: if mutants::is(Mutant::IgnoreMinimum) { 0 } else { min_healthy(app) as usize },
             total_max: (wanted * (1.0 + strategy.maximum_over_capacity)).floor() as usize,
-            total: tasks.iter().filter(|task| task.takes_room()).count(),
-            old: standing.len(),
-            old_healthy: standing.iter().filter(|task| task.is_healthy()).count(),
-            new: holding.len(),
-            new_good: holding.iter().filter(|task| is_good(task)).count(),
+            total: resting.count + subject.watched.iter().filter(|task| task.takes_room()).count(),
+            old: resting.outdated + old().count(),
+            old_healthy: resting.outdated + old().filter(|task| task.is_healthy()).count(),
+            new: new_resting + new().count(),
+            new_good: new_resting + new().filter(|task| task.is_at_rest()).count(),
         }
     }
 

@@ -14,38 +14,34 @@ use crate::state::{Condition, Deployment, Goal, KillReason, Task};
 /// An app without a deployment: what is missing is started, what is too much is ended.
 pub(super) fn keep(subject: &Subject<'_>, app: &Arc<App>, todo: &mut Todo) {
     let holding = holding(subject);
-    end_surplus(subject, app, &holding, &[], todo);
-    todo.missing = missing(subject, app, &holding);
+    end_surplus(subject, app, holding, &[], todo);
+    todo.missing = missing(subject, app, holding);
 }
 
 /// `ScaleApplication` (reference section 5.2): victims first; when they are gone what is missing is
 /// started; complete when all that had to be started is running, healthy and ready.
 pub(super) fn scale(subject: &Subject<'_>, app: &Arc<App>, deployment: &Deployment, todo: &mut Todo) {
     let holding = holding(subject);
-    end_surplus(subject, app, &holding, &deployment.kill, todo);
+    end_surplus(subject, app, holding, &deployment.kill, todo);
     let is_ending = |task: &&Arc<Task>| task.goal == Goal::Decommissioned && task.takes_room();
-    if !todo.end.is_empty() || subject.tasks.iter().any(is_ending) {
+    if !todo.end.is_empty() || subject.watched.iter().any(is_ending) {
         return;
     }
-    todo.missing = missing(subject, app, &holding);
-    todo.is_done = holding.len() == app.instances as usize
-        && holding.iter().all(|task| was_up_before(task, deployment) || is_good(task));
+    todo.missing = missing(subject, app, holding);
+    let mut watched = subject.watched.iter().filter(|task| holds_place(task));
+    todo.is_done = holding == app.instances as usize
+        && watched.all(|task| was_up_before(task, deployment) || task.is_at_rest());
 }
 
 /// `StopApplication`, and an app that is removed: every task is ended; complete when none is left that
 /// anybody can still end.
 pub(super) fn remove(subject: &Subject<'_>, todo: &mut Todo) {
-    let staying = subject.tasks.iter().filter(|task| task.goal != Goal::Decommissioned);
     if mutants::is(Mutant::KeepRemoved) {
         return;
     }
+    let staying = subject.all().into_iter().filter(|task| task.goal != Goal::Decommissioned);
     todo.end.extend(staying.map(|task| (task.id.clone(), KillReason::Removed)));
-    todo.is_done = todo.end.is_empty() && !subject.tasks.iter().any(|task| task.takes_room());
-}
-
-/// Healthy and ready, as a deployment wants its new tasks.
-pub(super) fn is_good(task: &Task) -> bool {
-    task.goal == Goal::Running && task.is_healthy() && task.is_ready()
+    todo.is_done = todo.end.is_empty() && !subject.watched.iter().any(|task| task.takes_room());
 }
 
 /// Tasks that were there before the deployment are not checked again.
@@ -55,19 +51,19 @@ fn was_up_before(task: &Task, deployment: &Deployment) -> bool {
         && task.started_at.is_some_and(|at| at < deployment.version)
 }
 
-fn holding<'a>(subject: &Subject<'a>) -> Vec<&'a Arc<Task>> {
-    subject.tasks.iter().copied().filter(|task| holds_place(task)).collect()
+/// How many tasks hold a place: all at rest do.
+fn holding(subject: &Subject<'_>) -> usize {
+    subject.resting.count + subject.watched.iter().filter(|task| holds_place(task)).count()
 }
 
-fn end_surplus(subject: &Subject<'_>, app: &App, holding: &[&Arc<Task>], named: &[TaskId], todo: &mut Todo) {
-    let surplus = holding.len().saturating_sub(app.instances as usize);
-    let victims = kills::choose(subject.state, app, holding, named, surplus);
-    todo.end.extend(victims.into_iter().map(|task| (task, KillReason::Surplus)));
+fn end_surplus(subject: &Subject<'_>, app: &App, holding: usize, named: &[TaskId], todo: &mut Todo) {
+    let surplus = holding.saturating_sub(app.instances as usize);
+    kills::end_surplus(subject, app, holds_place, named, surplus, todo);
 }
 
 /// How many to start.
-fn missing(subject: &Subject<'_>, app: &App, holding: &[&Arc<Task>]) -> u32 {
-    let wanted = (app.instances as usize).saturating_sub(holding.len());
+fn missing(subject: &Subject<'_>, app: &App, holding: usize) -> u32 {
+    let wanted = (app.instances as usize).saturating_sub(holding);
     u32::try_from(wanted).unwrap_or(u32::MAX).min(room(subject, app))
 }
 

@@ -1,4 +1,5 @@
-//! One app under consideration: its definition, its tasks, and what may be done to it now.
+//! One app under consideration: its definition, its tasks, and what may be done to it now. Tasks at rest are counted
+//! and not looked at, so that a look costs what is not at rest. Only who chooses among all of them walks along them.
 
 use std::sync::Arc;
 
@@ -14,12 +15,24 @@ pub(super) struct Subject<'a> {
     pub(super) state: &'a State,
     pub(super) id: &'a AppId,
     pub(super) entry: Option<&'a Arc<AppEntry>>,
-    pub(super) tasks: Vec<&'a Arc<Task>>,
+    /// Tasks to be looked at one by one, in order of their ids.
+    pub(super) watched: Vec<&'a Arc<Task>>,
+    /// All others.
+    pub(super) resting: Resting,
     pub(super) duty: Duty<'a>,
     /// The deployment that holds the app's lock and is at one of its actions now.
     pub(super) deployment: Option<&'a Arc<Deployment>>,
     pub(super) now: Timestamp,
     pub(super) settings: &'a Settings,
+}
+
+/// Tasks that are known to be at rest ([`Task::is_at_rest`]): up, as they are wanted, with nothing to wait for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Resting {
+    /// How many there are.
+    pub(super) count: usize,
+    /// Of these, outdated ones.
+    pub(super) outdated: usize,
 }
 
 /// Who decides about the number of an app's tasks.
@@ -56,9 +69,17 @@ impl<'a> Subject<'a> {
                 Duty::Act { kind, app: &entry.app, deployment }
             }
         };
-        let tasks = state.tasks_of(id).collect();
-        let deployment = acting.map(|(deployment, _)| deployment);
-        Self { state, id, entry, tasks, duty, deployment, now, settings }
+        let resting = entry.map_or_else(Resting::default, |entry| Resting {
+            count: entry.tally.resting as usize,
+            outdated: entry.tally.resting_outdated as usize,
+        });
+        let (watched, deployment) = (state.restless_of(id), acting.map(|(deployment, _)| deployment));
+        Self { state, id, entry, watched, resting, duty, deployment, now, settings }
+    }
+
+    /// All tasks, in order of their ids: a walk along those at rest, for who chooses among them.
+    pub(super) fn all(&self) -> Vec<&'a Arc<Task>> {
+        if self.resting.count == 0 { self.watched.clone() } else { self.state.tasks_of(self.id).collect() }
     }
 }
 

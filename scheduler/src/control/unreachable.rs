@@ -20,7 +20,7 @@ enum Fate {
 
 /// Finds what is due, and when the next will be.
 pub(super) fn watch(subject: &Subject<'_>, todo: &mut Todo) {
-    for task in subject.tasks.iter().filter(|task| task.is_unreachable()) {
+    for task in subject.watched.iter().filter(|task| task.is_unreachable()) {
         for (at, fate) in fates(task) {
             match fate {
                 _ if at > subject.now => todo.due_at(at),

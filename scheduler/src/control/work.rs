@@ -15,7 +15,7 @@ pub(super) const PLACEMENTS_MAX: u32 = 4_000;
 pub(super) const DEMANDS_MAX: usize = 128;
 
 /// What is to be done for one app.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub(super) struct Todo {
     /// End and start anew.
     pub(super) replace: Vec<(TaskId, KillReason)>,

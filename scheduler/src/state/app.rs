@@ -9,7 +9,7 @@ use spec::protocol::TaskState;
 use spec::time::Timestamp;
 use uuid::Uuid;
 
-use super::{Tally, Versions};
+use super::{Restless, Tally, Versions};
 use crate::placement::Crowds;
 
 /// How many old definitions of an app are kept (Marathon's `--zk_max_versions`).
@@ -35,6 +35,8 @@ pub struct AppEntry {
     pub tally: Tally,
     /// Derived: where the tasks are that its constraints count.
     pub(crate) crowds: Crowds,
+    /// Derived: its tasks that are not at rest; the others are counted in `tally`.
+    pub restless: Restless,
 }
 
 impl AppEntry {
@@ -49,6 +51,7 @@ impl AppEntry {
             vacant: Vector::new(),
             last_failure: None,
             tally: Tally::default(),
+            restless: Restless::default(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What the state counts of its tasks: how many of all are in which condition, how many of each app are of which
-//! kind, and where those are that constrain placement. Derived, and kept up task by task as they come, change and go; made anew only when
-//! the definition that they are judged by changes. So no question about an app needs a look at its tasks.
+//! kind, which of them are not at rest (`restless.rs`), and where those are that constrain placement. Derived, and kept
+//! up task by task as they come, change and go; made anew only when the definition that they are judged by changes. So
+//! no question about an app needs a look at all of its tasks.
 
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use spec::app::App;
 use spec::ids::{AgentId, AppId, TaskId};
 use spec::protocol::AgentInfo;
 
-use super::{AppEntry, Condition, State, Tally, Task};
+use super::{AppEntry, Condition, Restless, State, Tally, Task};
 use crate::placement::Crowds;
 
 /// How many tasks there are in each condition.
@@ -76,11 +77,15 @@ impl State {
         self.conditions.come(after.condition);
         if let Some(entry) = self.apps.get(id.app()) {
             let [was, is] = [&before, &after].map(|task| Tally::of(task, &entry.app));
+            // Whether it rests is counted too: where nothing is counted differently, no list changes.
             if was != is
                 && let Some(entry) = self.apps.get_mut(id.app()).map(Arc::make_mut)
             {
                 entry.tally.subtract(&was);
                 entry.tally.add(&is);
+                if was.resting != is.resting {
+                    entry.restless.note(&after);
+                }
             }
         }
         Some((before, after))
@@ -91,17 +96,20 @@ impl State {
         let Some(entry) = self.apps.get(app) else {
             return;
         };
-        let (tally, crowds) = self.counts_of(&entry.app);
+        let counts = self.counts_of(&entry.app);
         if let Some(entry) = self.apps.get_mut(app).map(Arc::make_mut) {
-            (entry.tally, entry.crowds) = (tally, crowds);
+            (entry.tally, entry.restless, entry.crowds) = counts;
         }
     }
 
-    /// What the counts of an app must be, from its tasks one by one.
-    pub(super) fn counts_of(&self, app: &App) -> (Tally, Crowds) {
-        let mut tally = Tally::default();
-        self.tasks_of(&app.id).for_each(|task| tally.count(task, app));
-        (tally, Crowds::count(self, app))
+    /// What is kept of the tasks of an app, from its tasks one by one.
+    pub(super) fn counts_of(&self, app: &App) -> (Tally, Restless, Crowds) {
+        let (mut tally, mut restless) = (Tally::default(), Restless::default());
+        for task in self.tasks_of(&app.id) {
+            tally.count(task, app);
+            restless.note(task);
+        }
+        (tally, restless, Crowds::count(self, app))
     }
 
     /// An agent says something else of itself: its tasks constrain as it is now.
@@ -125,9 +133,11 @@ impl State {
         };
         let part = Tally::of(task, &entry.app);
         if is_there {
-            entry.tally.add(&part)
+            entry.tally.add(&part);
+            entry.restless.note(task);
         } else {
-            entry.tally.subtract(&part)
+            entry.tally.subtract(&part);
+            entry.restless.forget(task);
         }
         if !entry.crowds.is_counting() || task.is_outdated(&entry.app) {
             return;

@@ -127,8 +127,9 @@ fn check_app(state: &State, id: &AppId, entry: &AppEntry, found: &mut Vec<String
     claim(found, entry.vacant.len() <= entry.app.instances as usize, || {
         format!("{id}: {} vacant of {} instances", entry.vacant.len(), entry.app.instances)
     });
-    claim(found, (entry.tally, entry.crowds.clone()) == state.counts_of(&entry.app), || {
-        format!("{id}: what is counted is not what there is: {:?} {:?}", entry.tally, entry.crowds)
+    let kept = (entry.tally, entry.restless.clone(), entry.crowds.clone());
+    claim(found, kept == state.counts_of(&entry.app), || {
+        format!("{id}: what is counted is not what there is: {kept:?}")
     });
     for task in state.tasks_of(id) {
         claim(found, !instances.contains(&task.id.instance.uuid), || format!("{} is vacant too", task.id));

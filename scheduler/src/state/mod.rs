@@ -17,10 +17,11 @@ mod form;
 mod invariants;
 mod master;
 mod queries;
+mod restless;
 mod snapshot;
 mod task;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod versions;
 
 use std::sync::Arc;
@@ -42,6 +43,7 @@ pub use invariants::{violations, violations_after};
 pub use master::*;
 pub(crate) use queries::tasks_range;
 pub use queries::{Tally, max_capacity, min_healthy};
+pub use restless::Restless;
 pub use snapshot::{CHUNK_BYTES_MAX, Chunks, SnapshotError};
 pub use task::*;
 pub use versions::Versions;

@@ -23,6 +23,10 @@ pub struct Tally {
     pub current: u32,
     /// Placed and not confirmed by the agent.
     pub provisioned: u32,
+    /// At rest; `restless` of the app's entry names all others, also those that have no place here.
+    pub resting: u32,
+    /// Of these, outdated ones.
+    pub resting_outdated: u32,
 }
 
 impl Tally {
@@ -31,12 +35,14 @@ impl Tally {
         if !task.takes_room() {
             return Self::default();
         }
-        let outdated = task.is_outdated(app);
+        let (outdated, resting) = (task.is_outdated(app), task.is_at_rest());
         Self {
             total: 1,
             outdated: u32::from(outdated),
             current: u32::from(!outdated && task.goal != Goal::Decommissioned),
             provisioned: u32::from(task.condition == Condition::Provisioned),
+            resting: u32::from(resting),
+            resting_outdated: u32::from(resting && outdated),
         }
     }
 
@@ -51,6 +57,8 @@ impl Tally {
         self.outdated += more.outdated;
         self.current += more.current;
         self.provisioned += more.provisioned;
+        self.resting += more.resting;
+        self.resting_outdated += more.resting_outdated;
     }
 
     /// Takes tasks out of account that were in it.
@@ -59,6 +67,8 @@ impl Tally {
         self.outdated -= less.outdated;
         self.current -= less.current;
         self.provisioned -= less.provisioned;
+        self.resting -= less.resting;
+        self.resting_outdated -= less.resting_outdated;
     }
 
     /// How many more tasks may be placed at most: never more up-to-date ones than `instances`, and as

@@ -118,6 +118,12 @@ impl Task {
             .all(|check| self.readiness.iter().any(|result| result.name == check.name && result.ready))
     }
 
+    /// Does it run as it is wanted to, healthy and ready? Then nothing is to be done with it and nothing awaited,
+    /// until it changes or its app asks for something else.
+    pub fn is_at_rest(&self) -> bool {
+        self.goal == Goal::Running && self.is_healthy() && self.is_ready()
+    }
+
     fn has_all_results(&self) -> bool {
         self.health.len() >= self.app.health_checks.len()
     }

@@ -117,7 +117,7 @@ impl World {
     }
 
     /// The next write fails: nothing of it is there, or all of it though nobody heard so, or, when it is the next one
-    /// with a snapshot, the first of its two parts. Now and then on several masters.
+    /// with a snapshot from the leader, the first of its two parts. Now and then on several masters.
     fn tear_disk(&mut self) {
         let id = self.some_master();
         let (fault, name) = match self.bus.rng.u8(0..3) {

@@ -1,23 +1,28 @@
-//! Logs of formats 1 and 2, which kept entries and hard state in tables of `raft.redb`: how they are read, and how
-//! they become logs of the present format. Until the one transaction at the end the old format is in force; what
-//! was written before a crash is written again.
+//! Logs of formats 1 to 3, which kept the pieces of snapshots in a table of `raft.redb`, and of formats 1 and 2, which
+//! kept entries and hard state there as well: how they are read, and how they become logs of the present format. Until
+//! the one transaction at the end the old format is in force; what was written before a crash is written again.
 
 use protobuf::Message as _;
 use raft::eraftpb::{Entry, HardState};
-use redb::{Database, ReadableDatabase, TableDefinition};
+use redb::{Database, ReadOnlyTable, ReadableDatabase, TableDefinition};
 
 use super::database::RaftFile;
 use super::log::{Extent, Folder, Journal, Sizes, is_log_file};
 use super::outline::Outline;
+use super::pieces::Shelf;
 use super::record::unseal;
 use super::tables::{self, Damage, Failure, key};
-use super::{Identity, StoreError};
+use super::{ChunkSink, Identity, StoreError};
 
 /// The entries, by their index.
 const LOG: TableDefinition<u64, &[u8]> = TableDefinition::new("log");
 const HARD_STATE: &str = "hard state";
+/// The pieces of all stages, by stage and number.
+const PIECES: TableDefinition<(u64, u32), &[u8]> = TableDefinition::new("snapshot");
 /// Format 1 had no record of the snapshot's stage: it was the snapshot's index.
 const WITHOUT_STAGE: u32 = 1;
+/// Formats up to this one had no segments.
+const WITHOUT_SEGMENTS: u32 = 2;
 
 /// Where segments begin to be counted.
 const FIRST_SEGMENT: u64 = 1;
@@ -36,19 +41,23 @@ pub(super) fn convert(file: &RaftFile, folder: &Folder, format: u32, sizes: Size
     let read = || file.checked(|db| read(db, format));
     let old = read()?;
     file.check_pages(&old, read)?;
-    let extent = copy(file, folder, &old, sizes)?;
-    let (stage, _) = old.outline.stage();
-    file.guarded("write to", |db| finish(db, stage, &extent))?;
+    let extent =
+        if format <= WITHOUT_SEGMENTS { Some(copy_entries(file, folder, &old, sizes)?) } else { None };
+    let stage = copy_pieces(file, folder, &old)?;
+    file.guarded("write to", |db| finish(db, stage, extent.as_ref()))?;
     tracing::info!(path = %file.path().display(), format, "the log has the present format now");
     Ok(())
 }
 
-/// Reads and checks the whole log, except for the pieces of the snapshot.
+/// Reads and checks what is in `raft.redb`, except for the pieces of the snapshot.
 fn read(db: &Database, format: u32) -> Result<Result<Old, Damage>, Failure> {
     let (identity, mut outline) = match tables::read_head(db, format > WITHOUT_STAGE)? {
         Ok(found) => found,
         Err(damage) => return Ok(Err(damage)),
     };
+    if format > WITHOUT_SEGMENTS {
+        return Ok(Ok(Old { identity, outline }));
+    }
     let transaction = db.begin_read()?;
     let state = tables::read_meta(&transaction, HARD_STATE)?;
     let Some(state) = state.and_then(|bytes| HardState::parse_from_bytes(&bytes).ok()) else {
@@ -93,7 +102,7 @@ fn decode(index: u64, sealed: &[u8]) -> Result<Entry, Damage> {
 }
 
 /// Writes the entries into segments. Files that are there already belong to an attempt that came to nothing.
-fn copy(file: &RaftFile, folder: &Folder, old: &Old, sizes: Sizes) -> Result<Extent, StoreError> {
+fn copy_entries(file: &RaftFile, folder: &Folder, old: &Old, sizes: Sizes) -> Result<Extent, StoreError> {
     for name in folder.names()?.iter().filter(|name| is_log_file(name)) {
         folder.remove(name)?;
     }
@@ -113,12 +122,38 @@ fn copy(file: &RaftFile, folder: &Folder, old: &Old, sizes: Sizes) -> Result<Ext
     Ok(journal.extent().clone())
 }
 
-fn finish(db: &Database, stage: u64, extent: &Extent) -> Result<(), Failure> {
+/// Writes the pieces of the snapshot into a file of their own. The number of its stage stays what it was.
+fn copy_pieces(file: &RaftFile, folder: &Folder, old: &Old) -> Result<u64, StoreError> {
+    let (number, count) = old.outline.stage();
+    let table = file.guarded("read", |db| Ok(db.begin_read()?.open_table(PIECES)?))?;
+    let mut stage = Box::new(Shelf::new(folder.clone(), old.identity.group, number).stage());
+    for piece in 0..count {
+        stage.put(&file.checked(|_| read_piece(&table, number, piece))?)?;
+    }
+    Ok(stage.finish().keep().0)
+}
+
+fn read_piece(
+    table: &ReadOnlyTable<(u64, u32), &'static [u8]>,
+    stage: u64,
+    piece: u32,
+) -> Result<Result<Vec<u8>, Damage>, Failure> {
+    let key = [&stage.to_le_bytes()[..], &piece.to_le_bytes()].concat();
+    let sealed = table.get((stage, piece))?;
+    let chunk = sealed.as_ref().and_then(|sealed| unseal(&key, sealed.value()));
+    Ok(chunk.map(<[u8]>::to_vec).ok_or_else(|| format!("piece {piece} of the snapshot is damaged")))
+}
+
+/// `extent`: of the segments that were written.
+fn finish(db: &Database, stage: u64, extent: Option<&Extent>) -> Result<(), Failure> {
     let transaction = db.begin_write()?;
-    transaction.delete_table(LOG)?;
-    transaction.open_table(tables::META)?.remove(HARD_STATE)?;
+    transaction.delete_table(PIECES)?;
+    if let Some(extent) = extent {
+        transaction.delete_table(LOG)?;
+        transaction.open_table(tables::META)?.remove(HARD_STATE)?;
+        tables::write_extent(&transaction, extent)?;
+    }
     tables::write_meta(&transaction, key::STAGE, &stage.to_le_bytes())?;
-    tables::write_extent(&transaction, extent)?;
     tables::write_meta(&transaction, key::FORMAT, &tables::FORMAT.to_le_bytes())?;
     Ok(transaction.commit()?)
 }

@@ -10,8 +10,9 @@ use uuid::Uuid;
 
 use super::database::RaftFile;
 use super::log::{Folder, Sizes, segment_name};
-use super::tables::{META, PIECES, key, write_meta};
-use super::tests::{append, contents, entry, first, founded, identity, live, meta, reopened, staged};
+use super::pieces::stage_name;
+use super::tables::{META, key, write_meta};
+use super::tests::{append, contents, entry, first, founded, identity, live, meta, own, reopened};
 use super::*;
 
 /// Room for a frame or two.
@@ -234,15 +235,13 @@ fn old_segments_are_used_again_and_surplus_ones_removed() {
     for index in 2..200 {
         store.commit(long(index..=index)).unwrap();
         if index % 25 == 0 {
-            let (stage, pieces) = staged(&store, &[b"state"]);
-            let snapshot = Some(SnapshotWrite::Own { meta: meta(index - 1, 2), stage, pieces });
-            let compact = index - 5;
-            store.commit(Write { snapshot, compact, ..Write::default() }).unwrap();
+            own(&mut store, meta(index - 1, 2), index - 5, &[b"state"]);
         }
         let logs = fs::read_dir(dir.path()).unwrap().map(|file| file.unwrap());
         let logs: Vec<_> = logs.filter(|file| file.file_name().to_string_lossy().ends_with(".log")).collect();
         most = most.max(logs.len());
-        seen.extend(logs.iter().map(|file| file.metadata().unwrap().ino()));
+        // Files that are not needed are removed beside the log.
+        seen.extend(logs.iter().filter_map(|file| file.metadata().ok()).map(|file| file.ino()));
     }
     assert!(most < 20, "{most} files");
     assert!(seen.len() < 60, "{} different files", seen.len());
@@ -270,16 +269,41 @@ fn a_commit_that_is_larger_than_a_segment_has_one_of_its_own() {
 }
 
 #[test]
-fn a_damaged_piece_of_the_snapshot_is_refused() {
+fn a_snapshot_that_is_not_the_one_that_was_written_is_refused() {
     let (dir, _) = lived();
-    tamper(dir.path(), |transaction| {
-        let mut pieces = transaction.open_table(PIECES).unwrap();
-        pieces.insert((2, 1), &b"1234two"[..]).unwrap();
-    });
-    let mut pieces = reopened(dir.path()).pieces().unwrap();
-    assert_eq!(pieces.next().unwrap().unwrap(), b"one");
-    let error = pieces.next().unwrap().expect_err("it must be refused");
-    assert!(error.to_string().contains("piece 1 of the snapshot is damaged"), "{error}");
+    let other = tempfile::tempdir().unwrap();
+    live(&mut small(other.path(), &Identity { group: Uuid::from_u128(8), ..identity() }));
+    let path = dir.path().join(stage_name(2));
+    let whole = fs::read(&path).unwrap();
+    // Two pieces of three bytes, each behind its length and its sum.
+    let cut = |length: usize| fs::write(&path, &whole[..length]).unwrap();
+    /// What is done to the file, how many pieces can be read, and a word of the refusal.
+    type Case<'a> = (&'a dyn Fn(), usize, &'a str);
+    let cases: [Case<'_>; 7] = [
+        (&|| flip(&path, find(&path, "one")), 0, "piece 0 of the snapshot is damaged"),
+        (&|| flip(&path, find(&path, "two")), 1, "piece 1 of the snapshot is damaged"),
+        (&|| flip(&path, 0), 0, "piece 0 of the snapshot is damaged"),
+        (&|| flip(&path, 14), 1, "piece 1 of the snapshot is damaged"),
+        (&|| cut(15), 1, "piece 1 of the snapshot is damaged"),
+        (&|| cut(0), 0, "piece 0 of the snapshot is damaged"),
+        (
+            &|| fs::copy(other.path().join(stage_name(2)), &path).map(drop).unwrap(),
+            0,
+            "piece 0 of the snapshot is damaged",
+        ),
+    ];
+    for (change, good, word) in cases {
+        change();
+        let read: Vec<_> = reopened(dir.path()).pieces().unwrap().collect();
+        let (last, before) = read.split_last().unwrap();
+        assert_eq!((before.len(), before.iter().all(Result::is_ok)), (good, true), "{word}");
+        let said = last.as_ref().expect_err("it must be refused").to_string();
+        assert!(said.contains("raft-00000002.snapshot") && said.contains(word), "{word}: {said}");
+        fs::write(&path, &whole).unwrap();
+    }
+    fs::remove_file(&path).unwrap();
+    let said = refusal(dir.path()).to_string();
+    assert!(said.contains("raft-00000002.snapshot is missing"), "{said}");
 }
 
 #[test]
@@ -343,7 +367,7 @@ fn flipped_bits_anywhere_never_go_unnoticed() {
     let mut source = fastrand::Rng::with_seed(3);
     let mut refused = 0;
     for round in 0..200 {
-        // One in three is of raft.redb, the others of segments.
+        // Of raft.redb, of a snapshot or of segments.
         let (path, bytes) = damaged[source.usize(..damaged.len())];
         let mut bytes = bytes.clone();
         let at = source.usize(..bytes.len());

@@ -12,10 +12,10 @@ use redb::Database;
 use super::StoreError;
 use super::tables::{self, Damage, Failure};
 
-/// The entries are not in it, and pieces of snapshots are read once: the cache is for inner pages.
-const PAGE_CACHE_BYTES: usize = 8 << 20;
+/// It holds a few small records; only one of an old format holds more.
+const PAGE_CACHE_BYTES: usize = 1 << 20;
 
-/// What the driver has in common with those who read or stage snapshots.
+/// What the driver has in common with those who make a snapshot the current one.
 #[derive(Debug)]
 pub(super) struct RaftFile {
     /// Absent when closed.
@@ -91,13 +91,6 @@ impl RaftFile {
         let aside = self.path.with_extension("damaged");
         fs::rename(&self.path, &aside).map_err(|error| StoreError::io("set aside", &aside, error))?;
         Err(corrupt(&aside, "its last commit is damaged"))
-    }
-
-    /// What cannot be removed now is when the log is opened again.
-    pub(super) fn remove_stage(&self, stage: u64) {
-        if let Err(error) = self.guarded("tidy up", |db| tables::remove_stage(db, stage)) {
-            tracing::debug!(%error, "pieces of a snapshot that is not needed stay for now");
-        }
     }
 
     pub(super) fn close(&self) {

@@ -1,29 +1,30 @@
-//! The log on disk: entries and hard states in segments (`log`), snapshots and what else is rare in `raft.redb`.
-//! Every record carries a checksum of its own, a write returns when it is synced, and what cannot be trusted is
-//! refused rather than begun anew.
+//! The log on disk: entries and hard states in segments (`log`), snapshots in files of their own (`pieces`), and what
+//! is rare and small in `raft.redb`, among it which of those files count. Every record carries a checksum of its own,
+//! a write returns when it is synced, and what cannot be trusted is refused rather than begun anew.
 //!
-//! Most writes are one frame. One with a snapshot is a frame and a transaction, and a crash may come between:
+//! Most writes are one frame. A snapshot of our own becomes the current one by a transaction that its own thread does:
+//! the log's thread waits for none of it, and takes note afterwards. Until then it knows the log as it was, and
+//! nothing that it knows has gone.
 //!
-//! * A snapshot of our own, or compaction: the frame is first. Without the transaction the entries and the hard
-//!   state are new, and the snapshot is still the one before: a log that has not been compacted yet.
-//! * A snapshot from the leader: the transaction is first, and from it on the frames before do not count. It names a
-//!   hard state of its own, the new one but for a commit index beyond the snapshot. Without the frame after it the
-//!   log ends with the snapshot: term and vote are kept, and nobody was told of the entries.
+//! A snapshot from the leader is a transaction and a frame, and a crash may come between. From the transaction on the
+//! frames before do not count. It names a hard state of its own, the new one but for a commit index beyond the
+//! snapshot. Without the frame after it the log ends with the snapshot: term and vote are kept, and nobody was told
+//! of the entries.
 
 use std::fs::{self, File};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use raft::eraftpb::{Entry, HardState};
+use raft::eraftpb::{Entry, HardState, SnapshotMetadata};
 
 use super::database::{RaftFile, corrupt};
-use super::log::{Extent, Folder, Journal, Sizes, is_log_file, segment_number};
+use super::log::{Extent, Folder, Journal, Sizes, segment_number};
 use super::outline::Outline;
+use super::pieces::{Shelf, stage_number};
 use super::{
-    ChunkSink, First, Identity, LogStore, Pieces, SnapshotWrite, Staged, Stager, StoreError, Write, convert,
-    home, tables,
+    Adopted, Adoption, First, Identity, LogStore, Pieces, Received, Staged, Stager, StoreError, Write,
+    convert, home, tables,
 };
 
 /// A log on disk, locked against other processes. Files are closed when it is dropped, also while snapshots
@@ -32,10 +33,9 @@ use super::{
 pub struct DiskStore {
     pub(super) file: Arc<RaftFile>,
     journal: Journal,
+    shelf: Arc<Shelf>,
     outline: Outline,
     identity: Identity,
-    /// Number of the next stage.
-    next_stage: Arc<AtomicU64>,
     /// A write failed: what is on disk is known again when the log is opened again.
     failed: bool,
     _lock: Option<File>,
@@ -85,11 +85,12 @@ impl DiskStore {
         home::build(&dir, identity, first, number, Sizes::default())?;
         self.close();
         let Extent { first, newest, .. } = *self.journal.extent();
-        home::set_aside(&dir, &dir.join(aside), first..=newest)?;
+        home::set_aside(&dir, &dir.join(aside), first..=newest, self.outline.stage())?;
         home::put_in_place(&dir)?;
         let folder = Folder::at(&dir);
         for name in folder.names()? {
-            if is_log_file(&name) && segment_number(&name) != Some(number) {
+            let new = [segment_number(&name), stage_number(&name)].contains(&Some(number));
+            if home::is_part(&name) && !new {
                 folder.remove(&name)?;
             }
         }
@@ -121,13 +122,15 @@ impl DiskStore {
         let found = read()?;
         file.check_pages(&found, read)?;
         let ((identity, mut outline), extent) = found;
-        let mut journal = Journal::open(folder, identity.group, extent, sizes, &mut outline)?;
+        let mut journal = Journal::open(folder.clone(), identity.group, extent, sizes, &mut outline)?;
         tables::plausible(&outline).map_err(|what| corrupt(file.path(), what))?;
-        let (stage, _) = outline.stage();
-        file.guarded("tidy up", |db| tables::tidy(db, stage))?;
+        let (stage, pieces) = outline.stage();
+        let shelf = Shelf::new(folder, identity.group, stage + 1);
+        // Nothing is tidied away before the snapshot that counts is known to be there.
+        drop(shelf.pieces(stage, pieces)?);
+        shelf.tidy(stage)?;
         journal.tidy_up()?;
-        let next_stage = Arc::new(AtomicU64::new(stage + 1));
-        Ok(Self { file: Arc::new(file), journal, outline, identity, next_stage, failed: false, _lock: lock })
+        Ok(Self { file: Arc::new(file), journal, shelf, outline, identity, failed: false, _lock: lock })
     }
 
     fn expect_owner(&self, name: &str) -> Result<(), StoreError> {
@@ -151,70 +154,54 @@ impl DiskStore {
             tracing::error!(%error, "the log could not be closed in order");
         }
         self.failed = true;
+        self.shelf.close();
         self.file.close();
     }
 
-    fn check(&self, write: &Write) -> Result<(), StoreError> {
-        let path = || self.file.path().to_owned();
-        self.outline.check(write).map_err(|what| StoreError::Misuse { path: path(), what })?;
+    fn usable(&self) -> Result<(), StoreError> {
         if self.failed {
             let earlier = io::Error::other("an earlier write has failed");
             return Err(StoreError::io("write to", self.file.path(), earlier));
         }
-        let Some((stage, pieces)) = write.snapshot.as_ref().map(|snapshot| snapshot.stage()) else {
-            return Ok(());
-        };
-        if self.file.guarded("read", |db| tables::has_pieces(db, stage, pieces))? {
-            return Ok(());
-        }
-        let what = format!("stage {stage} does not have {pieces} pieces");
-        Err(StoreError::Misuse { path: path(), what })
+        Ok(())
+    }
+
+    fn misuse(&self, what: String) -> StoreError {
+        StoreError::Misuse { path: self.file.path().to_owned(), what }
     }
 
     fn make_durable(&mut self, write: &Write) -> Result<(), StoreError> {
         let before = self.outline.hard_state().clone();
         let after = write.hard_state.as_ref().unwrap_or(&before);
-        if let Some(SnapshotWrite::Received { meta, .. }) = &write.snapshot {
-            let begin = HardState { commit: after.commit.min(meta.index), ..after.clone() };
-            let extent = self.journal.extent_anew(begin.clone());
-            self.record(write, extent)?;
-            return if write.entries.is_empty() && *after == begin {
-                Ok(())
-            } else {
-                self.append(&write.entries, &begin, after)
-            };
+        let begin = match &write.received {
+            Some(received) => self.receive(received, after)?,
+            None => before.clone(),
+        };
+        if write.entries.is_empty() && *after == begin {
+            return Ok(());
         }
-        // Segments that a snapshot makes free are so only with a frame behind them.
-        let base = self.outline.base_after(write);
-        let rare = write.snapshot.is_some() || base != self.outline.base();
-        if rare || !write.entries.is_empty() || *after != before {
-            self.append(&write.entries, &before, after)?;
-        }
-        if rare { self.record(write, self.journal.extent_from(base.index)) } else { Ok(()) }
+        self.append(&write.entries, &begin, after)
+    }
+
+    /// Makes a snapshot from the leader the current one, and the log an empty one that begins with the hard state that
+    /// is yielded. Then the segments before are free.
+    fn receive(&mut self, received: &Received, after: &HardState) -> Result<HardState, StoreError> {
+        let index = received.meta.index;
+        let begin = HardState { commit: after.commit.min(index), ..after.clone() };
+        let extent = self.journal.extent_anew(begin.clone());
+        self.transact(|transaction| tables::receive(transaction, received, &extent))?;
+        self.journal.let_go(extent, index);
+        Ok(begin)
     }
 
     /// One frame; in a new segment when there is no room for it in the one before.
     fn append(&mut self, entries: &[Entry], before: &HardState, after: &HardState) -> Result<(), StoreError> {
         if !self.journal.encode(entries, after) {
             self.journal.begin_segment(before)?;
-            self.transact(|transaction| tables::write_extent(transaction, self.journal.extent()))?;
+            let newest = self.journal.extent().newest;
+            self.transact(|transaction| tables::write_newest(transaction, newest))?;
         }
         self.journal.write(entries)
-    }
-
-    /// What of a write is in `raft.redb`. Then the segments that `extent` does not name are free.
-    fn record(&mut self, write: &Write, extent: Extent) -> Result<(), StoreError> {
-        self.transact(|transaction| tables::write(transaction, &self.outline, write, &extent))?;
-        self.journal.let_go(extent, self.outline.base_after(write).index)
-    }
-
-    /// The pieces of a snapshot that another has taken the place of are many: nobody waits until they are gone.
-    /// Those that cannot be removed now are when the log is opened again.
-    fn forget_stage(&self, stage: u64) {
-        let file = Arc::clone(&self.file);
-        if let Err(error) = self.journal.beside(Box::new(move || file.remove_stage(stage))) {
-            tracing::debug!(%error, "pieces of an old snapshot stay for now");
-        }
     }
 
     fn transact(
@@ -239,57 +226,61 @@ impl LogStore for DiskStore {
     }
 
     fn pieces(&self) -> Result<Pieces, StoreError> {
-        let (stage, pieces) = self.outline.stage();
-        let path: PathBuf = self.file.path().to_owned();
-        let table = self.file.guarded("read", tables::open_pieces)?;
-        Ok(Box::new((0..pieces).map(move |piece| {
-            let read = super::database::guarded(&path, "read", || tables::read_piece(&table, stage, piece))?;
-            read.map_err(|what| corrupt(&path, what))
-        })))
+        let (stage, count) = self.outline.stage();
+        self.shelf.pieces(stage, count)
     }
 
     fn stager(&self) -> Stager {
-        let (file, next_stage) = (Arc::clone(&self.file), Arc::clone(&self.next_stage));
-        Arc::new(move || {
-            let number = next_stage.fetch_add(1, Ordering::Relaxed);
-            let (file, removing) = (Arc::clone(&file), Arc::clone(&file));
-            Box::new(Stage { file, staged: Staged::new(number, move |number| removing.remove_stage(number)) })
-        })
+        let shelf = Arc::clone(&self.shelf);
+        Arc::new(move || Box::new(shelf.stage()))
+    }
+
+    fn adoption(&self, meta: SnapshotMetadata, compact: u64) -> Result<Adoption, StoreError> {
+        self.usable()?;
+        self.outline.check_own(&meta, compact).map_err(|what| self.misuse(what))?;
+        let base = self.outline.base_at(compact);
+        let first_segment = self.journal.first_needed(base.index);
+        let file = Arc::clone(&self.file);
+        Ok(Box::new(move |staged: Staged| {
+            let (stage, pieces) = staged.numbers();
+            let own = Adopted { meta, stage, pieces, base, first_segment };
+            match file.guarded("write to", |db| tables::adopt(db, &own, first_segment)) {
+                Ok(false) => Ok(None),
+                Ok(true) => {
+                    staged.keep();
+                    Ok(Some(own))
+                }
+                // What has failed may yet be found on disk.
+                Err(error) => {
+                    staged.keep();
+                    Err(error)
+                }
+            }
+        }))
+    }
+
+    fn adopted(&mut self, own: Adopted) {
+        if own.meta.index <= self.outline.snapshot().index {
+            return self.shelf.forget(own.stage);
+        }
+        let (before, _) = self.outline.stage();
+        self.outline.adopt(&own);
+        let extent = Extent { first: own.first_segment, ..self.journal.extent().clone() };
+        self.journal.let_go(extent, own.base.index);
+        self.shelf.forget(before);
     }
 
     fn commit(&mut self, write: Write) -> Result<(), StoreError> {
-        self.check(&write)?;
+        self.outline.check(&write).map_err(|what| self.misuse(what))?;
+        self.usable()?;
         self.failed = true;
         self.make_durable(&write)?;
         self.failed = false;
-        let before = self.outline.stage().0;
+        let (before, _) = self.outline.stage();
         self.outline.apply(&write);
-        if self.outline.stage().0 != before {
-            self.forget_stage(before);
+        if write.received.is_some() {
+            self.shelf.forget(before);
         }
         Ok(())
-    }
-}
-
-/// Writes pieces while the driver goes on committing: a transaction for each, so that no commit waits long.
-struct Stage {
-    file: Arc<RaftFile>,
-    staged: Staged,
-}
-
-impl ChunkSink for Stage {
-    fn put(&mut self, chunk: &[u8]) -> Result<(), StoreError> {
-        let (stage, piece) = self.staged.next_piece();
-        self.file.guarded("write to", |db| {
-            let transaction = db.begin_write()?;
-            tables::write_piece(&transaction, stage, piece, chunk)?;
-            Ok(transaction.commit()?)
-        })?;
-        self.staged.count_in();
-        Ok(())
-    }
-
-    fn finish(self: Box<Self>) -> Staged {
-        self.staged
     }
 }

@@ -11,7 +11,8 @@ use uuid::Uuid;
 
 use super::database::guarded;
 use super::log::{Folder, Journal, Sizes, is_log_file, segment_name, segment_number};
-use super::{First, Identity, StoreError, tables};
+use super::pieces::{Shelf, stage_name, stage_number};
+use super::{ChunkSink, First, Identity, Received, StoreError, tables};
 
 const FILE: &str = "raft.redb";
 /// A log being founded; renamed to `FILE` when complete, so that a crash leaves either all or nothing.
@@ -30,7 +31,12 @@ pub(super) fn exists(dir: &Path) -> bool {
 
 /// Whether a file of that name may be what is left of a log that was being founded when the process died.
 pub(super) fn is_leftover(name: &str) -> bool {
-    [LOCK, UNFINISHED].contains(&name) || is_log_file(name)
+    [LOCK, UNFINISHED].contains(&name) || is_part(name)
+}
+
+/// Whether the name is that of a file beside [`FILE`].
+pub(super) fn is_part(name: &str) -> bool {
+    is_log_file(name) || stage_number(name).is_some()
 }
 
 /// There is a file, or there never was a log.
@@ -42,13 +48,15 @@ pub(super) fn expect_file(dir: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// A number that no file of a segment in `dir` bears.
+/// A number that no file of a segment or of a snapshot in `dir` bears.
 pub(super) fn unused_number(dir: &Path) -> Result<u64, StoreError> {
     let names = Folder::at(dir).names()?;
-    Ok(names.iter().filter_map(|name| segment_number(name)).max().unwrap_or(0) + 1)
+    Ok(names.iter().filter_map(|name| segment_number(name).or_else(|| stage_number(name))).max().unwrap_or(0)
+        + 1)
 }
 
-/// Writes a complete log beside the place where it is to be, and closes it. Its first segment bears `number`.
+/// Writes a complete log beside the place where it is to be, and closes it. Its first segment and its
+/// first snapshot bear `number`.
 pub(super) fn build(
     dir: &Path,
     identity: &Identity,
@@ -61,11 +69,27 @@ pub(super) fn build(
         fs::remove_file(&path).map_err(|error| StoreError::io("replace", &path, error))?;
     }
     let state = tables::first_state(&first.meta);
+    let first = stage_first(Folder::at(dir), identity, first, number)?;
     let journal = Journal::found(Folder::at(dir), identity.group, number, state, sizes)?;
     guarded(&path, "create", || {
         let db = Database::builder().create(&path)?;
-        tables::write_first(&db, identity, first, journal.extent())
-    })?
+        tables::write_first(&db, identity, &first, journal.extent())
+    })
+}
+
+/// Writes the pieces of what a log begins with.
+pub(super) fn stage_first(
+    folder: Folder,
+    identity: &Identity,
+    first: First<'_>,
+    number: u64,
+) -> Result<Received, StoreError> {
+    let mut stage = Box::new(Shelf::new(folder, identity.group, number).stage());
+    for chunk in first.chunks {
+        stage.put(&chunk.map_err(StoreError::Source)?)?;
+    }
+    let (stage, pieces) = stage.finish().keep();
+    Ok(Received { meta: first.meta, stage, pieces })
 }
 
 /// From here on the log that was built is the one.
@@ -76,7 +100,12 @@ pub(super) fn put_in_place(dir: &Path) -> Result<(), StoreError> {
 }
 
 /// Gives the files of a closed log further names, in the directory `aside`. What was there before goes.
-pub(super) fn set_aside(dir: &Path, aside: &Path, segments: RangeInclusive<u64>) -> Result<(), StoreError> {
+pub(super) fn set_aside(
+    dir: &Path,
+    aside: &Path,
+    segments: RangeInclusive<u64>,
+    (stage, pieces): (u64, u32),
+) -> Result<(), StoreError> {
     match fs::remove_dir_all(aside) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             return Err(StoreError::io("replace", aside, error));
@@ -84,7 +113,8 @@ pub(super) fn set_aside(dir: &Path, aside: &Path, segments: RangeInclusive<u64>)
         _ => {}
     }
     fs::create_dir(aside).map_err(|error| StoreError::io("create", aside, error))?;
-    for name in segments.map(segment_name).chain([FILE.to_owned()]) {
+    let snapshot = (pieces > 0).then(|| stage_name(stage));
+    for name in segments.map(segment_name).chain(snapshot).chain([FILE.to_owned()]) {
         let path = aside.join(&name);
         fs::hard_link(dir.join(&name), &path).map_err(|error| StoreError::io("create", &path, error))?;
     }

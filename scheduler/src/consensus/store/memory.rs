@@ -1,6 +1,6 @@
 //! The log's twin in memory, for tests and simulated clusters. It crashes on request, in the ways that the log on
-//! disk can: a commit that is gone, a commit that is there though nobody heard of it, one with a snapshot of which
-//! the first part is there (`power` holds that to the log on disk), and, to prove that a test would notice, a disk
+//! disk can: a commit that is gone, a commit that is there though nobody heard of it, one with a snapshot from the
+//! leader of which the first part is there (`power` holds that to the log on disk), and, to prove that a test would notice, a disk
 //! that lies about what it has synced.
 
 use std::collections::BTreeMap;
@@ -8,10 +8,12 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use protobuf::Message as _;
-use raft::eraftpb::{Entry, HardState};
+use raft::eraftpb::{Entry, HardState, SnapshotMetadata};
 
 use super::outline::Outline;
-use super::{ChunkSink, First, LogStore, Pieces, SnapshotWrite, Staged, Stager, StoreError, Write};
+use super::{
+    Adopted, Adoption, ChunkSink, First, LogStore, Pieces, Received, Staged, Stager, StoreError, Write,
+};
 
 /// What goes wrong with the next commit. After any of them the store only fails until it is opened again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,8 +60,8 @@ impl MemoryDisk {
             sink.put(&chunk.map_err(StoreError::Source)?)?;
         }
         let (stage, pieces) = sink.finish().keep();
-        let snapshot = Some(SnapshotWrite::Received { meta: first.meta, stage, pieces });
-        store.commit(Write { snapshot, hard_state: Some(state), ..Write::default() })?;
+        let received = Some(Received { meta: first.meta, stage, pieces });
+        store.commit(Write { received, hard_state: Some(state), ..Write::default() })?;
         Ok(disk)
     }
 
@@ -67,8 +69,7 @@ impl MemoryDisk {
     pub fn open(&self) -> MemoryStore {
         let mut disk = self.lock();
         disk.broken = false;
-        let (current, _) = disk.now.outline.stage();
-        disk.now.pieces.retain(|(stage, _), _| *stage == current);
+        disk.now.tidy_up();
         MemoryStore { outline: disk.now.outline.clone(), disk: self.clone() }
     }
 
@@ -106,7 +107,7 @@ impl MemoryDisk {
         self.lock().fault = None;
     }
 
-    /// Number of commits so far.
+    /// Number of commits so far. Snapshots of our own are none: they are somebody else's than the log's thread.
     pub fn commits(&self) -> u64 {
         self.lock().commits
     }
@@ -118,18 +119,36 @@ impl MemoryDisk {
 
 impl Image {
     fn apply(&mut self, write: &Write) {
-        if matches!(write.snapshot, Some(SnapshotWrite::Received { .. })) {
+        if write.received.is_some() {
             self.log.clear();
-        }
-        if let Some((new, _)) = write.snapshot.as_ref().map(SnapshotWrite::stage) {
             let (old, _) = self.outline.stage();
-            self.pieces.retain(|(stage, _), _| *stage == new || *stage != old);
+            self.forget_stage(old);
         }
         if let Some(first) = write.entries.first() {
             self.log.split_off(&first.index);
         }
         self.log.extend(write.entries.iter().map(|entry| (entry.index, entry.clone())));
         self.outline.apply(write);
+    }
+
+    /// A snapshot of our own becomes the current one, unless there is one that is as new. What it makes superfluous
+    /// stays until the store has taken note.
+    fn adopt(&mut self, own: &Adopted) -> bool {
+        let newer = own.meta.index > self.outline.snapshot().index;
+        if newer {
+            self.outline.adopt(own);
+        }
+        newer
+    }
+
+    fn forget_stage(&mut self, number: u64) {
+        self.pieces.retain(|(stage, _), _| *stage != number);
+    }
+
+    /// What does not count goes.
+    fn tidy_up(&mut self) {
+        let (current, _) = self.outline.stage();
+        self.pieces.retain(|(stage, _), _| *stage == current);
         self.log = self.log.split_off(&self.outline.first_index());
     }
 }
@@ -175,16 +194,36 @@ impl LogStore for MemoryStore {
         })
     }
 
+    fn adoption(&self, meta: SnapshotMetadata, compact: u64) -> Result<Adoption, StoreError> {
+        self.disk.lock().usable()?;
+        self.outline.check_own(&meta, compact).map_err(|what| StoreError::Misuse { path: path(), what })?;
+        let (disk, base) = (self.disk.clone(), self.outline.base_at(compact));
+        Ok(Box::new(move |staged: Staged| {
+            let (stage, pieces) = staged.numbers();
+            let own = Adopted { meta, stage, pieces, base, first_segment: 0 };
+            let done = disk.lock().adopt(&own);
+            if !matches!(done, Ok(false)) {
+                staged.keep();
+            }
+            Ok(done?.then_some(own))
+        }))
+    }
+
+    fn adopted(&mut self, own: Adopted) {
+        let (current, _) = self.outline.stage();
+        let mut disk = self.disk.lock();
+        if own.meta.index <= self.outline.snapshot().index {
+            return disk.now.forget_stage(own.stage);
+        }
+        self.outline.adopt(&own);
+        disk.now.forget_stage(current);
+        disk.now.log = disk.now.log.split_off(&self.outline.first_index());
+    }
+
     fn commit(&mut self, write: Write) -> Result<(), StoreError> {
         self.outline.check(&write).map_err(|what| StoreError::Misuse { path: path(), what })?;
         let mut disk = self.disk.lock();
         disk.usable()?;
-        if let Some((stage, pieces)) = write.snapshot.as_ref().map(SnapshotWrite::stage)
-            && disk.now.pieces.range((stage, 0)..=(stage, u32::MAX)).count() != pieces as usize
-        {
-            let what = format!("stage {stage} does not have {pieces} pieces");
-            return Err(StoreError::Misuse { path: path(), what });
-        }
         let first = first_part(&self.outline, &write);
         let fault = disk.fault.take_if(|fault| *fault != Fault::Halfway || first.is_some());
         let found = match fault {
@@ -206,20 +245,25 @@ impl LogStore for MemoryStore {
 
 /// What a crash leaves of a write between its two parts; `None`: it has one.
 fn first_part(outline: &Outline, write: &Write) -> Option<Write> {
-    if let Some(SnapshotWrite::Received { meta, .. }) = &write.snapshot {
-        let after = write.hard_state.as_ref().unwrap_or(outline.hard_state());
-        let begin = HardState { commit: after.commit.min(meta.index), ..after.clone() };
-        let whole = write.entries.is_empty() && *after == begin;
-        let first = Write { snapshot: write.snapshot.clone(), hard_state: Some(begin), ..Write::default() };
-        return (!whole).then_some(first);
-    }
-    let two = write.snapshot.is_some() || outline.base_after(write) != outline.base();
-    let first =
-        || Write { entries: write.entries.clone(), hard_state: write.hard_state.clone(), ..Write::default() };
-    two.then(first)
+    let received = write.received.clone()?;
+    let after = write.hard_state.as_ref().unwrap_or(outline.hard_state());
+    let begin = HardState { commit: after.commit.min(received.meta.index), ..after.clone() };
+    let whole = write.entries.is_empty() && *after == begin;
+    let first = Write { received: Some(received), hard_state: Some(begin), ..Write::default() };
+    (!whole).then_some(first)
 }
 
 impl Disk {
+    /// A commit of one part.
+    fn adopt(&mut self, own: &Adopted) -> Result<bool, StoreError> {
+        self.usable()?;
+        let fault = self.fault.take_if(|fault| *fault != Fault::Halfway);
+        let done = fault != Some(Fault::Fail) && self.now.adopt(own);
+        self.broken = fault.is_some();
+        self.usable()?;
+        Ok(done)
+    }
+
     fn usable(&self) -> Result<(), StoreError> {
         let dead = || StoreError::io("write to", &path(), std::io::Error::other("the disk has failed"));
         if self.broken { Err(dead()) } else { Ok(()) }
@@ -235,7 +279,7 @@ impl ChunkSink for MemoryStage {
     fn put(&mut self, chunk: &[u8]) -> Result<(), StoreError> {
         let mut disk = self.disk.lock();
         disk.usable()?;
-        disk.now.pieces.insert(self.staged.next_piece(), chunk.to_vec());
+        disk.now.pieces.insert(self.staged.numbers(), chunk.to_vec());
         self.staged.count_in();
         Ok(())
     }
@@ -249,7 +293,7 @@ impl MemoryDisk {
     fn remove_stage(&self, number: u64) {
         let mut disk = self.lock();
         if disk.usable().is_ok() {
-            disk.now.pieces.retain(|(stage, _), _| *stage != number);
+            disk.now.forget_stage(number);
         }
     }
 }

@@ -11,6 +11,7 @@ mod home;
 mod log;
 mod memory;
 mod outline;
+mod pieces;
 mod record;
 mod staged;
 mod tables;
@@ -22,6 +23,8 @@ mod damage;
 mod power;
 #[cfg(test)]
 mod recorded;
+#[cfg(test)]
+mod snapshots;
 #[cfg(test)]
 mod tests;
 
@@ -63,8 +66,16 @@ pub trait LogStore: Send + 'static {
     /// The pieces of the current snapshot, in order; a view that nothing changes any more.
     fn pieces(&self) -> Result<Pieces, StoreError>;
 
-    /// Where the pieces of a snapshot go before a [`SnapshotWrite`] makes it the current one.
+    /// Where the pieces of a snapshot go before it becomes the current one.
     fn stager(&self) -> Stager;
+
+    /// How a snapshot of our own state becomes the current one, with which the log begins after `compact`: what it is
+    /// of must be committed on disk. Nothing is done yet; whoever has staged the pieces does it, beside whatever is
+    /// committed meanwhile. All or nothing of it is found after a crash.
+    fn adoption(&self, meta: SnapshotMetadata, compact: u64) -> Result<Adoption, StoreError>;
+
+    /// Takes note that it was done, without waiting for a disk. Until then the store is as it was.
+    fn adopted(&mut self, adopted: Adopted);
 
     /// Makes `write` durable. A crash meanwhile leaves all or nothing of one without a snapshot; of one with a snapshot
     /// also what [`DiskStore`] says may be found between its two parts ([`Fault::Halfway`] of the twin). After an error
@@ -75,42 +86,35 @@ pub trait LogStore: Send + 'static {
 /// What changes together.
 #[derive(Clone, Debug, Default)]
 pub struct Write {
-    /// A new current snapshot.
-    pub snapshot: Option<SnapshotWrite>,
+    /// A snapshot from the leader: the log is replaced.
+    pub received: Option<Received>,
     /// Entries to append, in order; those from the first one's index on are replaced.
     pub entries: Vec<Entry>,
     /// A new term, vote or commit index.
     pub hard_state: Option<HardState>,
-    /// Forget the entries up to and including this index (0: none).
-    pub compact: u64,
 }
 
-/// A snapshot that becomes the current one; all its pieces have been staged. The one before it goes.
+/// A snapshot from the leader that becomes the current one; all its pieces have been staged. The one before it goes.
 #[derive(Clone, Debug)]
 #[allow(missing_docs)] // index, term and members; number of the stage and of its pieces
-pub enum SnapshotWrite {
-    /// Of our own state. The log stays.
-    Own { meta: SnapshotMetadata, stage: u64, pieces: u32 },
-    /// From the leader: the log is replaced as well.
-    Received { meta: SnapshotMetadata, stage: u64, pieces: u32 },
+pub struct Received {
+    pub meta: SnapshotMetadata,
+    pub stage: u64,
+    pub pieces: u32,
 }
 
-impl SnapshotWrite {
-    /// Index, term and members of the snapshot.
-    pub fn meta(&self) -> &SnapshotMetadata {
-        match self {
-            SnapshotWrite::Own { meta, .. } | SnapshotWrite::Received { meta, .. } => meta,
-        }
-    }
+/// Makes staged pieces the current snapshot, durable; on any thread. `None`, and they are removed, when a snapshot
+/// that is as new came from the leader meanwhile. After an error the store must not be used again.
+pub type Adoption = Box<dyn FnOnce(Staged) -> Result<Option<Adopted>, StoreError> + Send>;
 
-    /// Number of its stage, and of its pieces.
-    pub fn stage(&self) -> (u64, u32) {
-        match self {
-            SnapshotWrite::Own { stage, pieces, .. } | SnapshotWrite::Received { stage, pieces, .. } => {
-                (*stage, *pieces)
-            }
-        }
-    }
+/// A snapshot of our own state that is the current one on disk, which the store has not taken note of.
+#[derive(Debug)]
+pub struct Adopted {
+    meta: SnapshotMetadata,
+    stage: u64,
+    pieces: u32,
+    base: Position,
+    first_segment: u64,
 }
 
 /// What a log begins with.

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use protobuf::Message as _;
 use raft::eraftpb::{Entry, HardState, SnapshotMetadata};
 
-use super::{SnapshotWrite, Write};
+use super::{Adopted, Received, Write};
 
 /// A place in the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -122,31 +122,39 @@ impl Outline {
                 return Err(format!("entry {} does not follow entry {}", entry.index, next.1));
             }
         }
-        let snapshot = write.snapshot.as_ref().map_or(&self.snapshot, |snapshot| snapshot.meta());
-        if write.compact > snapshot.index.min(self.last_index()) {
-            return Err(format!("compacting to {} beyond the snapshot at {}", write.compact, snapshot.index));
+        match &write.received {
+            Some(received) if received.meta.index < self.snapshot.index => Err(format!(
+                "a snapshot at {}, and one at {} is there",
+                received.meta.index, self.snapshot.index
+            )),
+            _ => Ok(()),
         }
-        if snapshot.index > next.1 || snapshot.index < self.snapshot.index {
-            return Err(format!("a snapshot at {} of a log that ends at {}", snapshot.index, next.1));
+    }
+
+    /// What is wrong with a snapshot of our own at `meta`, with which the log is to begin after `compact`.
+    pub fn check_own(&self, meta: &SnapshotMetadata, compact: u64) -> Result<(), String> {
+        let commit = self.hard_state.commit;
+        if meta.index > commit.min(self.last_index()) || meta.index <= self.snapshot.index {
+            return Err(format!("a snapshot at {} of what is committed up to {commit}", meta.index));
+        }
+        if compact > meta.index {
+            return Err(format!("compacting to {compact} beyond the snapshot at {}", meta.index));
         }
         Ok(())
     }
 
     /// Base and last index before the entries of `write` are appended.
     fn bounds_before(&self, write: &Write) -> (u64, u64) {
-        match &write.snapshot {
-            Some(SnapshotWrite::Received { meta, .. }) => (meta.index, meta.index),
-            _ => (self.base.index, self.last_index()),
+        match &write.received {
+            Some(Received { meta, .. }) => (meta.index, meta.index),
+            None => (self.base.index, self.last_index()),
         }
     }
 
-    /// Where the log begins once `write` is done.
-    pub fn base_after(&self, write: &Write) -> Position {
-        if let Some(SnapshotWrite::Received { meta, .. }) = &write.snapshot {
-            return Position { index: meta.index, term: meta.term };
-        }
-        match self.term(write.compact) {
-            Some(term) if write.compact > self.base.index => Position { index: write.compact, term },
+    /// Where the log begins once it is compacted to an index.
+    pub fn base_at(&self, compact: u64) -> Position {
+        match self.term(compact) {
+            Some(term) if compact > self.base.index => Position { index: compact, term },
             _ => self.base,
         }
     }
@@ -157,23 +165,27 @@ impl Outline {
 
     /// Takes over what has been made durable; `check` has passed.
     pub fn apply(&mut self, write: &Write) {
-        if let Some(SnapshotWrite::Received { meta, .. }) = &write.snapshot {
+        if let Some(Received { meta, stage, pieces }) = &write.received {
             self.base = Position { index: meta.index, term: meta.term };
             self.spans.clear();
             self.bytes = 0;
-        }
-        if let Some(snapshot) = &write.snapshot {
-            self.snapshot = snapshot.meta().clone();
-            (self.stage, self.pieces) = snapshot.stage();
+            self.snapshot = meta.clone();
+            (self.stage, self.pieces) = (*stage, *pieces);
         }
         if let Some(first) = write.entries.first() {
             self.truncate(first.index);
         }
         write.entries.iter().for_each(|entry| self.push(entry));
-        self.compact(write.compact);
         if let Some(hard_state) = &write.hard_state {
             self.hard_state = hard_state.clone();
         }
+    }
+
+    /// A snapshot of our own is the current one.
+    pub fn adopt(&mut self, own: &Adopted) {
+        self.snapshot = own.meta.clone();
+        (self.stage, self.pieces) = (own.stage, own.pieces);
+        self.compact(own.base.index);
     }
 
     /// What a log begins with that is read again.
@@ -278,7 +290,19 @@ mod tests {
         assert!(outline.check(&entries(11..=12, 2)).is_err());
         assert!(outline.check(&entries(1..=3, 2)).is_err());
         assert!(outline.check(&entries(10..=12, 2)).is_ok());
-        assert!(outline.check(&Write { compact: 5, ..Default::default() }).is_err());
+    }
+
+    #[test]
+    fn snapshots_of_what_is_not_committed_or_older_ones_are_refused() {
+        let mut outline = log();
+        outline.set_hard_state(&HardState { commit: 7, ..HardState::default() });
+        let own =
+            |index, compact| outline.check_own(&SnapshotMetadata { index, ..Default::default() }, compact);
+        for (index, compact, fits) in
+            [(7, 7, true), (2, 0, true), (7, 8, false), (8, 7, false), (1, 1, false), (10, 1, false)]
+        {
+            assert_eq!(own(index, compact).is_ok(), fits, "{index} {compact}");
+        }
     }
 
     #[test]
@@ -295,14 +319,10 @@ mod tests {
     fn compacting_moves_the_base() {
         let mut outline = log();
         let meta = SnapshotMetadata { index: 7, term: 2, ..Default::default() };
-        let write = Write {
-            snapshot: Some(SnapshotWrite::Own { meta, stage: 2, pieces: 3 }),
-            compact: 5,
-            ..Default::default()
-        };
-        outline.check(&write).unwrap();
-        outline.apply(&write);
-        assert_eq!(outline.base(), Position { index: 5, term: 2 });
+        let base = outline.base_at(5);
+        assert_eq!(base, Position { index: 5, term: 2 });
+        outline.adopt(&Adopted { meta, stage: 2, pieces: 3, base, first_segment: 1 });
+        assert_eq!(outline.base(), base);
         assert_eq!((outline.term(4), outline.term(5), outline.last_index()), (None, Some(2), 9));
         assert_eq!(outline.stage(), (2, 3));
     }

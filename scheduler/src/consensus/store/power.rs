@@ -11,7 +11,7 @@ use super::database::RaftFile;
 use super::log::{Folder, Journal, Sizes};
 use super::recorded::Disk;
 use super::tables;
-use super::tests::{contents, first, identity};
+use super::tests::{contents, first, identity, received, staged};
 use super::*;
 
 /// So small that most frames begin a new segment, and some are larger than one.
@@ -33,14 +33,29 @@ fn opened(disk: &Disk) -> Result<DiskStore, StoreError> {
 fn founded(disk: &Disk) -> DiskStore {
     let (identity, first) = (identity(), first());
     let state = tables::first_state(&first.meta);
+    let first = home::stage_first(folder(disk), &identity, first, 1).unwrap();
     let journal = Journal::found(folder(disk), identity.group, 1, state, SIZES).unwrap();
-    tables::write_first(&database(disk), &identity, first, journal.extent()).unwrap().unwrap();
+    tables::write_first(&database(disk), &identity, &first, journal.extent()).unwrap();
     opened(disk).unwrap()
 }
 
-/// The next step of a log's life, and the bytes of the snapshot that it takes, if any.
+/// A snapshot that a step takes, of so many bytes.
+#[derive(Clone)]
+enum Taking {
+    Received(SnapshotMetadata, usize),
+    /// The log is to begin after an index. What the step writes comes while the pieces are written, or when they are
+    /// the current snapshot and the store does not know.
+    Own {
+        meta: SnapshotMetadata,
+        compact: u64,
+        bytes: usize,
+        write_first: bool,
+    },
+}
+
+/// The next step of a log's life.
 struct Step {
-    snapshot: Option<(bool, SnapshotMetadata, usize)>,
+    taking: Option<Taking>,
     write: Write,
 }
 
@@ -59,39 +74,66 @@ impl Step {
             let entries: Vec<_> = (at + 1..=at + source.u64(..3)).map(|index| entry(index, 900)).collect();
             let hard_state = hard_state(at + entries.len() as u64);
             let write = Write { entries, hard_state, ..Write::default() };
-            return Self { snapshot: Some((true, meta(at), bytes)), write };
-        }
-        if kind < 3 && state.commit > outline.snapshot().index {
-            let compact = (state.commit - 1).max(outline.base().index);
-            let write = Write { hard_state: hard_state(last), compact, ..Write::default() };
-            return Self { snapshot: Some((false, meta(state.commit), bytes)), write };
+            return Self { taking: Some(Taking::Received(meta(at), bytes)), write };
         }
         let from = if kind < 5 { state.commit + 1 } else { last + 1 };
         let most = if kind == 9 { 9000 } else { 2000 };
         let entries: Vec<_> = (from..=from + 2).map(|index| entry(index, source.usize(1..most))).collect();
-        Self { snapshot: None, write: Write { entries, hard_state: hard_state(from), ..Write::default() } }
+        let write = Write { entries, hard_state: hard_state(from), ..Write::default() };
+        let own = || Taking::Own {
+            meta: meta(state.commit),
+            compact: (state.commit - 1).max(outline.base().index),
+            bytes,
+            write_first: source.bool(),
+        };
+        let due = kind < 3 && state.commit > outline.snapshot().index;
+        Self { taking: due.then(own), write }
     }
 
-    fn take(&self, store: &mut dyn LogStore) -> Result<(), StoreError> {
+    /// `between` is called when the first of two commits is done; the process dies there if it says so.
+    fn take(&self, store: &mut dyn LogStore, between: &mut dyn FnMut() -> bool) -> Result<(), StoreError> {
         let mut write = self.write.clone();
-        if let Some((received, meta, bytes)) = self.snapshot.clone() {
-            let mut sink = store.stager()();
-            sink.put(&vec![7; bytes]).unwrap();
-            let (stage, pieces) = sink.finish().keep();
-            write.snapshot = Some(if received {
-                SnapshotWrite::Received { meta, stage, pieces }
-            } else {
-                SnapshotWrite::Own { meta, stage, pieces }
-            });
+        let (meta, compact, bytes, write_first) = match self.taking.clone() {
+            Some(Taking::Own { meta, compact, bytes, write_first }) => (meta, compact, bytes, write_first),
+            Some(Taking::Received(meta, bytes)) => {
+                write.received = received(meta, staged(store, &[&vec![7; bytes]]));
+                return store.commit(write);
+            }
+            None => return store.commit(write),
+        };
+        let adoption = store.adoption(meta, compact)?;
+        let staged = staged(store, &[&vec![7; bytes]]);
+        if write_first {
+            store.commit(write.clone())?;
+            if between() {
+                return Ok(());
+            }
         }
-        store.commit(write)
+        let adopted = adoption(staged)?.expect("nothing newer came");
+        if !write_first {
+            if between() {
+                return Ok(());
+            }
+            store.commit(write)?;
+        }
+        store.adopted(adopted);
+        Ok(())
     }
 
     /// What a crash in the middle of it may leave, beside what was before and what is after it.
     fn halfway(&self, twin: &MemoryDisk) -> Option<MemoryDisk> {
         let crashed = twin.image();
-        crashed.inject(Fault::Halfway);
-        self.take(&mut crashed.open()).is_err().then_some(crashed)
+        match &self.taking {
+            None => None,
+            Some(Taking::Received(..)) => {
+                crashed.inject(Fault::Halfway);
+                self.take(&mut crashed.open(), &mut || false).is_err().then_some(crashed)
+            }
+            Some(Taking::Own { .. }) => {
+                self.take(&mut crashed.open(), &mut || true).unwrap();
+                Some(crashed)
+            }
+        }
     }
 }
 
@@ -115,12 +157,19 @@ impl Life {
         for _ in 0..steps {
             let step = Step::draw(self.store.outline(), source);
             let between = step.halfway(&self.twin);
-            step.take(&mut self.twin.open()).unwrap();
-            step.take(&mut self.store).unwrap();
+            step.take(&mut self.twin.open(), &mut || false).unwrap();
+            let mut middle = None;
+            let count = || {
+                middle = Some(self.disk.count());
+                false
+            };
+            step.take(&mut self.store, &mut { count }).unwrap();
             assert_eq!(contents(&self.twin.open()), contents(&self.store));
-            let during = &mut self.states.last_mut().unwrap().2;
-            during.extend(between);
-            during.push(self.twin.image());
+            if let Some(between) = between {
+                self.states.last_mut().unwrap().2.push(between.image());
+                self.states.extend(middle.map(|at| (at, between, Vec::new())));
+            }
+            self.states.last_mut().unwrap().2.push(self.twin.image());
             self.states.push((self.disk.count(), self.twin.image(), Vec::new()));
         }
     }
@@ -173,7 +222,7 @@ fn crashes_lose_nothing_acknowledged_and_tear_no_commit() {
 fn a_crash_leaves_each_state_that_the_twin_in_memory_has() {
     let mut source = fastrand::Rng::with_seed(1);
     let mut life = Life::new();
-    life.live(40, &mut source);
+    life.live(80, &mut source);
     let mut halfway = 0;
     let ends = life.states[1..].iter().map(|(end, ..)| end);
     for ((begin, held, during), end) in

@@ -1,7 +1,8 @@
 //! How a record looks on disk: a CRC32 over its key and its bytes, then the bytes. With the key in the sum,
 //! a record that ended up in another's place is found out.
 
-const SUM_BYTES: usize = 4;
+/// Bytes of a checksum.
+pub(super) const SUM_BYTES: usize = 4;
 
 /// `bytes` with their checksum in front.
 pub(super) fn seal(key: &[u8], bytes: &[u8]) -> Vec<u8> {
@@ -17,7 +18,8 @@ pub(super) fn unseal<'a>(key: &[u8], sealed: &'a [u8]) -> Option<&'a [u8]> {
     (u32::from_le_bytes(*head) == sum(key, bytes)).then_some(bytes)
 }
 
-fn sum(key: &[u8], bytes: &[u8]) -> u32 {
+/// The checksum of `bytes` in the place that `key` names.
+pub(super) fn sum(key: &[u8], bytes: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(key);
     hasher.update(bytes);

@@ -21,8 +21,8 @@ pub trait ChunkSink: Send {
 /// What removes the pieces of a stage.
 type Remove = Box<dyn FnOnce(u64) + Send>;
 
-/// Pieces that wait for a [`super::SnapshotWrite`]. They are removed when this is dropped, which blocks, and,
-/// should the process die before, when the log is opened again.
+/// Pieces that wait to become the current snapshot. They are removed when this is dropped and, should the process die
+/// before, when the log is opened again.
 pub struct Staged {
     stage: u64,
     pieces: u32,
@@ -34,16 +34,17 @@ impl Staged {
         Self { stage, pieces: 0, remove: Some(Box::new(remove)) }
     }
 
-    pub(super) fn next_piece(&self) -> (u64, u32) {
-        (self.stage, self.pieces)
-    }
-
     pub(super) fn count_in(&mut self) {
         self.pieces += 1;
     }
 
-    /// Number of the stage and of its pieces, for the write that makes them the current snapshot. To be called
-    /// before that write: a write that fails may yet be found on disk.
+    /// Number of the stage and of its pieces.
+    pub(super) fn numbers(&self) -> (u64, u32) {
+        (self.stage, self.pieces)
+    }
+
+    /// The same, and whoever asks looks after them: they are, or will be, the current snapshot. Also of a write that
+    /// fails: it may yet be found on disk.
     pub fn keep(mut self) -> (u64, u32) {
         self.remove = None;
         (self.stage, self.pieces)

@@ -3,23 +3,19 @@
 
 use protobuf::Message as _;
 use raft::eraftpb::{HardState, SnapshotMetadata};
-use redb::{
-    Database, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition,
-    WriteTransaction,
-};
+use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 use uuid::Uuid;
 
 use super::log::Extent;
 use super::outline::{Outline, Position};
 use super::record::{seal, unseal};
-use super::{First, Identity, SnapshotWrite, StoreError, Write};
+use super::{Adopted, Identity, Received};
 
 /// Grows whenever an older program could misread the file. Older ones are read and become this one: see
 /// [`super::convert`].
-pub(super) const FORMAT: u32 = 3;
+pub(super) const FORMAT: u32 = 4;
 pub(super) const FORMAT_OLDEST: u32 = 1;
 
-pub(super) const PIECES: TableDefinition<(u64, u32), &[u8]> = TableDefinition::new("snapshot");
 pub(super) const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
 
 /// Any of redb's errors, in a box: it is large and rare.
@@ -73,14 +69,16 @@ pub(super) fn read_head(db: &Database, staged: bool) -> Result<Result<(Identity,
 /// Which segments hold the entries.
 pub(super) fn read_extent(db: &Database) -> Result<Result<Extent, Damage>, Failure> {
     let bytes = read_meta(&db.begin_read()?, key::EXTENT)?;
-    let extent = bytes.and_then(|bytes| {
-        let (numbers, state) = bytes.split_first_chunk::<24>()?;
-        let number = |at: usize| Some(u64::from_le_bytes(*numbers.get(at..)?.first_chunk()?));
-        let (first, newest, from) = (number(0)?, number(8)?, number(16)?);
-        let state = HardState::parse_from_bytes(state).ok()?;
-        (first <= newest).then_some(Extent { first, newest, from, state })
-    });
+    let extent = bytes.as_deref().and_then(extent_of);
     Ok(extent.ok_or_else(|| format!("record `{}` is damaged", key::EXTENT)))
+}
+
+fn extent_of(bytes: &[u8]) -> Option<Extent> {
+    let (numbers, state) = bytes.split_first_chunk::<24>()?;
+    let number = |at: usize| Some(u64::from_le_bytes(*numbers.get(at..)?.first_chunk()?));
+    let (first, newest, from) = (number(0)?, number(8)?, number(16)?);
+    let state = HardState::parse_from_bytes(state).ok()?;
+    (first <= newest).then_some(Extent { first, newest, from, state })
 }
 
 /// Takes down which segments hold the entries.
@@ -113,12 +111,17 @@ fn outline(
     let (index, term) = base.split_at(8);
     let number = |bytes: &[u8]| bytes.iter().rev().fold(0, |sum, byte| sum << 8 | u64::from(*byte));
     let base = Position { index: number(index), term: number(term) };
-    let snapshot = snapshot?;
-    let (pieces, meta) = snapshot.split_first_chunk().ok_or("the snapshot's record is damaged")?;
-    let meta = SnapshotMetadata::parse_from_bytes(meta).map_err(|_| "the snapshot's record is damaged")?;
+    let (pieces, meta) = snapshot_of(&snapshot?)?;
     let stage = stage.transpose()?.map_or(Ok(meta.index), |stage| stage.try_into().map(u64::from_le_bytes));
     let stage = stage.map_err(|_| "the snapshot's record is damaged")?;
-    Ok(Outline::new(base, HardState::default(), meta, (stage, u32::from_le_bytes(*pieces))))
+    Ok(Outline::new(base, HardState::default(), meta, (stage, pieces)))
+}
+
+/// The number of the snapshot's pieces, and what it is of.
+fn snapshot_of(record: &[u8]) -> Result<(u32, SnapshotMetadata), Damage> {
+    let (pieces, meta) = record.split_first_chunk().ok_or("the snapshot's record is damaged")?;
+    let meta = SnapshotMetadata::parse_from_bytes(meta).map_err(|_| "the snapshot's record is damaged")?;
+    Ok((u32::from_le_bytes(*pieces), meta))
 }
 
 /// What holds of every log that was written by this program.
@@ -131,139 +134,100 @@ pub(super) fn plausible(outline: &Outline) -> Result<(), Damage> {
     Err(format!("begin {base}, snapshot {snapshot}, commit {commit} and end {last} are out of order"))
 }
 
-/// One piece of a stage, out of a table that was opened for reading.
-pub(super) fn read_piece(
-    table: &ReadOnlyTable<(u64, u32), &'static [u8]>,
-    stage: u64,
-    piece: u32,
-) -> Result<Result<Vec<u8>, Damage>, Failure> {
-    let sealed = table.get((stage, piece))?;
-    let chunk = sealed.as_ref().and_then(|sealed| unseal(&piece_key(stage, piece), sealed.value()));
-    Ok(chunk.map(<[u8]>::to_vec).ok_or_else(|| format!("piece {piece} of the snapshot is damaged")))
-}
-
-/// The pieces of all stages, as they are now.
-pub(super) fn open_pieces(db: &Database) -> Result<ReadOnlyTable<(u64, u32), &'static [u8]>, Failure> {
-    Ok(db.begin_read()?.open_table(PIECES)?)
-}
-
-/// Whether a stage has exactly so many pieces. They are written in order.
-pub(super) fn has_pieces(db: &Database, stage: u64, pieces: u32) -> Result<bool, Failure> {
-    let table = open_pieces(db)?;
-    let last = table.range((stage, 0)..=(stage, u32::MAX))?.next_back().transpose()?;
-    Ok(last.map_or(0, |(key, _)| key.value().1 + 1) == pieces)
-}
-
-/// Removes the pieces of snapshots that were never finished.
-pub(super) fn tidy(db: &Database, current: u64) -> Result<(), Failure> {
-    let table = open_pieces(db)?;
-    let first = table.first()?.map(|(key, _)| key.value().0);
-    let last = table.last()?.map(|(key, _)| key.value().0);
-    if first.is_none_or(|first| first == current) && last.is_none_or(|last| last == current) {
-        return Ok(());
-    }
-    let transaction = db.begin_write()?;
-    transaction.open_table(PIECES)?.retain(|(stage, _), _| stage == current)?;
-    Ok(transaction.commit()?)
-}
-
-/// Removes the pieces of one stage, some at a time: another write waits for each transaction.
-pub(super) fn remove_stage(db: &Database, stage: u64) -> Result<(), Failure> {
-    loop {
-        let transaction = db.begin_write()?;
-        let mut left = REMOVED_AT_ONCE;
-        transaction.open_table(PIECES)?.retain_in((stage, 0)..=(stage, u32::MAX), |_, _| {
-            let keep = left == 0;
-            left = left.saturating_sub(1);
-            keep
-        })?;
-        transaction.commit()?;
-        if left > 0 {
-            return Ok(());
-        }
-    }
-}
-
-/// What of a write is kept here: the snapshot, where the log begins, which segments are needed. `before` is the
-/// log as it stands.
-pub(super) fn write(
+/// A snapshot from the leader: it is the current one, and the log begins after it.
+pub(super) fn receive(
     transaction: &WriteTransaction,
-    before: &Outline,
-    write: &Write,
+    received: &Received,
     extent: &Extent,
 ) -> Result<(), Failure> {
-    if let Some(snapshot) = &write.snapshot {
-        write_snapshot(transaction, snapshot)?;
-    }
-    write_meta(transaction, key::BASE, &base_bytes(before.base_after(write)))?;
+    let Received { meta, stage, pieces } = received;
+    write_snapshot(transaction, meta, (*stage, *pieces))?;
+    write_meta(transaction, key::BASE, &base_bytes(Position { index: meta.index, term: meta.term }))?;
     write_extent(transaction, extent)
 }
 
-/// Pieces that one transaction removes.
-const REMOVED_AT_ONCE: u32 = 8;
+/// A snapshot of our own becomes the current one, and the log begins with the segment `first`. `false`: another one
+/// that is as new is there already.
+pub(super) fn adopt(db: &Database, own: &Adopted, first: u64) -> Result<bool, Failure> {
+    let transaction = db.begin_write()?;
+    if snapshot_index(&transaction)? >= own.meta.index {
+        return Ok(false);
+    }
+    write_snapshot(&transaction, &own.meta, (own.stage, own.pieces))?;
+    write_meta(&transaction, key::BASE, &base_bytes(own.base))?;
+    let extent = written_extent(&transaction)?;
+    write_extent(&transaction, &Extent { first, ..extent })?;
+    transaction.commit()?;
+    Ok(true)
+}
 
-/// Stage of the snapshot that a log begins with.
-const FIRST_STAGE: u64 = 1;
+/// Takes down which segment is the newest. The oldest one may have changed meanwhile.
+pub(super) fn write_newest(transaction: &WriteTransaction, newest: u64) -> Result<(), Failure> {
+    let extent = written_extent(transaction)?;
+    write_extent(transaction, &Extent { newest, ..extent })
+}
+
+fn written_extent(transaction: &WriteTransaction) -> Result<Extent, Failure> {
+    let bytes = written_meta(transaction, key::EXTENT)?;
+    bytes.as_deref().and_then(extent_of).ok_or_else(|| damaged_now(key::EXTENT))
+}
+
+fn snapshot_index(transaction: &WriteTransaction) -> Result<u64, Failure> {
+    let bytes = written_meta(transaction, key::SNAPSHOT)?;
+    let found = bytes.and_then(|bytes| snapshot_of(&bytes).ok());
+    Ok(found.ok_or_else(|| damaged_now(key::SNAPSHOT))?.1.index)
+}
+
+/// A record that was whole when the log was opened.
+fn damaged_now(name: &str) -> Failure {
+    Failure(Box::new(redb::Error::Corrupted(format!("record `{name}` is damaged"))))
+}
 
 /// The hard state that a log begins with.
 pub(super) fn first_state(meta: &SnapshotMetadata) -> HardState {
     HardState { term: meta.term, commit: meta.index, ..HardState::default() }
 }
 
-/// All records of a new log whose only segment, `extent`, holds nothing. A transaction for each piece: they may
-/// be many.
+/// All records of a new log that begins with `first` and whose only segment, `extent`, holds nothing.
 pub(super) fn write_first(
     db: &Database,
     identity: &Identity,
-    first: First<'_>,
+    first: &Received,
     extent: &Extent,
-) -> Result<Result<(), StoreError>, Failure> {
-    let mut pieces = 0;
-    for chunk in first.chunks {
-        let chunk = match chunk {
-            Ok(chunk) => chunk,
-            Err(error) => return Ok(Err(StoreError::Source(error))),
-        };
-        let transaction = db.begin_write()?;
-        write_piece(&transaction, FIRST_STAGE, pieces, &chunk)?;
-        transaction.commit()?;
-        pieces += 1;
-    }
+) -> Result<(), Failure> {
     let transaction = db.begin_write()?;
-    transaction.open_table(PIECES)?;
     write_meta(&transaction, key::FORMAT, &FORMAT.to_le_bytes())?;
     write_meta(&transaction, key::NAME, identity.name.as_bytes())?;
     write_meta(&transaction, key::ID, &identity.id.to_le_bytes())?;
     write_meta(&transaction, key::GROUP, identity.group.as_bytes())?;
-    let snapshot = Some(SnapshotWrite::Received { meta: first.meta, stage: FIRST_STAGE, pieces });
-    write(&transaction, &Outline::default(), &Write { snapshot, ..Write::default() }, extent)?;
-    Ok(Ok(transaction.commit()?))
+    receive(&transaction, first, extent)?;
+    Ok(transaction.commit()?)
 }
 
-/// The pieces of the one before it stay: see [`remove_stage`].
-fn write_snapshot(transaction: &WriteTransaction, snapshot: &SnapshotWrite) -> Result<(), Failure> {
-    let (stage, pieces) = snapshot.stage();
+fn write_snapshot(
+    transaction: &WriteTransaction,
+    meta: &SnapshotMetadata,
+    (stage, pieces): (u64, u32),
+) -> Result<(), Failure> {
     let mut record = pieces.to_le_bytes().to_vec();
-    record.extend_from_slice(&encode(snapshot.meta()));
+    record.extend_from_slice(&encode(meta));
     write_meta(transaction, key::SNAPSHOT, &record)?;
     write_meta(transaction, key::STAGE, &stage.to_le_bytes())
 }
 
-/// One piece of a stage.
-pub(super) fn write_piece(
-    transaction: &WriteTransaction,
-    stage: u64,
-    piece: u32,
-    chunk: &[u8],
-) -> Result<(), Failure> {
-    let mut pieces = transaction.open_table(PIECES)?;
-    let sealed = seal(&piece_key(stage, piece), chunk);
-    pieces.insert((stage, piece), sealed.as_slice())?;
-    Ok(())
+pub(super) fn read_meta(transaction: &ReadTransaction, name: &str) -> Result<Option<Vec<u8>>, Failure> {
+    meta_in(&transaction.open_table(META)?, name)
 }
 
-pub(super) fn read_meta(transaction: &ReadTransaction, name: &str) -> Result<Option<Vec<u8>>, Failure> {
-    let table = transaction.open_table(META)?;
+/// As it is in the transaction that is to change it.
+fn written_meta(transaction: &WriteTransaction, name: &str) -> Result<Option<Vec<u8>>, Failure> {
+    meta_in(&transaction.open_table(META)?, name)
+}
+
+fn meta_in(
+    table: &impl ReadableTable<&'static str, &'static [u8]>,
+    name: &str,
+) -> Result<Option<Vec<u8>>, Failure> {
     let sealed = table.get(name)?;
     Ok(sealed.and_then(|sealed| unseal(name.as_bytes(), sealed.value()).map(<[u8]>::to_vec)))
 }
@@ -280,11 +244,4 @@ fn encode(message: &impl protobuf::Message) -> Vec<u8> {
 
 fn base_bytes(base: Position) -> [u8; 16] {
     (u128::from(base.term) << 64 | u128::from(base.index)).to_le_bytes()
-}
-
-fn piece_key(stage: u64, piece: u32) -> [u8; 12] {
-    let mut key = [0; 12];
-    key[..8].copy_from_slice(&stage.to_le_bytes());
-    key[8..].copy_from_slice(&piece.to_le_bytes());
-    key
 }

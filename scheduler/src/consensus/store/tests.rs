@@ -3,13 +3,11 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use raft::eraftpb::{ConfState, Entry, HardState, SnapshotMetadata};
-use redb::{Database, ReadableDatabase, ReadableTable};
 use uuid::Uuid;
 
-use super::tables::PIECES;
+use super::pieces::{stage_name, stage_number};
 use super::*;
 
 pub(super) fn identity() -> Identity {
@@ -26,11 +24,23 @@ pub(super) fn first() -> First<'static> {
     First::new(meta(1, 1), [b"begin".to_vec()])
 }
 
-/// Stages pieces; the number of the stage and of the pieces.
-pub(super) fn staged(store: &dyn LogStore, pieces: &[&[u8]]) -> (u64, u32) {
+pub(super) fn staged(store: &dyn LogStore, pieces: &[&[u8]]) -> Staged {
     let mut sink = store.stager()();
     pieces.iter().for_each(|piece| sink.put(piece).unwrap());
-    sink.finish().keep()
+    sink.finish()
+}
+
+/// A snapshot of our own, from begin to end.
+pub(super) fn own(store: &mut dyn LogStore, meta: SnapshotMetadata, compact: u64, pieces: &[&[u8]]) {
+    let adoption = store.adoption(meta, compact).unwrap();
+    let adopted = adoption(staged(store, pieces)).unwrap();
+    store.adopted(adopted.expect("nothing newer came"));
+}
+
+/// A snapshot from the leader that has been staged.
+pub(super) fn received(meta: SnapshotMetadata, staged: Staged) -> Option<Received> {
+    let (stage, pieces) = staged.keep();
+    Some(Received { meta, stage, pieces })
 }
 
 pub(super) fn pieces(store: &dyn LogStore) -> Vec<Vec<u8>> {
@@ -51,7 +61,7 @@ pub(super) fn founded(dir: &Path) -> DiskStore {
 }
 
 /// A log on disk, and its twin in memory.
-fn twins() -> (tempfile::TempDir, DiskStore, MemoryDisk) {
+pub(super) fn twins() -> (tempfile::TempDir, DiskStore, MemoryDisk) {
     let dir = tempfile::tempdir().unwrap();
     let disk = founded(dir.path());
     (dir, disk, MemoryDisk::founded(first()).unwrap())
@@ -59,6 +69,12 @@ fn twins() -> (tempfile::TempDir, DiskStore, MemoryDisk) {
 
 pub(super) fn reopened(dir: &Path) -> DiskStore {
     DiskStore::open(dir, "m1").unwrap()
+}
+
+/// Numbers of the stages that have files.
+pub(super) fn stages(dir: &Path) -> BTreeSet<u64> {
+    let names = fs::read_dir(dir).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
+    names.filter_map(|name| stage_number(&name)).collect()
 }
 
 /// All that a store holds, for comparison.
@@ -74,9 +90,7 @@ pub(super) fn contents(store: &dyn LogStore) -> (Vec<Entry>, HardState, Snapshot
 pub(super) fn live(store: &mut dyn LogStore) {
     store.commit(append(2..=20, 2)).unwrap();
     store.commit(append(15..=25, 3)).unwrap();
-    let (stage, pieces) = staged(store, &[b"one", b"two"]);
-    let snapshot = Some(SnapshotWrite::Own { meta: meta(12, 2), stage, pieces });
-    store.commit(Write { snapshot, compact: 9, ..Write::default() }).unwrap();
+    own(store, meta(12, 2), 9, &[b"one", b"two"]);
 }
 
 #[test]
@@ -102,10 +116,9 @@ fn a_received_snapshot_replaces_the_log() {
     let dir = tempfile::tempdir().unwrap();
     let mut disk = founded(dir.path());
     live(&mut disk);
-    let (stage, pieces) = staged(&disk, &[b"theirs"]);
-    let received = SnapshotWrite::Received { meta: meta(40, 5), stage, pieces };
+    let received = received(meta(40, 5), staged(&disk, &[b"theirs"]));
     let hard_state = Some(HardState { term: 5, commit: 40, ..HardState::default() });
-    disk.commit(Write { snapshot: Some(received), hard_state, ..Write::default() }).unwrap();
+    disk.commit(Write { received, hard_state, ..Write::default() }).unwrap();
     disk.commit(append(41..=42, 5)).unwrap();
     drop(disk);
     let disk = reopened(dir.path());
@@ -113,90 +126,6 @@ fn a_received_snapshot_replaces_the_log() {
     assert_eq!(entries, [entry(41, 5), entry(42, 5)]);
     assert_eq!((snapshot, chunks), (meta(40, 5), vec![b"theirs".to_vec()]));
     assert_eq!(disk.outline().base(), Position { index: 40, term: 5 });
-}
-
-/// Keys of all pieces in the file.
-fn piece_keys(dir: &Path) -> Vec<(u64, u32)> {
-    let db = Database::open(dir.join("raft.redb")).unwrap();
-    let pieces = db.begin_read().unwrap().open_table(PIECES).unwrap();
-    pieces.iter().unwrap().map(|record| record.unwrap().0.value()).collect()
-}
-
-#[test]
-fn a_snapshot_that_was_never_finished_leaves_nothing_behind() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut disk = founded(dir.path());
-    live(&mut disk);
-    wait_for_stages(&disk, &[2]);
-    // As after a crash: neither finished nor removed.
-    staged(&disk, &[b"half"]);
-    drop(disk);
-    assert_eq!(piece_keys(dir.path()), [(2, 0), (2, 1), (3, 0)]);
-    drop(reopened(dir.path()));
-    assert_eq!(piece_keys(dir.path()), [(2, 0), (2, 1)]);
-}
-
-/// Waits until the store has the pieces of these stages only: old ones are removed beside it.
-fn wait_for_stages(disk: &DiskStore, stages: &[u64]) {
-    let begin = Instant::now();
-    let stages_held = || -> BTreeSet<u64> {
-        let table = disk.file.guarded("read", tables::open_pieces).unwrap();
-        table.iter().unwrap().map(|record| record.unwrap().0.value().0).collect()
-    };
-    while stages_held() != stages.iter().copied().collect() {
-        assert!(begin.elapsed() < Duration::from_secs(30), "{:?} are left", stages_held());
-        std::thread::sleep(Duration::from_millis(1));
-    }
-}
-
-#[test]
-fn an_old_snapshot_is_removed_and_whoever_reads_it_still_can() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut disk = founded(dir.path());
-    live(&mut disk);
-    wait_for_stages(&disk, &[2]);
-    // So many that one transaction does not remove them.
-    let many: Vec<Vec<u8>> = (0..30).map(|n| vec![n; 9]).collect();
-    for (index, chunks) in [(13, many.iter().map(Vec::as_slice).collect()), (14, vec![&b"new"[..]])] {
-        let (reader, held) = (disk.pieces().unwrap(), disk.outline().stage().1);
-        let (stage, count) = staged(&disk, &chunks);
-        let snapshot = Some(SnapshotWrite::Own { meta: meta(index, 2), stage, pieces: count });
-        disk.commit(Write { snapshot, ..Write::default() }).unwrap();
-        wait_for_stages(&disk, &[stage]);
-        assert_eq!(reader.map(Result::unwrap).count(), held as usize);
-        assert_eq!(pieces(&disk).len(), chunks.len());
-    }
-}
-
-#[test]
-fn stages_do_not_touch_each_other() {
-    let (dir, mut disk, memory_disk) = twins();
-    let mut memory = memory_disk.open();
-    for store in [&mut disk as &mut dyn LogStore, &mut memory] {
-        live(store);
-        let (mut arriving, mut abandoned) = (store.stager()(), store.stager()());
-        arriving.put(b"arr").unwrap();
-        abandoned.put(b"x").unwrap();
-        // Another snapshot of our own at an index that also arrives.
-        let (stage, count) = staged(store, &[b"own"]);
-        let view = store.pieces().unwrap();
-        let snapshot = Some(SnapshotWrite::Own { meta: meta(13, 2), stage, pieces: count });
-        store.commit(Write { snapshot, ..Write::default() }).unwrap();
-        assert_eq!(view.map(Result::unwrap).collect::<Vec<_>>(), [b"one", b"two"], "the view stays");
-        assert_eq!(pieces(store), [b"own"]);
-        drop(abandoned);
-        arriving.put(b"iving").unwrap();
-        let (stage, count) = arriving.finish().keep();
-        let received = |pieces| Some(SnapshotWrite::Received { meta: meta(13, 2), stage, pieces });
-        let short = store.commit(Write { snapshot: received(count + 1), ..Write::default() });
-        assert!(matches!(short, Err(StoreError::Misuse { .. })), "a piece is missing");
-        let hard_state = Some(HardState { term: 3, commit: 13, ..HardState::default() });
-        store.commit(Write { snapshot: received(count), hard_state, ..Write::default() }).unwrap();
-        assert_eq!(pieces(store), [&b"arr"[..], b"iving"]);
-    }
-    drop(disk);
-    assert_eq!(piece_keys(dir.path()).len(), 2, "nothing else is left");
-    assert_eq!(pieces(&reopened(dir.path())), [&b"arr"[..], b"iving"]);
 }
 
 #[test]
@@ -221,10 +150,9 @@ fn a_new_member_begins_with_nothing() {
     let outline = disk.outline();
     assert_eq!((outline.first_index(), outline.last_index(), outline.snapshot().index), (1, 0, 0));
     assert!(pieces(&disk).is_empty());
-    let (stage, pieces) = staged(&disk, &[b"theirs"]);
-    let received = SnapshotWrite::Received { meta: meta(40, 5), stage, pieces };
+    let received = received(meta(40, 5), staged(&disk, &[b"theirs"]));
     let hard_state = Some(HardState { term: 5, commit: 40, ..HardState::default() });
-    disk.commit(Write { snapshot: Some(received), hard_state, ..Write::default() }).unwrap();
+    disk.commit(Write { received, hard_state, ..Write::default() }).unwrap();
     drop(disk);
     assert_eq!(reopened(dir.path()).outline().last_index(), 40);
 }
@@ -255,11 +183,13 @@ fn logs_of_all_formats_are_read_and_go_on() {
         ("log-v1", "47a3a804-15db-4355-9396-2ae260ac4809", 21),
         ("log-v2", "f39c78e7-7d83-4ee7-815e-b5c5e2e11681", 2),
         ("log-v3", "28adfada-3361-44f6-a900-7c9d0e243c61", 2),
+        ("log-v4", "28adfada-3361-44f6-a900-7c9d0e243c61", 2),
     ] {
         let dir = tempfile::tempdir().unwrap();
         fixture(name, dir.path());
         // What a conversion, or the begin of a segment, leaves when it is cut short is no obstacle.
-        for leftover in ["raft-00000001.log", "raft-00000003.log", "raft-spare.log"] {
+        let leftovers = ["raft-00000001.log", "raft-00000003.log", "raft-spare.log"].map(str::to_owned);
+        for leftover in leftovers.into_iter().chain([stage_name(stage), stage_name(stage + 1)]) {
             let path = dir.path().join(leftover);
             if !path.exists() {
                 fs::write(path, "half").unwrap();
@@ -285,10 +215,9 @@ fn logs_of_all_formats_are_read_and_go_on() {
             assert_eq!(held.len(), 19);
         }
         let mut disk = reopened(dir.path());
-        let (new, count) = staged(&disk, &[b"new"]);
-        assert_eq!(new, stage + 1);
-        let snapshot = Some(SnapshotWrite::Own { meta: meta(32, 2), stage: new, pieces: count });
-        disk.commit(Write { snapshot, compact: 31, ..Write::default() }).unwrap();
+        assert_eq!((disk.outline().stage().0, stages(dir.path())), (stage, [stage].into()));
+        own(&mut disk, meta(32, 2), 31, &[b"new"]);
+        assert_eq!(disk.outline().stage().0, stage + 1);
         drop(disk);
         assert_eq!(pieces(&reopened(dir.path())), [b"new"]);
     }
@@ -332,23 +261,24 @@ fn the_twin_in_memory_fails_as_it_is_told() {
         assert!(store.commit(append(2..=5, 2)).is_err(), "dead until it is opened again");
         assert_eq!(disk.open().outline().last_index(), last);
     }
-    // A compaction has two parts: the entries and the hard state, then the new begin.
-    let mut store = disk.open();
-    disk.inject(Fault::Halfway);
-    store.commit(append(6..=6, 2)).unwrap();
-    let (stage, pieces) = staged(&store, &[b"state"]);
-    let snapshot = Some(SnapshotWrite::Own { meta: meta(5, 2), stage, pieces });
-    assert!(store.commit(Write { snapshot, compact: 3, ..append(7..=7, 2) }).is_err());
-    let found = disk.open();
-    assert_eq!((found.outline().snapshot().index, found.outline().base().index), (1, 1));
-    assert_eq!((found.outline().last_index(), found.outline().hard_state().commit), (7, 6));
-    // A snapshot from the leader: the snapshot, and then the entries after it.
+    // A snapshot of our own is one commit.
+    for (fault, index) in [(Fault::Fail, 1), (Fault::FailAfterSync, 5)] {
+        let mut store = disk.open();
+        store.commit(Write { hard_state: append(6..=6, 2).hard_state, ..Write::default() }).unwrap();
+        let adoption = store.adoption(meta(5, 2), 3).unwrap();
+        let staged = staged(&store, &[b"state"]);
+        disk.inject(fault);
+        assert!(adoption(staged).is_err());
+        assert!(store.commit(append(6..=6, 2)).is_err(), "dead until it is opened again");
+        assert_eq!(disk.open().outline().snapshot().index, index);
+    }
+    // One from the leader is two: the snapshot, and then the entries after it.
     let (mut store, state) =
         (disk.open(), HardState { term: 3, vote: 2, commit: 41, ..HardState::default() });
     disk.inject(Fault::Halfway);
-    let (stage, pieces) = staged(&store, &[b"theirs"]);
-    let snapshot = Some(SnapshotWrite::Received { meta: meta(40, 3), stage, pieces });
-    assert!(store.commit(Write { snapshot, hard_state: Some(state.clone()), ..append(41..=41, 3) }).is_err());
+    store.commit(append(6..=6, 2)).unwrap();
+    let received = received(meta(40, 3), staged(&store, &[b"theirs"]));
+    assert!(store.commit(Write { received, hard_state: Some(state.clone()), ..append(41..=41, 3) }).is_err());
     let found = disk.open();
     assert_eq!((found.outline().base().index, found.outline().last_index()), (40, 40));
     assert_eq!(found.outline().hard_state(), &HardState { commit: 40, ..state });

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use raft::eraftpb::Entry;
+use raft::eraftpb::{Entry, SnapshotMetadata};
 
-use super::{LogStore, Outline, Pieces, Stager, StoreError, Write};
+use super::{Adopted, Adoption, LogStore, Outline, Pieces, Stager, StoreError, Write};
 
 /// What the disk of a log has done since the log was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -59,8 +59,16 @@ impl<S: LogStore> LogStore for Timed<S> {
         self.store.stager()
     }
 
+    fn adoption(&self, meta: SnapshotMetadata, compact: u64) -> Result<Adoption, StoreError> {
+        self.store.adoption(meta, compact)
+    }
+
+    fn adopted(&mut self, adopted: Adopted) {
+        self.store.adopted(adopted);
+    }
+
     fn commit(&mut self, write: Write) -> Result<(), StoreError> {
-        let (counts, begun) = (write.snapshot.is_none(), Instant::now());
+        let (counts, begun) = (write.received.is_none(), Instant::now());
         self.store.commit(write)?;
         if counts {
             self.commits.count += 1;

@@ -125,8 +125,8 @@ impl Group {
         let mail = self.mail.clone();
         let Some(node) = self.node(id) else { return };
         let settled = node.ready(&mail).and_then(|answers| {
-            if let Some(job) = node.snapshot_due() {
-                node.snapshot_written(job.run(&Default::default())?)?;
+            if let Some(job) = node.snapshot_due()? {
+                node.snapshot_written(job.run(&Default::default())?);
             }
             Ok(answers)
         });

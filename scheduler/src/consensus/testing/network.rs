@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use raft::eraftpb::Entry;
+use raft::eraftpb::{Entry, SnapshotMetadata};
 use uuid::Uuid;
 
 use crate::consensus::open::{drive, first_snapshot};
 use crate::consensus::store::{
-    Identity, LogStore, MemoryDisk, MemoryStore, Outline, Stager, StoreError, Timed, Write,
+    Adopted, Adoption, Identity, LogStore, MemoryDisk, MemoryStore, Outline, Stager, StoreError, Timed, Write,
 };
 use crate::consensus::{
     Handle, Machine, Message, Node, NodeConfig, Pieces, Sent, SnapshotPolicy, Status, Transport,
@@ -135,6 +135,14 @@ impl LogStore for Gated {
 
     fn stager(&self) -> Stager {
         self.0.stager()
+    }
+
+    fn adoption(&self, meta: SnapshotMetadata, compact: u64) -> Result<Adoption, StoreError> {
+        self.0.adoption(meta, compact)
+    }
+
+    fn adopted(&mut self, adopted: Adopted) {
+        self.0.adopted(adopted);
     }
 
     fn commit(&mut self, write: Write) -> Result<(), StoreError> {

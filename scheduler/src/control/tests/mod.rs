@@ -3,6 +3,7 @@
 
 mod convergence;
 mod properties;
+mod rest;
 mod single;
 mod unreachable;
 
@@ -126,6 +127,7 @@ impl Loop {
     }
 
     fn step(&mut self) -> Step {
+        rest::assert_left_alone(&self.state, self.now);
         let seed = self.seed ^ self.state.index;
         step(&self.state, &mut self.memory, self.now, seed, &Settings::default())
     }
@@ -179,7 +181,9 @@ impl Loop {
             Condition::Staging if self.hanging.contains(app) => return None,
             Condition::Staging => TaskState::Running,
             Condition::Running if self.failing.contains(app) => TaskState::Failed,
-            Condition::Running if sick && !task.app.health_checks.is_empty() => TaskState::Running,
+            Condition::Running if !task.app.health_checks.is_empty() && (sick || !task.is_healthy()) => {
+                TaskState::Running
+            }
             Condition::Running => return None,
             Condition::Killing if self.deaf.contains(app) => return None,
             Condition::Killing => TaskState::Killed,

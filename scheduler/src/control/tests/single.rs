@@ -8,11 +8,13 @@ use spec::protocol::HealthReport;
 use spec::time::Timestamp;
 
 use super::super::{Memory, Settings, kills, step};
+use super::rest;
 use crate::placement::fixture::*;
 use crate::state::{Command, Condition, Goal, KillReason, State};
 
 /// What one look at everything proposes.
 fn look(state: &State, at: u64) -> (Vec<Command>, Option<u64>) {
+    rest::assert_left_alone(state, Timestamp::from_millis(at));
     let mut memory = Memory::default();
     memory.note_everything(state);
     let step = step(state, &mut memory, Timestamp::from_millis(at), 1, &Settings::default());

@@ -4,12 +4,13 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
+use spec::protocol::{HealthReport, ReadinessReport};
 
 use super::*;
 
 /// What is proposed; the numbers pick among what exists when it is applied, or just beside it.
 #[derive(Clone, Debug)]
-enum Move {
+pub(crate) enum Move {
     Wait(u64),
     Put { app: usize, instances: u32, command: u8, over: u8, depends: usize, force: bool },
     Remove { app: usize, force: bool },
@@ -27,7 +28,7 @@ enum Move {
     Join(usize),
     Lose(usize),
     Forget(usize),
-    Say { task: usize, state: TaskState, back: u64, elsewhere: bool, unhealthy: bool },
+    Say { task: usize, state: TaskState, back: u64, elsewhere: bool, unhealthy: bool, failures: u32 },
     Complain { agent: usize, named: usize },
 }
 
@@ -45,11 +46,11 @@ const STATES: [TaskState; 10] = [
     TaskState::Dropped,
 ];
 
-fn moves() -> impl Strategy<Value = Move> {
+pub(crate) fn moves() -> impl Strategy<Value = Move> {
     let n = || 0..8usize;
     let force = prop::bool::weighted(0.6);
     let put = (0..5usize, 0..5u32, 0..3u8, 0..3u8, 0..7usize, force);
-    let say = (n(), 0..STATES.len(), 0..3u64, prop::bool::weighted(0.1), any::<bool>());
+    let say = (n(), 0..STATES.len(), 0..3u64, prop::bool::weighted(0.1), any::<bool>(), 0..4u32);
     prop_oneof![
         2 => (0..200_000u64).prop_map(Move::Wait),
         6 => put.prop_map(|(app, instances, command, over, depends, force)| {
@@ -73,8 +74,8 @@ fn moves() -> impl Strategy<Value = Move> {
         2 => n().prop_map(Move::Join),
         1 => n().prop_map(Move::Lose),
         1 => n().prop_map(Move::Forget),
-        16 => say.prop_map(|(task, state, back, elsewhere, unhealthy)| {
-            Move::Say { task, state: STATES[state], back, elsewhere, unhealthy }
+        16 => say.prop_map(|(task, state, back, elsewhere, unhealthy, failures)| {
+            Move::Say { task, state: STATES[state], back, elsewhere, unhealthy, failures }
         }),
         2 => (n(), n()).prop_map(|(agent, named)| Move::Complain { agent, named }),
     ]
@@ -100,10 +101,14 @@ impl Bench {
 
     fn put_move(&self, app: usize, instances: u32, command: u8, over: u8, depends: usize) -> App {
         let depends: Vec<&str> = ["/a", "/c", "/g"].get(depends).copied().into_iter().collect();
+        // One of the three has checks.
+        let checks = if command == 2 { json!([check()]) } else { json!([]) };
+        let readiness = if command == 2 { json!([readiness_check()]) } else { json!([]) };
         super::app(
             PATHS[app],
             json!({
                 "instances": instances, "cmd": format!("c{command}"), "cpus": 1.5, "dependencies": depends,
+                "healthChecks": checks, "readinessChecks": readiness,
                 "upgradeStrategy": {"maximumOverCapacity": f64::from(over) / 2.0, "minimumHealthCapacity": 1}
             }),
         )
@@ -178,13 +183,15 @@ impl Bench {
 
     fn report_of(&self, step: &Move) -> Option<Command> {
         Some(match step {
-            Move::Say { task, state, back, elsewhere, unhealthy } => {
+            Move::Say { task, state, back, elsewhere, unhealthy, failures } => {
                 let task = self.state.tasks.get(self.some_task(*task).first()?)?;
                 let stranger = TaskId { incarnation: u32::MAX, ..task.id.clone() };
                 let who = if *elsewhere && *unhealthy { &stranger } else { &task.id };
                 let news = self.news(who, (task.seq + 1).saturating_sub(*back), *state);
                 let agent = if *elsewhere { self.some_agent(0) } else { task.agent.clone() };
-                let reports = vec![TaskReport { unhealthy_kill: *unhealthy, ..news }];
+                let health = vec![health(0, *failures)];
+                let readiness = vec![ready(*failures != 1)];
+                let reports = vec![TaskReport { unhealthy_kill: *unhealthy, health, readiness, ..news }];
                 Command::Report { agent, complete: false, reports }
             }
             Move::Complain { agent, named } => {
@@ -196,6 +203,44 @@ impl Bench {
             _ => return None,
         })
     }
+}
+
+fn check() -> Value {
+    json!({"protocol": "HTTP", "delaySeconds": 0, "gracePeriodSeconds": 300, "timeoutSeconds": 5,
+        "intervalSeconds": 60, "ipProtocol": "IPv4", "maxConsecutiveFailures": 2})
+}
+
+fn readiness_check() -> Value {
+    json!({"name": "ready", "protocol": "HTTP", "path": "/", "portName": "web", "intervalSeconds": 30,
+        "timeoutSeconds": 10, "httpStatusCodesForReady": [200], "preserveLastResponse": false})
+}
+
+fn health(check: u32, failures: u32) -> HealthReport {
+    HealthReport {
+        check,
+        alive: failures == 0,
+        consecutive_failures: failures,
+        first_success: None,
+        last_success: None,
+        last_failure: None,
+        last_failure_cause: None,
+    }
+}
+
+fn ready(ready: bool) -> ReadinessReport {
+    ReadinessReport { name: "ready".to_owned(), ready, last_response: None }
+}
+
+/// The states that a history goes through.
+pub(crate) fn states(steps: &[Move]) -> Vec<State> {
+    let mut bench = Bench::new(2);
+    let state = |step| {
+        if let Some(command) = bench.command(step) {
+            bench.run(command);
+        }
+        bench.state.clone()
+    };
+    steps.iter().map(state).collect()
 }
 
 /// Applies a history command by command and checks after each; what was applied.
@@ -294,6 +339,7 @@ fn histories_reach_every_kind_of_event() {
         "TaskChanged",
         "TaskEnded",
         "TaskExpunged",
+        "TaskHealth",
         "TaskKill",
         "TaskPlaced",
         "TaskUnknown",

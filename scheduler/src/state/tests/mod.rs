@@ -4,7 +4,7 @@ mod agents;
 mod deploy;
 mod deployments;
 mod formats;
-mod histories;
+pub(crate) mod histories;
 mod kills;
 mod placements;
 mod queries;

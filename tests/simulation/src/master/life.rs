@@ -4,15 +4,16 @@ use std::sync::atomic::AtomicBool;
 
 use scheduler::batching;
 use scheduler::cluster::AskError;
-use scheduler::consensus::store::LogStore;
-use scheduler::consensus::store::MemoryStore;
+use scheduler::consensus::store::{LogStore, MemoryStore};
 use scheduler::consensus::{Answer, Members, Node, NodeError, Proposal};
 use scheduler::names;
 use scheduler::state::{Batch, Command, Outcome, State};
 use spec::time::Timestamp;
 
 use super::words::Short;
-use super::{Ask, Asker, COMMIT_TIMEOUT_MILLIS, Flight, IN_FLIGHT_MAX, Life, Simulated, WAITING_MAX};
+use super::{
+    Ask, Asker, COMMIT_TIMEOUT_MILLIS, Flight, IN_FLIGHT_MAX, Life, Simulated, Snapshot, WAITING_MAX,
+};
 use crate::bus::{Bus, Event, Letter, Lifetime};
 use crate::queue::Millis;
 
@@ -101,9 +102,13 @@ impl Life {
             self.node.tick();
         }
         answers.extend(self.node.ready(&self.outbox)?);
-        if let Some(job) = self.node.snapshot_due() {
-            // Writing it takes its time, beside everything else.
-            self.written = job.run(&AtomicBool::new(false))?;
+        if let Some(job) = self.node.snapshot_due()? {
+            // Writing it takes its time, beside everything else: it becomes the current one before what comes now, or
+            // after it, and the node hears of it later in any case.
+            self.snapshot = Some(match bus.figures.snapshots_taken % 2 {
+                0 => Snapshot::Written(job.run(&AtomicBool::new(false))?),
+                _ => Snapshot::Waiting(job),
+            });
             bus.figures.snapshots_taken += 1;
             let millis = bus.between(1, 300);
             bus.after(millis, Event::Snapshot(self.id, self.number));
@@ -111,12 +116,15 @@ impl Life {
         Ok(answers)
     }
 
-    /// A snapshot is on disk.
+    /// A snapshot is on disk, or its disk has failed: the next write will say so, too.
     pub fn snapshot_written(&mut self, bus: &mut Bus) {
-        if let Err(error) = self.node.snapshot_written(self.written.take())
-            && !matches!(error, NodeError::Store(_))
-        {
-            bus.checks.fail(bus.now, "log", format!("m{}: {error}", self.id));
+        let written = match self.snapshot.take() {
+            None => return,
+            Some(Snapshot::Written(written)) => Ok(written),
+            Some(Snapshot::Waiting(job)) => job.run(&AtomicBool::new(false)),
+        };
+        if let Ok(written) = written {
+            self.node.snapshot_written(written);
         }
         self.wake(bus);
     }

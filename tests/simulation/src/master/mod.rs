@@ -17,7 +17,7 @@ use dns::Zone;
 use scheduler::clock::Clock;
 use scheduler::consensus::store::{Fault, First, MemoryDisk, MemoryStore};
 use scheduler::consensus::{
-    Commits, Node, NodeConfig, NodeError, Sent, SnapshotPolicy, Written, first_snapshot,
+    Commits, Node, NodeConfig, NodeError, Sent, SnapshotJob, SnapshotPolicy, Written, first_snapshot,
 };
 use scheduler::state::{Command, MasterInfo};
 
@@ -41,7 +41,7 @@ const COMMIT_TIMEOUT_MILLIS: Millis = 10_000;
 const WAITING_MAX: usize = 4_096;
 /// Snapshots often, so that they matter in a short run.
 const SNAPSHOTS: SnapshotPolicy =
-    SnapshotPolicy { entries: 150, bytes: 1 << 20, keep_entries: 20, keep_bytes: 1 << 20 };
+    SnapshotPolicy { entries: 150, bytes: 1 << 20, larger_max: 8, keep_entries: 20, keep_bytes: 1 << 20 };
 
 /// Who waits for an outcome.
 #[derive(Clone, Debug)]
@@ -73,6 +73,12 @@ pub enum Asker {
 struct Ask {
     asker: Asker,
     command: Command,
+}
+
+/// A snapshot that the node has not heard of again.
+enum Snapshot {
+    Waiting(SnapshotJob),
+    Written(Option<Written>),
 }
 
 /// One entry under way.
@@ -121,7 +127,7 @@ pub struct Life {
     next_ticket: u64,
     turn_at: Option<Millis>,
     busy_until: Millis,
-    written: Option<Written>,
+    snapshot: Option<Snapshot>,
     told: (u64, Option<u64>, bool),
     reign: Option<Reign>,
     sessions: BTreeMap<u64, Session>,
@@ -181,7 +187,7 @@ impl Master {
             next_ticket: 0,
             turn_at: None,
             busy_until: 0,
-            written: None,
+            snapshot: None,
             told: (0, None, false),
             reign: None,
             sessions: BTreeMap::new(),

@@ -144,8 +144,14 @@ impl Folder {
         Ok(LogFile { name: to.to_owned(), path, blob: file.blob })
     }
 
+    /// Also of a file that is gone already.
     pub(in super::super) fn remove(&self, name: &str) -> Result<(), StoreError> {
-        self.medium.remove(name).map_err(|error| StoreError::io("remove", &self.path(name), error))
+        match self.medium.remove(name) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(StoreError::io("remove", &self.path(name), error))
+            }
+            _ => Ok(()),
+        }
     }
 
     pub(in super::super) fn sync(&self) -> Result<(), StoreError> {

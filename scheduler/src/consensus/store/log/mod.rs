@@ -19,10 +19,9 @@ use protobuf::Message as _;
 use raft::eraftpb::{Entry, HardState};
 use uuid::Uuid;
 
-pub(super) use medium::Folder;
-use medium::LogFile;
 #[cfg(test)]
 pub(super) use medium::{Blob, Medium};
+pub(super) use medium::{Folder, LogFile};
 
 use super::StoreError;
 use frame::{HEADER_BYTES, Header, Seal, frame_bytes};
@@ -250,11 +249,10 @@ impl Journal {
         at.and_then(|at| self.segments.get(at)).expect("no entry is in a segment that was let go")
     }
 
-    /// What [`Self::extent`] is to be when the log begins after `base`.
-    pub(super) fn extent_from(&self, base: u64) -> Extent {
+    /// The oldest segment that is needed when the log begins after `base`. Later writes do not change it.
+    pub(super) fn first_needed(&self, base: u64) -> u64 {
         let unneeded = self.segments.iter().take_while(|segment| segment.reach <= base).count();
-        let unneeded = unneeded.min(self.segments.len() - 1) as u64;
-        Extent { first: self.extent.first + unneeded, ..self.extent.clone() }
+        self.extent.first + unneeded.min(self.segments.len() - 1) as u64
     }
 
     /// What [`Self::extent`] is to be when nothing counts any more that was written so far.
@@ -263,23 +261,35 @@ impl Journal {
         Extent { first: newest, newest, from: self.next, state }
     }
 
-    /// Does `work` without holding up the caller.
-    pub(super) fn beside(&self, work: Box<dyn FnOnce() + Send>) -> Result<(), StoreError> {
-        self.folder.beside(work)
-    }
-
     /// `extent` is durable, and the log begins after `base`: the segments before it may be used for others.
-    pub(super) fn let_go(&mut self, extent: Extent, base: u64) -> Result<(), StoreError> {
+    pub(super) fn let_go(&mut self, extent: Extent, base: u64) {
         if extent.from != self.extent.from {
             self.places.clear();
             self.segments.iter_mut().for_each(|segment| segment.reach = 0);
         }
         self.places.compact(base);
         self.extent = extent;
+        let mut surplus = Vec::new();
         while let Some(old) = self.segments.pop_front_if(|old| old.number < self.extent.first) {
-            self.spares.give(old.file, old.bytes)?;
+            surplus.extend(self.spares.give(old.file, old.bytes));
         }
-        Ok(())
+        if !surplus.is_empty() {
+            self.remove_beside(surplus);
+        }
+    }
+
+    /// Nobody waits until they are gone, and those that stay are removed when the log is opened again.
+    fn remove_beside(&self, surplus: Vec<LogFile>) {
+        let folder = self.folder.clone();
+        let remove = move || surplus.iter().try_for_each(|file| folder.remove(&file.name));
+        let begun = self.folder.beside(Box::new(move || {
+            if let Err(error) = remove() {
+                tracing::debug!(%error, "a part of the log that is not needed stays for now");
+            }
+        }));
+        if let Err(error) = begun {
+            tracing::debug!(%error, "parts of the log that are not needed stay for now");
+        }
     }
 
     /// The last frame, unless the log has not changed since the one before. With it, also a wrong bit in the

@@ -33,13 +33,13 @@ impl Spares {
         Self { folder, bytes, files: Vec::new(), coming: None, failed: false, abandoned }
     }
 
-    /// A file that is not needed any more. It is kept or removed.
-    pub(super) fn give(&mut self, file: LogFile, bytes: u64) -> Result<(), StoreError> {
+    /// A file that is not needed any more. It is kept, or yielded to be removed.
+    pub(super) fn give(&mut self, file: LogFile, bytes: u64) -> Option<LogFile> {
         if bytes == self.bytes && self.files.len() < KEPT_MAX {
             self.files.push(file);
-            return Ok(());
+            return None;
         }
-        self.folder.remove(&file.name)
+        Some(file)
     }
 
     /// Begins to prepare a file unless there is one; takes over what has been prepared.
