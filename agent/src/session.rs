@@ -2,12 +2,13 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{Sink, SinkExt, StreamExt};
+use spec::app::AppDocument;
 use spec::protocol::{
     AgentMessage, FRAME_BYTES_MAX, HEARTBEAT_MILLIS, Hello, MAGIC, MasterMessage, SILENCE_MILLIS_MAX,
 };
@@ -19,6 +20,7 @@ use tokio_util::codec::{Framed, LengthDelimitedCodec};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::alarm::Alarm;
+use crate::definitions::Definitions;
 use crate::rhythm::{Due, Rhythm, on_grid};
 
 /// Messages that wait to be sent; whoever has more waits.
@@ -71,6 +73,9 @@ pub enum SessionError {
     /// A message could not be encoded or decoded.
     #[error("bad message: {0}")]
     Message(#[from] postcard::Error),
+    /// A definition could not be read.
+    #[error("bad definition: {0}")]
+    Definition(#[from] serde_json::Error),
 }
 
 /// An open stream. Dropping it closes the connection.
@@ -101,7 +106,8 @@ pub async fn who_leads(
     send(&mut frames, &AgentMessage::WhoLeads).await?;
     loop {
         let frame = timeout(patience, frames.next()).await.map_err(|_| SessionError::Silent(patience))?;
-        match postcard::from_bytes(&frame.transpose()?.ok_or(SessionError::Closed)?)? {
+        let frame = frame.transpose()?.ok_or(SessionError::Closed)?;
+        match postcard::from_bytes::<MasterMessage<&[u8]>>(&frame)? {
             MasterMessage::Elsewhere { leader, term } => return Ok((leader, term)),
             MasterMessage::Beat => {}
             _ => return Err(SessionError::Closed),
@@ -111,10 +117,17 @@ pub async fn who_leads(
 
 impl Session {
     /// Opens a session on a fresh connection. The master says its first word within `patience`, or it is over.
-    pub fn open(stream: BoxedStream, hello: Hello, patience: Duration) -> Self {
+    /// Definitions in what it says are among `definitions`.
+    pub fn open(
+        stream: BoxedStream,
+        hello: Hello,
+        patience: Duration,
+        definitions: Arc<Definitions>,
+    ) -> Self {
         let (into_node, incoming) = mpsc::channel(INCOMING_MAX);
         let (outgoing, from_node) = mpsc::channel(OUTGOING_MAX);
-        let pump = AbortOnDropHandle::new(tokio::spawn(pump(stream, hello, patience, into_node, from_node)));
+        let pump = pump(stream, hello, (patience, definitions), into_node, from_node);
+        let pump = AbortOnDropHandle::new(tokio::spawn(pump));
         Self { incoming, outgoing, pump }
     }
 
@@ -138,7 +151,7 @@ async fn greet(mut stream: BoxedStream) -> io::Result<Frames> {
 async fn pump(
     stream: BoxedStream,
     hello: Hello,
-    patience: Duration,
+    (patience, definitions): (Duration, Arc<Definitions>),
     into_node: mpsc::Sender<Heard>,
     from_node: mpsc::Receiver<AgentMessage>,
 ) -> SessionError {
@@ -151,7 +164,7 @@ async fn pump(
     tokio::select! {
         // In this order: what has arrived counts before it is called a silence.
         biased;
-        ended = listen(source, patience, &into_node, &rhythm) => ended,
+        ended = listen(source, patience, &definitions, (&into_node, &rhythm)) => ended,
         ended = speaker.speak(hello, from_node, &into_node) => ended,
     }
     .unwrap_or_else(|error| error)
@@ -166,8 +179,8 @@ fn lock(rhythm: &Mutex<Rhythm>) -> MutexGuard<'_, Rhythm> {
 async fn listen(
     mut source: SplitStream<Frames>,
     mut patience: Duration,
-    into_node: &mpsc::Sender<Heard>,
-    rhythm: &Mutex<Rhythm>,
+    definitions: &Definitions,
+    (into_node, rhythm): (&mpsc::Sender<Heard>, &Mutex<Rhythm>),
 ) -> Ended {
     let mut welcomed = false;
     loop {
@@ -183,13 +196,20 @@ async fn listen(
             return Ok(SessionError::Closed);
         };
         lock(rhythm).hear(Instant::now());
-        let message = postcard::from_bytes(&frame)?;
+        let message = decode(&frame, definitions)?;
         welcomed |= matches!(message, MasterMessage::Welcome(_));
         patience = WELCOME_PATIENCE;
-        if message != MasterMessage::Beat && into_node.send(Heard::Message(message)).await.is_err() {
+        let is_beat = matches!(message, MasterMessage::Beat);
+        if !is_beat && into_node.send(Heard::Message(message)).await.is_err() {
             return Ok(SessionError::Closed);
         }
     }
+}
+
+/// Reads a message, and the definitions in it that are new.
+fn decode(frame: &[u8], definitions: &Definitions) -> Result<MasterMessage, SessionError> {
+    let message: MasterMessage<&[u8]> = postcard::from_bytes(frame)?;
+    Ok(message.with_apps(|json| definitions.read(json).map(AppDocument))?)
 }
 
 /// What the agent says.
