@@ -2,10 +2,11 @@
 //!
 //! [`core`] decides (pure): wanted against running, kill escalation, what to report. [`runtime`] starts
 //! and ends tasks, `checks` probes them, `sandbox` keeps their files, `search` (pure) says where
-//! the leader is looked for, `session` is the stream to it, `resolver` answers their DNS; `node` puts these together and does nothing else.
+//! the leader is looked for, `definitions` are what tasks of one process share, `session` is the stream to it, `resolver` answers their DNS; `node` puts these together and does nothing else.
 
 pub mod checks;
 pub mod core;
+pub mod definitions;
 pub mod environment;
 pub mod identity;
 pub mod machine;

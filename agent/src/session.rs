@@ -2,11 +2,13 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{Sink, SinkExt, StreamExt};
+use spec::app::AppDocument;
 use spec::protocol::{
     AgentMessage, FRAME_BYTES_MAX, HEARTBEAT_MILLIS, Hello, MAGIC, MasterMessage, SILENCE_MILLIS_MAX,
 };
@@ -16,6 +18,8 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::codec::{Framed, LengthDelimitedCodec};
 use tokio_util::task::AbortOnDropHandle;
+
+use crate::definitions::Definitions;
 
 /// Messages that wait to be sent; whoever has more waits.
 pub const OUTGOING_MAX: usize = 64;
@@ -48,6 +52,9 @@ pub enum SessionError {
     /// A message could not be encoded or decoded.
     #[error("bad message: {0}")]
     Message(#[from] postcard::Error),
+    /// A definition could not be read.
+    #[error("bad definition: {0}")]
+    Definition(#[from] serde_json::Error),
 }
 
 /// An open stream. Dropping it closes the connection.
@@ -78,7 +85,8 @@ pub async fn who_leads(
     send(&mut frames, &AgentMessage::WhoLeads).await?;
     loop {
         let frame = timeout(patience, frames.next()).await.map_err(|_| SessionError::Silent(patience))?;
-        match postcard::from_bytes(&frame.transpose()?.ok_or(SessionError::Closed)?)? {
+        let frame = frame.transpose()?.ok_or(SessionError::Closed)?;
+        match postcard::from_bytes::<MasterMessage<&[u8]>>(&frame)? {
             MasterMessage::Elsewhere { leader, term } => return Ok((leader, term)),
             MasterMessage::Beat => {}
             _ => return Err(SessionError::Closed),
@@ -88,10 +96,17 @@ pub async fn who_leads(
 
 impl Session {
     /// Opens a session on a fresh connection. The master says its first word within `patience`, or it is over.
-    pub fn open(stream: BoxedStream, hello: Hello, patience: Duration) -> Self {
+    /// Definitions in what it says are among `definitions`.
+    pub fn open(
+        stream: BoxedStream,
+        hello: Hello,
+        patience: Duration,
+        definitions: Arc<Definitions>,
+    ) -> Self {
         let (into_node, incoming) = mpsc::channel(INCOMING_MAX);
         let (outgoing, from_node) = mpsc::channel(OUTGOING_MAX);
-        let pump = AbortOnDropHandle::new(tokio::spawn(pump(stream, hello, patience, into_node, from_node)));
+        let pump = pump(stream, hello, (patience, definitions), into_node, from_node);
+        let pump = AbortOnDropHandle::new(tokio::spawn(pump));
         Self { incoming, outgoing, pump }
     }
 
@@ -115,7 +130,7 @@ async fn greet(mut stream: BoxedStream) -> io::Result<Frames> {
 async fn pump(
     stream: BoxedStream,
     hello: Hello,
-    patience: Duration,
+    (patience, definitions): (Duration, Arc<Definitions>),
     into_node: mpsc::Sender<MasterMessage>,
     from_node: mpsc::Receiver<AgentMessage>,
 ) -> SessionError {
@@ -124,7 +139,7 @@ async fn pump(
         Err(error) => return error.into(),
     };
     tokio::select! {
-        ended = listen(source, patience, into_node) => ended,
+        ended = listen(source, patience, &definitions, into_node) => ended,
         ended = speak(sink, hello, from_node) => ended,
     }
     .unwrap_or_else(|error| error)
@@ -135,6 +150,7 @@ type Ended = Result<SessionError, SessionError>;
 async fn listen(
     mut source: SplitStream<Frames>,
     mut patience: Duration,
+    definitions: &Definitions,
     into_node: mpsc::Sender<MasterMessage>,
 ) -> Ended {
     let mut welcomed = false;
@@ -143,13 +159,19 @@ async fn listen(
         let Some(frame) = frame.transpose()? else {
             return Ok(SessionError::Closed);
         };
-        let message = postcard::from_bytes(&frame)?;
+        let message = decode(&frame, definitions)?;
         welcomed |= matches!(message, MasterMessage::Welcome(_));
         patience = if welcomed { Duration::from_millis(SILENCE_MILLIS_MAX) } else { WELCOME_PATIENCE };
         if into_node.send(message).await.is_err() {
             return Ok(SessionError::Closed);
         }
     }
+}
+
+/// Reads a message, and the definitions in it that are new.
+fn decode(frame: &[u8], definitions: &Definitions) -> Result<MasterMessage, SessionError> {
+    let message: MasterMessage<&[u8]> = postcard::from_bytes(frame)?;
+    Ok(message.with_apps(|json| definitions.read(json).map(AppDocument))?)
 }
 
 /// Sends what there is, and a beat when there is nothing.

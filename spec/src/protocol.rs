@@ -230,9 +230,9 @@ pub struct Measured {
     pub mem_bytes: u64,
 }
 
-/// From the leader to an agent.
+/// From the leader to an agent. `D` is the form of definitions: an agent reads them where they lie, as `&[u8]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum MasterMessage {
+pub enum MasterMessage<D = AppDocument> {
     /// The session stands.
     Welcome(Welcome),
     /// It does not, and will not until a person does something.
@@ -241,8 +241,9 @@ pub enum MasterMessage {
         reason: String,
     },
     /// What should run.
-    Wanted(Wanted),
-    /// All reports up to this sequence number are in the replicated state.
+    Wanted(Wanted<D>),
+    /// All reports up to this sequence number are in the replicated state. What is said after this under a higher
+    /// fence than before knows of them: it names no task to be run that has ended by them.
     Acknowledged {
         /// The last one.
         seq: u64,
@@ -279,6 +280,27 @@ pub enum MasterMessage {
     },
 }
 
+impl<D> MasterMessage<D> {
+    /// The same with definitions in another form, or why one cannot be had.
+    pub fn with_apps<E, X>(self, form: impl FnMut(D) -> Result<E, X>) -> Result<MasterMessage<E>, X> {
+        Ok(match self {
+            Self::Wanted(Wanted { fence, complete, apps, run, kill }) => {
+                let apps = apps.into_iter().map(form).collect::<Result<_, X>>()?;
+                MasterMessage::Wanted(Wanted { fence, complete, apps, run, kill })
+            }
+            Self::Welcome(welcome) => MasterMessage::Welcome(welcome),
+            Self::Refused { reason } => MasterMessage::Refused { reason },
+            Self::Acknowledged { seq } => MasterMessage::Acknowledged { seq },
+            Self::Beat => MasterMessage::Beat,
+            Self::OpenLog(request) => MasterMessage::OpenLog(request),
+            Self::CloseLog { stream } => MasterMessage::CloseLog { stream },
+            Self::MoreLog { stream, parts } => MasterMessage::MoreLog { stream, parts },
+            Self::Masters { rpc, dns } => MasterMessage::Masters { rpc, dns },
+            Self::Elsewhere { leader, term } => MasterMessage::Elsewhere { leader, term },
+        })
+    }
+}
+
 /// Answer to [`Hello`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Welcome {
@@ -296,9 +318,9 @@ pub struct Welcome {
     pub dns_domain: String,
 }
 
-/// What should run on the agent.
+/// What should run on the agent. `D` is the form of definitions.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Wanted {
+pub struct Wanted<D = AppDocument> {
     /// Where the leader speaks from; lower than what the agent has obeyed means: ignore.
     pub fence: Fence,
     /// True: `run` and `kill` together name every task of the agent; anything else that is ours is an
@@ -306,7 +328,7 @@ pub struct Wanted {
     pub complete: bool,
     /// Definitions that `run` refers to by index. The complete set lacks those of tasks that an agent of version 3
     /// has named in its opening.
-    pub apps: Vec<AppDocument>,
+    pub apps: Vec<D>,
     /// Tasks to run (those already running go on).
     pub run: Vec<RunTask>,
     /// Tasks to end.

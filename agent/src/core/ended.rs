@@ -1,66 +1,43 @@
-//! Tasks that have ended, for a while: a message that crossed the ending must not start them anew. By their numbers
-//! alone, since there are many: an instance has its number to itself, whatever its app.
+//! Tasks that have ended since the last order: one that crossed the ending must not start them anew.
+//!
+//! Which orders can that be? The leader says in order what its log says, and names a task to be run when it is placed,
+//! in a complete set or an explanation: out of states in which it has not ended. It acknowledges an ending after what
+//! it had to say until then; and whoever leads after that knows of the ending. So after the acknowledgement only what
+//! bears the fence that is obeyed by then, or a lower one, can still name the task; and what is lower is refused. The
+//! next order of a higher fence lets all of them be forgotten, and there are hardly ever more than tasks end between
+//! two orders.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 
 use spec::ids::TaskId;
 use uuid::Uuid;
 
-/// How many are remembered.
-const REMEMBERED_MAX: usize = 4096;
-
+/// An instance has its number to itself, whatever its app.
 type Number = (Uuid, u32);
 
-/// The last that have ended.
+/// The tasks that have ended under the fence that is obeyed.
 #[derive(Debug, Default)]
-pub(super) struct Ended {
-    numbers: BTreeSet<Number>,
-    order: VecDeque<Number>,
-}
+pub(super) struct Ended(BTreeSet<Number>);
 
 impl Ended {
     /// Is it one of them?
     pub(super) fn contains(&self, task: &TaskId) -> bool {
-        self.numbers.contains(&number(task))
+        self.0.contains(&number(task))
     }
 
-    /// It has ended; the one that ended first is forgotten for it.
-    pub(super) fn remember(&mut self, task: &TaskId) {
-        if !self.numbers.insert(number(task)) {
-            return;
+    /// It has ended. No more than `most` are remembered; only a leader that says everything under one fence gets there.
+    pub(super) fn remember(&mut self, task: &TaskId, most: usize) {
+        if self.0.len() < most {
+            self.0.insert(number(task));
         }
-        self.order.push_back(number(task));
-        if self.order.len() > REMEMBERED_MAX
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.numbers.remove(&oldest);
-        }
+    }
+
+    /// An order of a higher fence is obeyed.
+    pub(super) fn forget(&mut self) {
+        self.0.clear();
     }
 }
 
 fn number(task: &TaskId) -> Number {
     (task.instance.uuid, task.incarnation)
-}
-
-#[cfg(test)]
-mod tests {
-    use spec::ids::{AppId, InstanceId};
-
-    use super::*;
-
-    #[test]
-    fn the_last_are_remembered_and_the_first_forgotten() {
-        let task = |incarnation| {
-            let instance = InstanceId { app: AppId::parse("/a").unwrap(), uuid: Uuid::from_u128(7) };
-            TaskId { instance, incarnation }
-        };
-        let (mut ended, most) = (Ended::default(), REMEMBERED_MAX as u32);
-        (0..most).for_each(|number| ended.remember(&task(number)));
-        // One that is known takes nobody's place.
-        ended.remember(&task(3));
-        assert!(ended.contains(&task(0)));
-        ended.remember(&task(most));
-        let remembered = |number| ended.contains(&task(number));
-        assert_eq!([0, 1, most, most + 1].map(remembered), [false, true, true, false]);
-    }
 }

@@ -95,7 +95,10 @@ impl Core {
         if wanted.fence < self.fence && !mutants::is(Mutant::OldFences) {
             return None;
         }
-        self.fence_moved = self.fence_moved || wanted.fence > self.fence;
+        if wanted.fence > self.fence {
+            self.fence_moved = true;
+            self.ended.forget();
+        }
         self.fence = wanted.fence;
         if wanted.complete {
             self.end_orphans(&wanted, now);
@@ -140,7 +143,7 @@ impl Core {
         }
     }
 
-    fn want(&mut self, run: RunTask, app: Option<Arc<App>>, now: Timestamp) {
+    fn want(&mut self, mut run: RunTask, app: Option<Arc<App>>, now: Timestamp) {
         if self.ended.contains(&run.task) {
             return;
         }
@@ -159,6 +162,10 @@ impl Core {
             }),
             Some(app) => choose(app, &self.runtimes),
         };
+        if let Some(app) = app.as_ref().filter(|app| app.id == *run.task.app()) {
+            // All tasks of an app share one text.
+            run.task.instance.app = app.id.clone();
+        }
         let mut task = Task::new(run.task, chosen.as_ref().ok().copied(), now);
         task.app = app;
         task.host_ports = run.host_ports;
@@ -340,7 +347,7 @@ impl Core {
             self.sandboxes.keep(id.clone(), task.report.at);
             self.expire_sandboxes(now);
         }
-        self.ended.remember(id);
+        self.ended.remember(id, TASKS_MAX);
     }
 
     /// What is to be done, with what has to be durable first.

@@ -96,8 +96,13 @@ fn a_task_runs_and_its_ending_is_reported_before_it_is_removed() {
     assert_eq!(core.hello().0, []);
     let effects = core.removed(&task(1), at(40));
     assert!(effects.contains(&Effect::Forget(task(1))));
-    let again = core.wanted(wants(fence(1, 2), false, app_of(json!({})), &[1], &[]), at(50)).unwrap();
-    assert_eq!(short(again), [""; 0], "a message that crossed the ending starts nothing");
+    let order = |index, kill: &[_]| wants(fence(1, index), false, app_of(json!({})), &[1], kill);
+    let again = core.wanted(order(1, &[(1, 0)]), at(50)).unwrap();
+    assert_eq!(short(again), [""; 0], "an order that crossed the ending starts and ends nothing");
+    assert_eq!(core.hello().0, []);
+    core.wanted(wants(fence(1, 2), false, app_of(json!({})), &[], &[]), at(60)).unwrap();
+    assert_eq!(core.wanted(order(1, &[]), at(70)), None, "what is older is refused");
+    assert!(!core.ended.contains(&task(1)), "so it is not remembered any longer");
 }
 
 #[test]

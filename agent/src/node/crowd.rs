@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{AgentError, Registry, run_with};
+use crate::definitions::Definitions;
 use crate::identity::{DataDir, at};
 use crate::machine;
 use crate::options::{CapacityOptions, Options};
@@ -29,11 +30,14 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 pub(super) struct Company {
     dials: Arc<Semaphore>,
     standing: AtomicU32,
+    /// What their tasks are, each definition once.
+    pub(super) definitions: Arc<Definitions>,
 }
 
 impl Company {
     pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self { dials: Arc::new(Semaphore::new(DIALS_MAX)), standing: AtomicU32::new(0) })
+        let (dials, standing) = (Arc::new(Semaphore::new(DIALS_MAX)), AtomicU32::new(0));
+        Arc::new(Self { dials, standing, definitions: Arc::default() })
     }
 
     /// Waits for a turn to look for the leader; it is over when the permit is dropped. `None`: never.

@@ -44,7 +44,7 @@ pub(super) struct Line {
     said: u64,
     /// Since when there are others.
     unsaid_since: Option<Instant>,
-    company: Arc<Company>,
+    pub(super) company: Arc<Company>,
 }
 
 enum State {
@@ -194,7 +194,7 @@ impl Node {
             tasks,
         };
         self.line.said = said;
-        let session = Session::open(stream, hello, attempt.patience);
+        let session = Session::open(stream, hello, attempt.patience, self.line.company.definitions.clone());
         self.line.state = State::Opening { session, master, _turn: turn };
         Ok(())
     }

@@ -34,7 +34,10 @@ impl Node {
         let mut identity = self.identity.clone();
         identity.resolver = self.resolver.addresses.host.or(identity.resolver);
         self.save(identity).await?;
-        let (records, now) = (self.disk.records()?, self.now());
+        let (mut records, now) = (self.disk.records()?, self.now());
+        for record in &mut records {
+            record.app = record.app.take().map(|app| self.line.company.definitions.share(app));
+        }
         let effects = self.core.restore(records, now);
         self.perform(effects).await?;
         let runtimes: Vec<_> = self.registry.all().map(|(kind, runtime)| (kind, runtime.clone())).collect();

@@ -81,6 +81,8 @@ pub(super) struct Works {
     events: mpsc::Sender<Event>,
     launches: HashMap<TaskId, CancellationToken>,
     watches: HashMap<TaskId, AbortOnDropHandle<()>>,
+    /// Who hears of all ends of a runtime, by its name.
+    listeners: HashMap<&'static str, AbortOnDropHandle<()>>,
     checks: HashMap<TaskId, Vec<AbortOnDropHandle<()>>>,
     /// Calls for one task go one after the other.
     turns: HashMap<TaskId, Arc<Mutex<()>>>,
@@ -97,6 +99,7 @@ impl Works {
             events,
             launches: HashMap::new(),
             watches: HashMap::new(),
+            listeners: HashMap::new(),
             checks: HashMap::new(),
             turns: HashMap::new(),
             calls: JoinSet::new(),
@@ -187,9 +190,17 @@ impl Works {
     /// A launch is over, one way or another.
     pub(super) fn launch_over(&mut self, task: &TaskId) {
         self.launches.remove(task);
+        // Most tasks run for long without another call.
+        if self.turns.get(task).is_some_and(|turn| Arc::strong_count(turn) == 1) {
+            self.turns.remove(task);
+        }
     }
 
     pub(super) fn watch(&mut self, runtime: Arc<dyn Runtime>, task: TaskId) {
+        if let Some(ends) = runtime.ends() {
+            ends.watch(&task);
+            return self.listen(runtime);
+        }
         let events = self.events.clone();
         let watched = task.clone();
         let watch = async move {
@@ -206,6 +217,19 @@ impl Works {
             let _ = events.send(event).await;
         };
         self.watches.insert(task, AbortOnDropHandle::new(tokio::spawn(watch)));
+    }
+
+    fn listen(&mut self, runtime: Arc<dyn Runtime>) {
+        let events = self.events.clone();
+        self.listeners.entry(runtime.name()).or_insert_with(|| {
+            let listening = async move {
+                while let Some(ends) = runtime.ends() {
+                    let (task, exit) = ends.next().await;
+                    let _ = events.send(Event::Exited(task, exit)).await;
+                }
+            };
+            AbortOnDropHandle::new(tokio::spawn(listening))
+        });
     }
 
     pub(super) fn signal(&mut self, runtime: Arc<dyn Runtime>, task: TaskId, signal: Signal) {

@@ -1,7 +1,8 @@
 //! Simulated tasks: no process, no container; they start, use, fail and end as a seed says. Nothing of
-//! them outlives the agent.
+//! them outlives the agent. A simulation has one list of when its tasks end, and one place where that is told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::pin::pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,11 +13,11 @@ use spec::ids::TaskId;
 use spec::protocol::{LogFile, Measured};
 use spec::resources::Resources;
 use spec::time::Timestamp;
-use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
 
 use super::clock::now;
-use super::{Exit, Found, Launch, LogStream, Progress, Runtime, RuntimeError, Signal, Status};
+use super::{Ends, Exit, Found, Launch, LogStream, Progress, Runtime, RuntimeError, Signal, Status};
 use crate::options::HollowOptions;
 
 /// Bytes in a MiB.
@@ -26,7 +27,19 @@ const MIB: u64 = 1024 * 1024;
 #[derive(Debug)]
 pub struct Hollow {
     options: HollowOptions,
-    tasks: Mutex<BTreeMap<TaskId, Simulated>>,
+    world: Mutex<World>,
+    /// Something has ended, or is to end before everything else.
+    news: Notify,
+}
+
+/// All tasks of one agent.
+#[derive(Debug, Default)]
+struct World {
+    tasks: BTreeMap<TaskId, Simulated>,
+    /// When they end by themselves.
+    due: BTreeSet<(Instant, TaskId)>,
+    /// Watched ones whose end was not told.
+    untold: VecDeque<TaskId>,
 }
 
 #[derive(Debug)]
@@ -34,17 +47,61 @@ struct Simulated {
     started_at: Timestamp,
     ends_at: Option<Instant>,
     uses: Measured,
-    exit: watch::Sender<Option<Exit>>,
+    /// Exit code, and when.
+    ended: Option<(i32, Timestamp)>,
+    watched: bool,
+}
+
+impl World {
+    /// A task ends, unless it has ended before.
+    fn end(&mut self, task: &TaskId, code: i32) {
+        let Some(simulated) = self.tasks.get_mut(task).filter(|simulated| simulated.ended.is_none()) else {
+            return;
+        };
+        simulated.ended = Some((code, now()));
+        if simulated.watched {
+            self.untold.push_back(task.clone());
+        }
+    }
+
+    /// Ends what is due.
+    fn pass_time(&mut self, code: i32) {
+        let now = Instant::now();
+        while self.due.first().is_some_and(|(at, _)| *at <= now)
+            && let Some((_, task)) = self.due.pop_first()
+        {
+            self.end(&task, code);
+        }
+    }
+
+    fn next_untold(&mut self) -> Option<(TaskId, Exit)> {
+        while let Some(task) = self.untold.pop_front() {
+            // One that was removed meanwhile is nobody's business.
+            if let Some(exit) = self.tasks.get(&task).and_then(Simulated::exit) {
+                return Some((task, exit));
+            }
+        }
+        None
+    }
+
+    fn remove(&mut self, task: &TaskId) {
+        if let Some(at) = self.tasks.remove(task).and_then(|simulated| simulated.ends_at) {
+            self.due.remove(&(at, task.clone()));
+        }
+    }
 }
 
 impl Hollow {
     /// An empty simulation.
     pub fn new(options: HollowOptions) -> Self {
-        Self { options, tasks: Mutex::default() }
+        Self { options, world: Mutex::default(), news: Notify::new() }
     }
 
-    fn tasks(&self) -> MutexGuard<'_, BTreeMap<TaskId, Simulated>> {
-        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    /// As it is now.
+    fn world(&self) -> MutexGuard<'_, World> {
+        let mut world = self.world.lock().unwrap_or_else(PoisonError::into_inner);
+        world.pass_time(self.options.exit_code);
+        world
     }
 
     fn dice(&self, task: &TaskId) -> fastrand::Rng {
@@ -55,42 +112,66 @@ impl Hollow {
     }
 
     fn start(&self, launch: &Launch, dice: &mut fastrand::Rng) -> Found {
-        let started_at = now();
         let Resources { cpus_milli, mem_mib, .. } = launch.app.resources();
+        // However long they have run already: as many end in one second as in the next.
+        let lifetime = self.options.exit_after.map(|after| after.mul_f64(-(1.0 - dice.f64()).ln()));
         let simulated = Simulated {
-            started_at,
-            // However long they have run already: as many end in one second as in the next.
-            ends_at: self
-                .options
-                .exit_after
-                .map(|after| Instant::now() + after.mul_f64(-(1.0 - dice.f64()).ln())),
+            started_at: now(),
+            ends_at: lifetime.map(|lifetime| Instant::now() + lifetime),
             uses: Measured {
                 cpus_milli: share(cpus_milli, dice.f64()),
                 mem_bytes: share(mem_mib.saturating_mul(MIB), dice.f64()),
             },
-            exit: watch::Sender::new(None),
+            ended: None,
+            watched: false,
         };
         let found = simulated.found(&launch.task);
-        self.tasks().insert(launch.task.clone(), simulated);
+        let mut world = self.world();
+        if let Some(at) = simulated.ends_at {
+            world.due.insert((at, launch.task.clone()));
+            self.news.notify_waiters();
+        }
+        world.tasks.insert(launch.task.clone(), simulated);
         found
+    }
+
+    /// Asks until there is an answer: whenever something has happened, or was due.
+    async fn when<T>(&self, mut answer: impl FnMut(&mut World) -> Option<T> + Send) -> T {
+        loop {
+            let mut news = pin!(self.news.notified());
+            // From here on nothing is missed.
+            news.as_mut().enable();
+            let due = {
+                let mut world = self.world();
+                if let Some(answer) = answer(&mut world) {
+                    return answer;
+                }
+                world.due.first().map(|(at, _)| *at)
+            };
+            match due {
+                Some(at) => drop(timeout_at(at, news).await),
+                None => news.await,
+            }
+        }
     }
 }
 
 impl Simulated {
     fn found(&self, task: &TaskId) -> Found {
-        let status = self.exit.borrow().clone().map_or(Status::Running, Status::Exited);
+        let status = self.exit().map_or(Status::Running, Status::Exited);
         let handle = format!("hollow-{task}");
         Found { task: task.clone(), status, started_at: Some(self.started_at), addresses: Vec::new(), handle }
+    }
+
+    fn exit(&self) -> Option<Exit> {
+        let (code, at) = self.ended?;
+        Some(Exit { code: Some(code), out_of_memory: false, message: String::new(), at: Some(at) })
     }
 }
 
 /// A part of `all`, from half of it up.
 fn share(all: u64, random: f64) -> u64 {
     (all as f64 * (0.5 + random / 2.0)) as u64
-}
-
-fn exit(code: i32) -> Exit {
-    Exit { code: Some(code), out_of_memory: false, message: String::new(), at: Some(now()) }
 }
 
 #[async_trait]
@@ -100,7 +181,7 @@ impl Runtime for Hollow {
     }
 
     async fn list(&self) -> Result<Vec<Found>, RuntimeError> {
-        Ok(self.tasks().iter().map(|(task, simulated)| simulated.found(task)).collect())
+        Ok(self.world().tasks.iter().map(|(task, simulated)| simulated.found(task)).collect())
     }
 
     async fn launch(&self, launch: &Launch, _progress: Progress) -> Result<Found, RuntimeError> {
@@ -116,29 +197,15 @@ impl Runtime for Hollow {
     }
 
     async fn wait(&self, task: &TaskId) -> Result<Exit, RuntimeError> {
-        let (mut exits, ends_at) = {
-            let tasks = self.tasks();
-            let simulated = tasks.get(task).ok_or(RuntimeError::NotFound)?;
-            (simulated.exit.subscribe(), simulated.ends_at)
+        let ended = |world: &mut World| match world.tasks.get(task) {
+            Some(simulated) => simulated.exit().map(Ok),
+            None => Some(Err(RuntimeError::NotFound)),
         };
-        let by_itself = async {
-            match ends_at {
-                Some(at) => tokio::time::sleep_until(at).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            ended = exits.wait_for(Option::is_some) => {
-                ended.ok().and_then(|exit| exit.clone()).ok_or(RuntimeError::NotFound)
-            }
-            () = by_itself => {
-                let exit = exit(self.options.exit_code);
-                if let Some(simulated) = self.tasks().get(task) {
-                    simulated.exit.send_replace(Some(exit.clone()));
-                }
-                Ok(exit)
-            }
-        }
+        self.when(ended).await
+    }
+
+    fn ends(&self) -> Option<&dyn Ends> {
+        Some(self)
     }
 
     async fn signal(&self, task: &TaskId, signal: Signal) -> Result<(), RuntimeError> {
@@ -146,28 +213,28 @@ impl Runtime for Hollow {
             Signal::Term => 143,
             Signal::Kill => 137,
         };
-        let tasks = self.tasks();
-        let simulated = tasks.get(task).ok_or(RuntimeError::NotFound)?;
-        simulated.exit.send_if_modified(|ended| {
-            let alive = ended.is_none();
-            ended.get_or_insert_with(|| exit(code));
-            alive
-        });
+        let mut world = self.world();
+        if !world.tasks.contains_key(task) {
+            return Err(RuntimeError::NotFound);
+        }
+        world.end(task, code);
+        self.news.notify_waiters();
         Ok(())
     }
 
     async fn remove(&self, task: &TaskId) -> Result<(), RuntimeError> {
-        self.tasks().remove(task);
+        self.world().remove(task);
+        self.news.notify_waiters();
         Ok(())
     }
 
     async fn usage(&self, tasks: &[TaskId]) -> Vec<(TaskId, Measured)> {
-        let simulated = self.tasks();
-        tasks.iter().filter_map(|task| Some((task.clone(), simulated.get(task)?.uses))).collect()
+        let world = self.world();
+        tasks.iter().filter_map(|task| Some((task.clone(), world.tasks.get(task)?.uses))).collect()
     }
 
     async fn exec(&self, task: &TaskId, _command: &str) -> Result<i32, RuntimeError> {
-        self.tasks().get(task).map(|_| 0).ok_or(RuntimeError::NotFound)
+        self.world().tasks.get(task).map(|_| 0).ok_or(RuntimeError::NotFound)
     }
 
     async fn log(
@@ -177,11 +244,27 @@ impl Runtime for Hollow {
         _tail_lines: Option<u32>,
         _follow: bool,
     ) -> Result<LogStream, RuntimeError> {
-        if !self.tasks().contains_key(task) {
+        if !self.world().tasks.contains_key(task) {
             return Err(RuntimeError::NotFound);
         }
         let line = (file == LogFile::Stdout).then(|| Ok(Bytes::from(format!("{task} is simulated\n"))));
         Ok(Box::pin(stream::iter(line)))
+    }
+}
+
+#[async_trait]
+impl Ends for Hollow {
+    fn watch(&self, task: &TaskId) {
+        let mut world = self.world();
+        let Some(simulated) = world.tasks.get_mut(task) else { return };
+        if !std::mem::replace(&mut simulated.watched, true) && simulated.ended.is_some() {
+            world.untold.push_back(task.clone());
+            self.news.notify_waiters();
+        }
+    }
+
+    async fn next(&self) -> (TaskId, Exit) {
+        self.when(World::next_untold).await
     }
 }
 
@@ -226,6 +309,32 @@ mod tests {
         assert!(matches!(hollow.list().await.unwrap()[0].status, Status::Exited(_)));
         hollow.remove(&task(1)).await.unwrap();
         assert!(matches!(hollow.wait(&task(1)).await, Err(RuntimeError::NotFound)));
+    }
+
+    /// On a clock of its own.
+    #[tokio::test(start_paused = true)]
+    async fn ends_are_told_in_one_place_once_and_only_of_what_is_watched() {
+        let long = Duration::from_secs(3600);
+        let exit_after = Some(Duration::from_millis(20));
+        let hollow = Hollow::new(HollowOptions { exit_after, ..HollowOptions::default() });
+        for n in 1..=4 {
+            hollow.launch(&launch(n), silent()).await.unwrap();
+        }
+        hollow.watch(&task(1));
+        assert_eq!(hollow.next().await.0, task(1), "by itself");
+        tokio::time::sleep(long).await;
+        hollow.watch(&task(2));
+        hollow.watch(&task(2));
+        assert_eq!(hollow.next().await.0, task(2), "had ended when it was watched");
+        hollow.watch(&task(3));
+        hollow.remove(&task(3)).await.unwrap();
+        tokio::time::timeout(long, hollow.next()).await.unwrap_err();
+        let lasting = Hollow::new(HollowOptions::default());
+        let fifth = task(5);
+        lasting.launch(&launch(5), silent()).await.unwrap();
+        lasting.watch(&fifth);
+        let (told, signalled) = tokio::join!(lasting.next(), lasting.signal(&fifth, Signal::Term));
+        assert_eq!((told.0, told.1.code, signalled.is_ok()), (fifth, Some(143), true));
     }
 
     #[tokio::test]

@@ -143,6 +143,11 @@ pub trait Runtime: Send + Sync + std::fmt::Debug {
     /// Waits until the task has ended; at once if it has.
     async fn wait(&self, task: &TaskId) -> Result<Exit, RuntimeError>;
 
+    /// Where all ends come together, if there is such a place: then nobody has to wait for each.
+    fn ends(&self) -> Option<&dyn Ends> {
+        None
+    }
+
     /// Signals a task; `Ok` when it has already ended.
     async fn signal(&self, task: &TaskId, signal: Signal) -> Result<(), RuntimeError>;
 
@@ -163,4 +168,14 @@ pub trait Runtime: Send + Sync + std::fmt::Debug {
         tail_lines: Option<u32>,
         follow: bool,
     ) -> Result<LogStream, RuntimeError>;
+}
+
+/// The ends of all tasks of a runtime in one place. One at a time may listen.
+#[async_trait]
+pub trait Ends: Send + Sync {
+    /// The end of this task is to be told, also when it has ended already.
+    fn watch(&self, task: &TaskId);
+
+    /// Waits for the next end of a task that is watched; each is told once.
+    async fn next(&self) -> (TaskId, Exit);
 }

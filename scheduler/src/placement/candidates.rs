@@ -3,7 +3,9 @@
 //! Agents are put together in groups that every spreading rule sees alike (one group when no rule spreads).
 //! Groups and the agents in them lie in heaps, so a task costs a few heap operations, however many agents
 //! there are and however much is placed. Only as many agents are ranked as are needed for a good choice;
-//! when these are full others are.
+//! when these are full others are. How many tasks of the app an agent has can only speak against it, so that is
+//! counted for those alone that come first without it: a search in a list of tasks for each would cost more than the
+//! rest of a plan that replaces a task.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -27,8 +29,7 @@ const RANKED_MIN: usize = 16;
 pub(super) struct Candidates<'p> {
     needs: &'p Needs,
     ground: &'p Ground,
-    order: Order,
-    siblings: Siblings,
+    scale: Scale<'p>,
     /// Agents to be ranked before groups are chosen by their best agents.
     wide: usize,
     /// Agents ranked so far.
@@ -87,14 +88,68 @@ impl Siblings {
     }
 }
 
+/// How agents are ranked.
+struct Scale<'p> {
+    needs: &'p Needs,
+    order: Order,
+    siblings: Siblings,
+}
+
+impl Scale<'_> {
+    /// As if the agent had no task of the app: never worse than it is.
+    fn at_best(&self, site: usize, index: &Index) -> Ranked {
+        self.rank(site, index, 0)
+    }
+
+    fn exactly(&self, site: usize, index: &Index) -> Ranked {
+        self.rank(site, index, self.siblings.on(site, index))
+    }
+
+    fn rank(&self, site: usize, index: &Index, siblings: u32) -> Ranked {
+        let (Order { policy, grain, seed }, now) = (self.order, index.slot(site));
+        let before = grain.and_then(|_| grain::small_before(index, site));
+        let score = policy.score(before.unwrap_or(now), &self.needs.resources, siblings);
+        // Of equals those that hear of a task in any case.
+        let tie = if before.is_some() { 0 } else { policy.tie(seed, site) };
+        Ranked { score, tie, site }
+    }
+}
+
 /// A group with its ranked agents.
 #[derive(Default)]
 struct Begun {
-    sites: BinaryHeap<Reverse<Ranked>>,
+    /// Each as it is at best or, where that is marked, exactly.
+    sites: BinaryHeap<Reverse<(Ranked, bool)>>,
     /// Blocks of the group gone through.
     seen: usize,
     /// The last of them, and its agents that were not looked at yet.
     rest: (usize, u64),
+}
+
+impl Begun {
+    /// The best agent. None is better: the others are ranked as they are at best.
+    fn best(&mut self, scale: &Scale<'_>, index: &Index) -> Option<Ranked> {
+        self.settle(scale, index);
+        self.sites.peek().map(|Reverse((best, _))| *best)
+    }
+
+    /// Takes the best agent out.
+    fn take_best(&mut self, scale: &Scale<'_>, index: &Index) -> Option<usize> {
+        self.settle(scale, index);
+        self.sites.pop().map(|Reverse((best, _))| best.site)
+    }
+
+    /// Counts against those that come first what speaks against them, until the first one is what it seems.
+    fn settle(&mut self, scale: &Scale<'_>, index: &Index) {
+        while let Some(mut first) = self.sites.peek_mut() {
+            let Reverse((ranked, is_exact)) = *first;
+            if is_exact {
+                return;
+            }
+            // It goes where it belongs as soon as it is no longer looked at.
+            *first = Reverse((scale.exactly(ranked.site, index), true));
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -135,8 +190,7 @@ impl<'p> Candidates<'p> {
         Self {
             needs,
             ground,
-            order,
-            siblings,
+            scale: Scale { needs, order, siblings },
             wide: order.policy.ranked_for(count),
             ranked_count: 0,
             begun: BTreeMap::new(),
@@ -156,7 +210,7 @@ impl<'p> Candidates<'p> {
             let Reverse(queued) = self.queue.pop()?;
             let group = queued.group;
             if self.ground.crowd(crowds, group) != queued.crowd {
-                self.enqueue(group, crowds);
+                self.enqueue(group, index, crowds);
                 continue;
             }
             match self.ground.verdict(self.needs, crowds, group) {
@@ -173,14 +227,14 @@ impl<'p> Candidates<'p> {
 
     /// A task was placed there; what was set aside may be admitted now.
     pub(super) fn put_back(&mut self, pick: Pick, index: &Index, crowds: &Crowds) {
-        *self.siblings.placed.entry(pick.site).or_default() += 1;
+        *self.scale.siblings.placed.entry(pick.site).or_default() += 1;
         if index.fits(self.needs, pick.site) {
-            let ranked = self.rank(pick.site, index);
-            self.begun.entry(pick.group).or_default().sites.push(Reverse(ranked));
+            let ranked = self.scale.at_best(pick.site, index);
+            self.begun.entry(pick.group).or_default().sites.push(Reverse((ranked, false)));
         }
-        self.enqueue(pick.group, crowds);
+        self.enqueue(pick.group, index, crowds);
         for group in std::mem::take(&mut self.aside) {
-            self.enqueue(group, crowds);
+            self.enqueue(group, index, crowds);
         }
     }
 
@@ -209,7 +263,7 @@ impl<'p> Candidates<'p> {
             Verdict::NotNow => self.aside.push(group),
             Verdict::Yes => {
                 self.rank_more(group, index, crowds);
-                self.enqueue(group, crowds);
+                self.enqueue(group, index, crowds);
             }
         }
     }
@@ -220,14 +274,15 @@ impl<'p> Candidates<'p> {
         let share = (self.wide / self.ground.groups.len()).max(RANKED_MIN).min(self.wide);
         let mut begun = self.begun.remove(&group).unwrap_or_default();
         let mut found = Vec::new();
-        let (start, first_bit) = (self.order.start(members.len()), self.order.first_bit(group));
+        let order = self.scale.order;
+        let (start, first_bit) = (order.start(members.len()), order.first_bit(group));
         loop {
             let (block, open) = std::mem::take(&mut begun.rest);
             let (now, rest) = first_of(open, share - found.len(), first_bit);
             begun.rest = (block, rest);
             let sites = bits(now).map(|bit| block * BLOCK + bit);
             let admitted = sites.filter(|site| self.ground.admits_in_group(self.needs, crowds, *site));
-            found.extend(admitted.map(|site| Reverse(self.rank(site, index))));
+            found.extend(admitted.map(|site| Reverse((self.scale.at_best(site, index), false))));
             if found.len() >= share || rest == 0 && begun.seen == members.len() {
                 break;
             }
@@ -254,28 +309,19 @@ impl<'p> Candidates<'p> {
         bits(open).filter(has_room).fold(0, |word, bit| word | 1 << bit)
     }
 
-    fn rank(&self, site: usize, index: &Index) -> Ranked {
-        let (Order { policy, grain, seed }, now) = (self.order, index.slot(site));
-        let before = grain.and_then(|_| grain::small_before(index, site));
-        let slot = before.unwrap_or(now);
-        let score = policy.score(slot, &self.needs.resources, self.siblings.on(site, index));
-        // Of equals those that hear of a task in any case.
-        let tie = if before.is_some() { 0 } else { policy.tie(seed, site) };
-        Ranked { score, tie, site }
-    }
-
     /// Puts a group back where its crowd and its best agent say.
-    fn enqueue(&mut self, group: usize, crowds: &Crowds) {
+    fn enqueue(&mut self, group: usize, index: &Index, crowds: &Crowds) {
         let crowd = self.ground.crowd(crowds, group);
-        match self.begun.get(&group) {
-            Some(begun) => match begun.sites.peek() {
-                Some(Reverse(best)) => self.queue.push(Reverse(Queued { crowd, best: *best, group })),
-                None if begun.seen < self.ground.groups[group].members.len() || begun.rest.1 != 0 => {
-                    self.fresh.push(Reverse((crowd, mix(self.order.seed, group as u64), group)));
-                }
-                None => {}
-            },
-            None => self.fresh.push(Reverse((crowd, mix(self.order.seed, group as u64), group))),
+        let fresh = Reverse((crowd, mix(self.scale.order.seed, group as u64), group));
+        let Some(begun) = self.begun.get_mut(&group) else {
+            return self.fresh.push(fresh);
+        };
+        match begun.best(&self.scale, index) {
+            Some(best) => self.queue.push(Reverse(Queued { crowd, best, group })),
+            None if begun.seen < self.ground.groups[group].members.len() || begun.rest.1 != 0 => {
+                self.fresh.push(fresh);
+            }
+            None => {}
         }
     }
 
@@ -283,8 +329,8 @@ impl<'p> Candidates<'p> {
     /// an agent in a group that it has refused within it, so one that cannot is out of the question.
     fn best_of(&mut self, group: usize, index: &Index, crowds: &Crowds) -> Option<usize> {
         loop {
-            let begun = self.begun.get_mut(&group)?;
-            let sites = std::iter::from_fn(|| begun.sites.pop()).map(|ranked| ranked.0.site);
+            let (begun, scale) = (self.begun.get_mut(&group)?, &self.scale);
+            let sites = std::iter::from_fn(|| begun.take_best(scale, index));
             let (needs, ground) = (self.needs, self.ground);
             let can = |site: &usize| index.fits(needs, *site) && ground.admits_in_group(needs, crowds, *site);
             let best = { sites }.find(can);

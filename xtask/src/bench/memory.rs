@@ -35,7 +35,8 @@ impl Memory {
 impl fmt::Display for Memory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mb = |kib: u64| kib as f64 * 1024.0 / 1e6;
-        write!(f, "{:.1} MB resident, {:.1} of its own", mb(self.resident), mb(self.own))
+        let [resident, peak, own] = [self.resident, self.peak, self.own].map(mb);
+        write!(f, "{resident:.1} MB resident (at most {peak:.1}), {own:.1} of its own")
     }
 }
 
@@ -48,7 +49,7 @@ mod tests {
         let status = "Name:\tx\nVmHWM:\t    3000 kB\nVmRSS:\t    2000 kB\nRssAnon:\t    1000 kB\n";
         let memory = Memory::read(status);
         assert_eq!(memory, Memory { resident: 2000, own: 1000, peak: 3000 });
-        assert_eq!(memory.to_string(), "2.0 MB resident, 1.0 of its own");
+        assert_eq!(memory.to_string(), "2.0 MB resident (at most 3.1), 1.0 of its own");
         assert_eq!(Memory::read(""), Memory::default());
     }
 }

@@ -18,6 +18,8 @@ enum Step {
     GiveUp(u32),
     Complete,
     Old,
+    /// Orders that crossed endings arrive.
+    Late,
     LaunchEnds(u32, u8),
     TaskExits(u32, i32),
     RemoveEnds(u32, bool),
@@ -34,6 +36,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => task.clone().prop_map(Step::GiveUp),
         1 => Just(Step::Complete),
         1 => Just(Step::Old),
+        3 => Just(Step::Late),
         6 => (task.clone(), 0..6u8).prop_map(|(n, how)| Step::LaunchEnds(n, how)),
         3 => (task.clone(), 0..3i32).prop_map(|(n, code)| Step::TaskExits(n, code)),
         4 => (task, any::<bool>()).prop_map(|(n, ok)| Step::RemoveEnds(n, ok)),
@@ -74,12 +77,13 @@ struct World {
     half: BTreeSet<TaskId>,
     /// Tasks that one SIGKILL went to.
     shot: BTreeSet<TaskId>,
-    /// Endings taken in since the agent came up: a message that wants them can still be on its way.
-    fresh: BTreeSet<TaskId>,
+    /// Endings taken in since the agent came up, and the last order before that: one like it can still be on its way.
+    fresh: BTreeMap<TaskId, u64>,
     started: BTreeMap<TaskId, u32>,
     wanted: BTreeSet<TaskId>,
     kill: BTreeSet<TaskId>,
-    given_up: BTreeSet<TaskId>,
+    /// And the last order before that.
+    given_up: BTreeMap<TaskId, u64>,
     /// Endings by task as first reported, and those the leader has taken in.
     endings: BTreeMap<TaskId, TaskState>,
     taken_in: BTreeSet<TaskId>,
@@ -100,11 +104,11 @@ impl World {
             watched: BTreeSet::new(),
             half: BTreeSet::new(),
             shot: BTreeSet::new(),
-            fresh: BTreeSet::new(),
+            fresh: BTreeMap::new(),
             started: BTreeMap::new(),
             wanted: BTreeSet::new(),
             kill: BTreeSet::new(),
-            given_up: BTreeSet::new(),
+            given_up: BTreeMap::new(),
             endings: BTreeMap::new(),
             taken_in: BTreeSet::new(),
             sent: 0,
@@ -180,6 +184,16 @@ impl World {
         self.perform(effects);
     }
 
+    /// Orders that were made before endings were taken in arrive after that: nothing is launched for them.
+    fn late(&mut self) {
+        for (id, index) in self.fresh.clone() {
+            let mut message = wants(fence(1, index), false, app_of(json!({})), &[], &[]);
+            message.run = vec![ordered(id)];
+            let effects = self.core.wanted(message, at(self.now)).unwrap_or_default();
+            assert_eq!(effects, [], "an order that crossed an ending");
+        }
+    }
+
     fn complete(&mut self) {
         let live =
             |ids: &BTreeSet<TaskId>, ended: &BTreeSet<TaskId>| ids.difference(ended).cloned().collect();
@@ -238,7 +252,9 @@ impl World {
     }
 
     fn ack(&mut self) {
-        self.fresh.extend(self.endings.keys().filter(|id| !self.taken_in.contains(id)).cloned());
+        let fresh = self.endings.keys().filter(|id| !self.taken_in.contains(id));
+        let last = |id: &TaskId| self.given_up.get(id).copied().unwrap_or(self.index);
+        self.fresh.extend(fresh.map(|id| (id.clone(), last(id))));
         self.taken_in.extend(self.endings.keys().cloned());
         let effects = self.core.acknowledged(self.sent, at(self.now));
         self.perform(effects);
@@ -267,7 +283,7 @@ impl World {
     /// As the leader sees it: nothing that it knows of has the port.
     fn may_place(&self, id: &TaskId) -> bool {
         let mut known = self.wanted.difference(&self.taken_in);
-        !self.given_up.contains(id) && known.all(|other| other == id || port(other) != port(id))
+        !self.given_up.contains_key(id) && known.all(|other| other == id || port(other) != port(id))
     }
 
     fn assert_no_port_is_had_twice(&self) {
@@ -281,9 +297,8 @@ impl World {
         match step {
             Step::Want(n) if !self.may_place(&task(n)) => {}
             Step::Want(n) => {
-                let over = self.taken_in.contains(&task(n)) && !self.fresh.contains(&task(n));
                 self.wanted.insert(task(n));
-                if !over && !self.kill.contains(&task(n)) {
+                if !self.taken_in.contains(&task(n)) && !self.kill.contains(&task(n)) {
                     self.say(false, vec![task(n)], vec![]);
                 }
             }
@@ -295,7 +310,7 @@ impl World {
             Step::GiveUp(n) => {
                 self.wanted.remove(&task(n));
                 self.kill.remove(&task(n));
-                self.given_up.insert(task(n));
+                self.given_up.entry(task(n)).or_insert(self.index);
                 self.complete();
                 let next = (n + 2) % TASKS;
                 self.play(Step::Want(next));
@@ -308,6 +323,7 @@ impl World {
                 assert_eq!(self.core.wanted(old, at(self.now)), None);
                 assert_eq!(self.core.hello(), before);
             }
+            Step::Late => self.late(),
             Step::LaunchEnds(n, how) => self.launch_ends(&task(n), how),
             Step::TaskExits(n, code) => {
                 if let Some(container) = self.containers.get_mut(&task(n)) {

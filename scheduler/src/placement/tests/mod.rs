@@ -301,6 +301,21 @@ fn policies_choose_the_least_used_the_fullest_or_the_first_with_room() {
 }
 
 #[test]
+fn packing_puts_a_task_where_it_brings_processors_and_memory_into_balance() {
+    let mut state = cluster(&[("a", ""), ("b", ""), ("c", "")]);
+    for (agent, cpus, mem) in [("a", 3.0, 250), ("b", 1.0, 750), ("c", 2.4, 600)] {
+        let filler = put(&mut state, app(&format!("/on-{agent}"), json!({"cpus": cpus, "mem": mem})));
+        run(&mut state, &filler, &AgentId::new(agent), &[]);
+    }
+    let terms = Terms { policy: Policy::Pack, now: NOW, seed: 1 };
+    for (cpus, mem, agent) in [(1.0, 50, "b"), (0.1, 250, "a"), (0.4, 100, "c")] {
+        let app = Arc::new(app("/x", json!({"cpus": cpus, "mem": mem})));
+        let plan = place(&mut Index::default(), &state, &[Demand { app, count: 1 }], terms);
+        assert_eq!(plan.placements[0].agent.as_str(), agent, "{cpus} cpus, {mem} MiB");
+    }
+}
+
+#[test]
 fn gpus_are_packed_with_either_policy_and_the_largest_agents_stay_whole() {
     let mut state = State::default();
     for (name, gpus, cpus) in [("a", 8, 96_000), ("b", 2, 96_000), ("c", 2, 32_000), ("d", 8, 96_000)] {

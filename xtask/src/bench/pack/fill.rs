@@ -3,14 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 
-use scheduler::placement::{self, Demand, Index, Plan, Policy, Terms};
 use spec::app::App;
 use spec::protocol::AgentInfo;
 use spec::resources::Resources;
 
+use super::method::Method;
 use super::trace::{Gpus, Node, Task};
-use super::{PICKY_OF_1000, POLICIES};
-use crate::bench::place::world::World;
+use super::{PICKY_OF_1000, of_each_seed};
 
 /// Machines and tasks, as Gantry sees them.
 pub(super) struct Work {
@@ -74,38 +73,45 @@ impl Work {
     }
 }
 
-/// Places apps of one task each, in this order, into an empty cluster.
-pub(super) fn place(agents: &[AgentInfo], apps: &[Arc<App>], policy: Policy, seed: u64) -> Plan {
-    let world = World::with(agents.iter().cloned());
-    let demands: Vec<_> = apps.iter().map(|app| Demand { app: app.clone(), count: 1 }).collect();
-    let terms = Terms { policy, now: world.now(), seed };
-    placement::place(&mut Index::default(), &world.state, &demands, terms)
+/// What the columns of [`run`] are.
+pub(super) const HEADING: &str =
+    "reserved, %          first failure, as listed   median of the orders      all tried, median
+                      cpus    mem   gpus        cpus    mem   gpus       cpus    mem   gpus";
+
+/// Fills the cluster in the order of the table, and in orders drawn from seeds: what is reserved when the first task
+/// finds no place, and when all were tried.
+pub(super) fn run(work: &Work, method: Method, seeds: u64) -> String {
+    let (listed, _) = filled(work, &work.apps, method, 0);
+    let runs = of_each_seed(seeds, |seed| {
+        let mut apps = work.apps.clone();
+        fastrand::Rng::with_seed(seed).shuffle(&mut apps);
+        filled(work, &apps, method, seed)
+    });
+    let (first, all): (Vec<_>, Vec<_>) = runs.into_iter().unzip();
+    let row = |Shares { cpus, mem, gpus }: Shares| format!("{cpus:6.1} {mem:6.1} {gpus:6.1}");
+    format!(
+        "{:20} {}      {}     {}",
+        method.to_string(),
+        row(listed),
+        row(median(&first)),
+        row(median(&all))
+    )
 }
 
-/// Fills the cluster in the order of the table, and in orders drawn from seeds.
-pub(super) fn run(work: &Work, seeds: u64) {
-    for (name, policy) in POLICIES {
-        let (first, all) = filled(work, &work.apps, policy, 0);
-        println!("{name:10} as listed:  until the first that does not fit {first}; in the end {all}");
-        let mut runs: Vec<_> = (1..=seeds)
-            .map(|seed| {
-                let mut apps = work.apps.clone();
-                fastrand::Rng::with_seed(seed).shuffle(&mut apps);
-                filled(work, &apps, policy, seed)
-            })
-            .collect();
-        runs.sort_by(|a, b| a.0.gpus.total_cmp(&b.0.gpus));
-        if let Some((first, all)) = runs.get(runs.len() / 2) {
-            println!("{name:10} shuffled:   until the first that does not fit {first}; in the end {all}");
-        }
-    }
+/// Of each kind by itself.
+fn median(runs: &[Shares]) -> Shares {
+    let of = |kind: fn(&Shares) -> f64| {
+        let mut shares: Vec<_> = runs.iter().map(kind).collect();
+        shares.sort_by(f64::total_cmp);
+        shares.get(shares.len() / 2).copied().unwrap_or(f64::NAN)
+    };
+    Shares { cpus: of(|it| it.cpus), mem: of(|it| it.mem), gpus: of(|it| it.gpus) }
 }
 
-/// What is reserved when the first task finds no place, and when all were tried.
-fn filled(work: &Work, apps: &[Arc<App>], policy: Policy, seed: u64) -> (Shares, Shares) {
-    let plan = place(&work.agents, apps, policy, seed);
-    let waits: std::collections::BTreeSet<_> = plan.waiting.iter().map(|(app, _)| app).collect();
-    let first = apps.iter().take_while(|app| !waits.contains(&app.id));
-    let all = apps.iter().filter(|app| !waits.contains(&app.id));
-    (work.share_of(first), work.share_of(all))
+fn filled(work: &Work, apps: &[Arc<App>], method: Method, seed: u64) -> (Shares, Shares) {
+    let waiting = method.unplaced(&work.agents, apps, seed, usize::MAX);
+    let first = waiting.first().copied().unwrap_or(apps.len());
+    let waiting: std::collections::BTreeSet<_> = waiting.into_iter().collect();
+    let placed = apps.iter().enumerate().filter(|(number, _)| !waiting.contains(number));
+    (work.share_of(apps[..first].iter()), work.share_of(placed.map(|(_, app)| app)))
 }

@@ -32,24 +32,24 @@ pub(super) enum Gpus {
 /// One line of the machines' table.
 #[derive(Debug, Deserialize, PartialEq)]
 pub(super) struct Node {
-    cpu_milli: u64,
-    memory_mib: u64,
-    gpu: u64,
+    pub(super) cpu_milli: u64,
+    pub(super) memory_mib: u64,
+    pub(super) gpu: u64,
     #[serde(default)]
-    model: String,
+    pub(super) model: String,
 }
 
 /// One line of the tasks' table.
 #[derive(Debug, Deserialize, PartialEq)]
 pub(super) struct Task {
-    cpu_milli: u64,
-    memory_mib: u64,
-    num_gpu: u64,
+    pub(super) cpu_milli: u64,
+    pub(super) memory_mib: u64,
+    pub(super) num_gpu: u64,
     /// Thousandths of each GPU.
-    gpu_milli: Option<u64>,
+    pub(super) gpu_milli: Option<u64>,
     /// Models that will do, as `A|B`; empty: any.
     #[serde(default)]
-    gpu_spec: String,
+    pub(super) gpu_spec: String,
 }
 
 /// A table's lines, in order.
@@ -58,7 +58,7 @@ pub(super) fn read<T: for<'a> Deserialize<'a>>(path: &Path) -> anyhow::Result<Ve
     parse(file).with_context(|| format!("{} is not such a table", path.display()))
 }
 
-fn parse<T: for<'a> Deserialize<'a>>(text: impl Read) -> anyhow::Result<Vec<T>> {
+pub(super) fn parse<T: for<'a> Deserialize<'a>>(text: impl Read) -> anyhow::Result<Vec<T>> {
     let rows: Vec<T> = csv::Reader::from_reader(text).deserialize().collect::<Result<_, _>>()?;
     if rows.is_empty() {
         bail!("it has no lines");
