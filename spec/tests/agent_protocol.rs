@@ -204,3 +204,15 @@ fn version_3_is_said_and_read_as_ever() {
     agree("agent-v3.bin", &agent_v3());
     agree("master-v3.bin", &master_v3());
 }
+
+#[test]
+fn definitions_are_read_where_they_lie() {
+    for message in [master_v1(), master_v2(), master_v3()].concat() {
+        let bytes = postcard::to_allocvec(&message).unwrap();
+        let raw: MasterMessage<&[u8]> = postcard::from_bytes(&bytes).unwrap();
+        let same = raw.clone().with_apps(|json| serde_json::from_slice(json).map(Arc::new).map(AppDocument));
+        assert_eq!(same.unwrap(), message);
+        let none = raw.with_apps(|json| Err::<AppDocument, _>(json.len()));
+        assert_eq!(none.is_err(), matches!(message, MasterMessage::Wanted(_)));
+    }
+}
