@@ -5,8 +5,11 @@ use crate::consensus::{MAX_ENTRY_BYTES, ProposeError};
 use crate::mutants::{self, Mutant};
 use crate::state::{Command, Encoded, FRAME_BYTES, Form};
 
-/// Commands in one entry: enough to make fsync cheap, and few enough that applying them is no pause.
+/// Commands in one entry: enough to make fsync cheap.
 pub const BATCH_COMMANDS_MAX: usize = 256;
+/// Tasks that the commands of one entry are about: so few that applying it takes about 10 ms at most, since nothing else
+/// is done meanwhile. A single command may be about more.
+const BATCH_TASKS_MAX: usize = 1_000;
 /// Encoded commands in one entry. A single command may be larger.
 const BATCH_BYTES_MAX: usize = 512 * 1024;
 /// The largest command that an entry holds.
@@ -34,15 +37,19 @@ pub fn fill<T>(
 ) -> Shared<T> {
     let mut batch = Shared { taken: Vec::new(), refused: Vec::new(), encoded: Encoded::new(form) };
     let mut next = Some(first);
+    let mut tasks = 0;
     while let Some(asked) = next {
         let before = batch.encoded.mark();
         batch.encoded.push(command(&asked));
         let bytes = batch.encoded.bytes() - before.bytes();
+        let tasks_after = tasks + command(&asked).tasks();
+        let fits = batch.encoded.bytes() <= BATCH_BYTES_MAX && tasks_after <= BATCH_TASKS_MAX;
         if bytes > COMMAND_BYTES_MAX {
             batch.encoded.back_to(before);
             batch.refused.push((asked, bytes));
-        } else if batch.taken.is_empty() || batch.encoded.bytes() <= BATCH_BYTES_MAX {
+        } else if batch.taken.is_empty() || fits {
             batch.taken.push(asked);
+            tasks = tasks_after;
         } else {
             batch.encoded.back_to(before);
             *held = Some(asked);
@@ -69,7 +76,8 @@ pub fn ask_error(error: &ProposeError) -> AskError {
 mod tests {
     use std::collections::VecDeque;
 
-    use spec::ids::AgentId;
+    use spec::ids::{AgentId, AppId, InstanceId, TaskId};
+    use uuid::Uuid;
 
     use super::*;
     use crate::state::Batch;
@@ -112,6 +120,28 @@ mod tests {
                 "{:?}",
                 &sizes[..sizes.len().min(4)]
             );
+        }
+    }
+
+    #[test]
+    fn entries_are_bounded_in_tasks() {
+        for (tasks, counts) in [
+            (&[500, 500, 1, 1][..], &[2, 2][..]),
+            (&[400, 400, 400, 400], &[2, 2]),
+            // More than an entry is to be about, but one command.
+            (&[1, 5_000, 1], &[1, 1, 1]),
+            (&[5_000, 1], &[1, 1]),
+        ] {
+            let instance = InstanceId { app: AppId::parse("/web").unwrap(), uuid: Uuid::from_u128(1) };
+            let task = TaskId { instance, incarnation: 1 };
+            let command = |count: &usize| Command::Expunge { tasks: vec![task.clone(); *count] };
+            let mut waiting: VecDeque<_> = tasks.iter().map(command).collect();
+            let (mut held, mut entries) = (None, Vec::new());
+            while let Some(first) = held.take().or_else(|| waiting.pop_front()) {
+                let batch = fill(first, || waiting.pop_front(), &mut held, Form::Packed, |asked| asked);
+                entries.push(batch.taken.len());
+            }
+            assert_eq!(entries, counts, "{tasks:?}");
         }
     }
 

@@ -27,6 +27,9 @@ const BATCH_INPUTS_MAX: usize = 1024;
 /// tells them without a message of its own.
 const NEWS_AFTER: Duration = Duration::from_millis(2);
 
+/// So long after a turn has begun no more entries are begun to be applied in it: others wait for this thread, too.
+const TURN: Duration = Duration::from_millis(10);
+
 /// A tick that is late by so many was hardly held up by a disk.
 const PAUSE_TICKS: u32 = 5;
 
@@ -99,15 +102,17 @@ impl<M: Machine, S: LogStore> Driver<M, S> {
     }
 
     fn turn(&mut self) -> Result<(), NodeError> {
-        self.settle()?;
+        self.settle(&mut || false)?;
         self.node.campaign_if_alone()?;
-        self.settle()?;
+        self.settle(&mut || false)?;
         let mut pace = Pace::new(self.tick, Instant::now());
         let mut announce_at = None;
         while !self.stopping.load(Ordering::Acquire) {
             let news = self.node.has_news();
             announce_at = news.then(|| announce_at.unwrap_or_else(|| Instant::now() + NEWS_AFTER));
-            let batch = self.gather(announce_at.map_or(pace.next, |at| at.min(pace.next)));
+            let more = self.node.has_more();
+            let idle_until = announce_at.map_or(pace.next, |at| at.min(pace.next));
+            let batch = self.gather(if more { Instant::now() } else { idle_until });
             let (began, writing) = (Instant::now(), self.snapshot.is_some());
             if !batch.proposals.is_empty() {
                 let answers = self.node.propose(batch.proposals);
@@ -119,9 +124,9 @@ impl<M: Machine, S: LogStore> Driver<M, S> {
             if pace.ticks(Instant::now()) {
                 self.node.tick();
             }
-            self.settle()?;
+            self.settle(&mut || began.elapsed() >= TURN)?;
             self.turns.ended(writing, began.elapsed());
-            if batch.inputs == 0 {
+            if batch.inputs == 0 && !more {
                 (self.at_rest)();
             }
             if !batch.open {
@@ -189,9 +194,10 @@ impl<M: Machine, S: LogStore> Driver<M, S> {
         ticket
     }
 
-    /// Persists, sends, applies; publishes where the log stands; answers; begins a snapshot if it is time.
-    fn settle(&mut self) -> Result<(), NodeError> {
-        let answers = self.node.ready(&*self.transport)?;
+    /// Persists, sends, applies, until that is `enough`; publishes where the log stands; answers; begins a snapshot if
+    /// it is time.
+    fn settle(&mut self, enough: &mut dyn FnMut() -> bool) -> Result<(), NodeError> {
+        let answers = self.node.ready(&*self.transport, enough)?;
         // First: whoever gets an answer finds what it speaks of in the status.
         self.publish();
         self.answer(answers);

@@ -27,7 +27,6 @@ use crate::mutants::{self, Mutant};
 const MESSAGE_BYTES_MAX: u64 = 1 << 20;
 const INFLIGHT_MESSAGES_MAX: usize = 256;
 const UNCOMMITTED_BYTES_MAX: u64 = 64 << 20;
-const COMMITTED_BYTES_MAX: u64 = 16 << 20;
 
 /// Settings of a node.
 #[derive(Clone, Copy, Debug)]
@@ -343,7 +342,6 @@ fn raft_config(config: &NodeConfig, applied: u64) -> Config {
         batch_append: mutants::is(Mutant::BatchAppend),
         skip_bcast_commit: true,
         max_uncommitted_size: UNCOMMITTED_BYTES_MAX,
-        max_committed_size_per_ready: COMMITTED_BYTES_MAX,
         ..Config::default()
     }
 }

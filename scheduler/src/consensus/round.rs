@@ -13,10 +13,22 @@ use super::transport::Transport;
 use super::waiting::Answer;
 use crate::mutants::{self, Mutant};
 
+/// Entries that are committed and wait to be applied while something else is looked after.
+const UNAPPLIED_ENTRIES_MAX: u64 = 256;
+/// Of entries that are applied without looking up: at least one. Any of them may be about a thousand tasks.
+const APPLIED_BYTES_MAX: u64 = 64 << 10;
+/// The same while nothing else is looked after, as on a start: entries are read from disk by whole frames.
+const APPLIED_LAGGING_BYTES_MAX: u64 = 4 << 20;
+
 impl<M: Machine, S: LogStore> Node<M, S> {
-    /// Handles all that is outstanding: makes durable what must be, sends what may be sent, applies what is
-    /// committed. Yields the answers to whoever asked for something.
-    pub fn ready(&mut self, transport: &dyn Transport) -> Result<Vec<Answer<M::Output>>, NodeError> {
+    /// Handles what is outstanding: makes durable what must be, sends what may be sent, applies what is committed.
+    /// Yields the answers to whoever asked for something. Asked now and then whether that is `enough` for now; what is
+    /// left then is for the next call ([`Self::has_more`]).
+    pub fn ready(
+        &mut self,
+        transport: &dyn Transport,
+        enough: &mut dyn FnMut() -> bool,
+    ) -> Result<Vec<Answer<M::Output>>, NodeError> {
         let mut answers = self.settle_waiting();
         loop {
             self.begin_round();
@@ -27,13 +39,28 @@ impl<M: Machine, S: LogStore> Node<M, S> {
             if !self.raw.has_ready() {
                 break;
             }
+            let bytes = if self.lags() { APPLIED_LAGGING_BYTES_MAX } else { APPLIED_BYTES_MAX };
+            self.raw.raft.set_max_committed_size_per_ready(bytes);
             let ready = self.raw.ready();
             self.handle(ready, transport, &mut answers)?;
             self.election.settle(&mut self.raw.raft);
+            if self.has_more() && !self.lags() && enough() {
+                break;
+            }
         }
         self.tell_leadership();
         answers.extend(self.settle_requests());
         Ok(answers)
+    }
+
+    /// Whether there is something to do without anything new.
+    pub fn has_more(&self) -> bool {
+        self.raw.has_ready()
+    }
+
+    /// So much is committed and not applied that this goes before everything else.
+    fn lags(&self) -> bool {
+        self.raw.raft.raft_log.committed.saturating_sub(self.applied) > UNAPPLIED_ENTRIES_MAX
     }
 
     fn handle(

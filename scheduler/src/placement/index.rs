@@ -58,7 +58,7 @@ pub(super) struct Slot {
 }
 
 impl Slot {
-    fn of(agent: &Agent) -> Self {
+    pub(super) fn of(agent: &Agent) -> Self {
         let site = Site::of(agent);
         Self { free: site.free, capacity: agent.info.capacity, ports: site.ports_free() }
     }

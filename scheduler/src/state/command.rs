@@ -69,6 +69,22 @@ pub enum Command {
     RemoveMaster { id: MasterId },
 }
 
+impl Command {
+    /// About how many tasks it is: what applying it takes grows with them.
+    pub fn tasks(&self) -> usize {
+        match self {
+            Command::KillTasks { tasks, .. }
+            | Command::Decommission { tasks, .. }
+            | Command::MarkInactive { tasks }
+            | Command::Expunge { tasks } => tasks.len(),
+            Command::Place(placements) => placements.len(),
+            Command::Report { reports, .. } => reports.len(),
+            Command::Deploy(deploy) => deploy.kill.len(),
+            _ => 0,
+        }
+    }
+}
+
 /// A change of apps.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Deploy {

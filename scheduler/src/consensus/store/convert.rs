@@ -9,10 +9,10 @@ use redb::{Database, ReadOnlyTable, ReadableDatabase, TableDefinition};
 use super::database::RaftFile;
 use super::log::{Extent, Folder, Journal, Sizes, is_log_file};
 use super::outline::Outline;
-use super::pieces::Shelf;
+use super::pieces::write_stage;
 use super::record::unseal;
 use super::tables::{self, Damage, Failure, key};
-use super::{ChunkSink, Identity, StoreError};
+use super::{Identity, StoreError};
 
 /// The entries, by their index.
 const LOG: TableDefinition<u64, &[u8]> = TableDefinition::new("log");
@@ -126,11 +126,8 @@ fn copy_entries(file: &RaftFile, folder: &Folder, old: &Old, sizes: Sizes) -> Re
 fn copy_pieces(file: &RaftFile, folder: &Folder, old: &Old) -> Result<u64, StoreError> {
     let (number, count) = old.outline.stage();
     let table = file.guarded("read", |db| Ok(db.begin_read()?.open_table(PIECES)?))?;
-    let mut stage = Box::new(Shelf::new(folder.clone(), old.identity.group, number).stage());
-    for piece in 0..count {
-        stage.put(&file.checked(|_| read_piece(&table, number, piece))?)?;
-    }
-    Ok(stage.finish().keep().0)
+    let chunks = (0..count).map(|piece| file.checked(|_| read_piece(&table, number, piece)));
+    Ok(write_stage(folder.clone(), old.identity.group, number, chunks)?.0)
 }
 
 fn read_piece(

@@ -11,8 +11,8 @@ use uuid::Uuid;
 
 use super::database::guarded;
 use super::log::{Folder, Journal, Sizes, is_log_file, segment_name, segment_number};
-use super::pieces::{Shelf, stage_name, stage_number};
-use super::{ChunkSink, First, Identity, Received, StoreError, tables};
+use super::pieces::{stage_name, stage_number, write_stage};
+use super::{First, Identity, Received, StoreError, tables};
 
 const FILE: &str = "raft.redb";
 /// A log being founded; renamed to `FILE` when complete, so that a crash leaves either all or nothing.
@@ -84,11 +84,8 @@ pub(super) fn stage_first(
     first: First<'_>,
     number: u64,
 ) -> Result<Received, StoreError> {
-    let mut stage = Box::new(Shelf::new(folder, identity.group, number).stage());
-    for chunk in first.chunks {
-        stage.put(&chunk.map_err(StoreError::Source)?)?;
-    }
-    let (stage, pieces) = stage.finish().keep();
+    let chunks = first.chunks.map(|chunk| chunk.map_err(StoreError::Source));
+    let (stage, pieces) = write_stage(folder, identity.group, number, chunks)?;
     Ok(Received { meta: first.meta, stage, pieces })
 }
 

@@ -28,6 +28,20 @@ pub(super) fn stage_number(name: &str) -> Option<u64> {
     name.strip_prefix("raft-")?.strip_suffix(".snapshot")?.parse().ok()
 }
 
+/// Writes a whole stage of a log that nobody uses yet; its number, and how many pieces there are. What is left where
+/// that fails is overwritten by the next attempt.
+pub(super) fn write_stage(
+    folder: Folder,
+    cluster: Uuid,
+    number: u64,
+    chunks: impl IntoIterator<Item = Result<Vec<u8>, StoreError>>,
+) -> Result<(u64, u32), StoreError> {
+    let mut stage = Box::new(Shelf::new(folder, cluster, number).stage());
+    let written = chunks.into_iter().try_for_each(|chunk| stage.put(&chunk?));
+    let numbers = stage.finish().keep();
+    written.map(|()| numbers)
+}
+
 /// The files of all stages in a directory.
 #[derive(Debug)]
 pub(super) struct Shelf {

@@ -124,7 +124,7 @@ impl Group {
     pub(super) fn settle(&mut self, id: u64) {
         let mail = self.mail.clone();
         let Some(node) = self.node(id) else { return };
-        let settled = node.ready(&mail).and_then(|answers| {
+        let settled = node.ready(&mail, &mut || false).and_then(|answers| {
             if let Some(job) = node.snapshot_due()? {
                 node.snapshot_written(job.run(&Default::default())?);
             }

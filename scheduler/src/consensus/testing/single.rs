@@ -8,8 +8,8 @@ use crate::consensus::handle::QUEUE_INPUTS_MAX;
 use crate::consensus::open::{drive, first_snapshot};
 use crate::consensus::store::{Fault, Identity, MemoryDisk, Timed};
 use crate::consensus::{
-    Handle, MAX_ENTRY_BYTES, NoPeers, Node, NodeConfig, OpenError, Options, ProposeError, SnapshotPolicy,
-    Start, Stopped, open,
+    Answer, Handle, MAX_ENTRY_BYTES, NoPeers, Node, NodeConfig, OpenError, Options, Proposal, ProposeError,
+    SnapshotPolicy, Start, Stopped, open,
 };
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -212,6 +212,36 @@ async fn a_disk_that_fails_stops_the_log_and_acknowledges_nothing_more() {
     assert!(!handle.status().borrow().leading);
     assert_eq!(handle.propose(b"late".to_vec()).await, Err(ProposeError::Stopped));
     assert_eq!(machine.texts(), ["kept"]);
+}
+
+#[test]
+fn what_is_committed_is_applied_bit_by_bit_unless_it_is_very_much() {
+    let machine = Recorder::default();
+    let disk = MemoryDisk::founded(first_snapshot(&machine, &[1])).unwrap();
+    let config = NodeConfig { id: 1, seed: 1, snapshots: SnapshotPolicy::default() };
+    let mut node = Node::open(config, disk.open(), machine.clone()).unwrap();
+    node.campaign_if_alone().unwrap();
+    node.ready(&NoPeers, &mut || false).unwrap();
+    let mut applied = node.status().applied;
+    // Entries of 40 KiB; how many of them the first call applies at least and at most; how many calls at least.
+    for (count, least, most, calls_least) in [(1, 1, 1, 1), (20, 1, 3, 7), (300, 44, 250, 2)] {
+        let entries = vec![vec![7; 40 << 10]; count];
+        assert!(node.propose(vec![Proposal { ticket: 1, entries }]).is_empty());
+        let (mut answers, mut calls) = (node.ready(&NoPeers, &mut || true).unwrap(), 1);
+        let first = node.status().applied - applied;
+        assert!((least..=most).contains(&first), "{first} of {count}");
+        while node.has_more() {
+            assert!(answers.is_empty(), "not before all of it is applied");
+            answers = node.ready(&NoPeers, &mut || true).unwrap();
+            calls += 1;
+        }
+        assert!(calls >= calls_least, "{calls} calls for {count}");
+        assert!(matches!(&answers[..], [Answer { ticket: 1, outcome: Ok(all) }] if all.len() == count));
+        applied = node.status().applied;
+        assert_eq!(applied, node.status().last_index);
+    }
+    let indexes: Vec<u64> = machine.seen().entries.iter().map(|(index, _)| *index).collect();
+    assert!(indexes.is_sorted() && indexes.len() == 321, "{}", indexes.len());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -7,6 +7,7 @@ use serde_json::json;
 use spec::ids::AgentId;
 
 use super::super::crowds::Crowds;
+use super::super::index::Slot;
 use super::super::needs::{Needs, PortsAsked};
 use super::*;
 use crate::state::{Batch, Command};
@@ -158,13 +159,28 @@ impl Story {
         }
         (rejects, is_room)
     }
+
+    /// How good the agents are that have nothing against a task of the app, those of its tasks counted that they have.
+    fn scores(&self, app: &App) -> BTreeMap<AgentId, u64> {
+        let (needs, crowds) = (Needs::of(app), Crowds::count(&self.state, app));
+        let there = self.state.agents.values().filter(|agent| agent.presence == Presence::Connected);
+        let open =
+            there.filter(|agent| needs.reasons(&Site::of(agent), &crowds, PortsAsked::Any).next().is_none());
+        let score = |agent: &Arc<Agent>| {
+            let siblings = self.state.tasks_on(&agent.id).filter(|task| *task.id.app() == app.id).count();
+            let siblings = u32::try_from(siblings).expect("few");
+            (agent.id.clone(), Policy::default().score(&Slot::of(agent), &needs.resources, siblings))
+        };
+        open.map(score).collect()
+    }
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(100))]
 
     /// Whatever has happened, a kept index plans what a new one plans; one more task finds a place exactly
-    /// if some agent has nothing against it; and if none has, what is counted is what each of them has.
+    /// if some agent has nothing against it, the best of these where no group comes before another; and if none
+    /// has, what is counted is what each of them has.
     #[test]
     fn the_index_says_what_the_agents_say(
         racks in prop::collection::vec(0u8..3, 1..80),
@@ -187,6 +203,11 @@ proptest! {
                 for placement in &plan.placements {
                     let agent = story.state.agents.get(&placement.agent).unwrap();
                     prop_assert_eq!(check(&story.state, &app, agent, &placement.host_ports), Ok(()));
+                }
+                let scores = story.scores(&app);
+                let is_spread = Needs::of(&app).rules.iter().any(|rule| rule.spreads());
+                for placement in plan.placements.iter().filter(|_| !is_spread) {
+                    prop_assert_eq!(scores.get(&placement.agent), scores.values().min());
                 }
                 for (_, look) in &plan.waiting {
                     prop_assert_eq!(look.rejects, rejects);

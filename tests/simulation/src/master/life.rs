@@ -101,7 +101,10 @@ impl Life {
         if std::mem::take(&mut self.ticked) {
             self.node.tick();
         }
-        answers.extend(self.node.ready(&self.outbox)?);
+        answers.extend(self.node.ready(&self.outbox, &mut || true)?);
+        if self.node.has_more() {
+            self.wake(bus);
+        }
         if let Some(job) = self.node.snapshot_due()? {
             // Writing it takes its time, beside everything else: it becomes the current one before what comes now, or
             // after it, and the node hears of it later in any case.
