@@ -1,8 +1,8 @@
-//! The stream to the leader: connecting, framing, beats. It carries messages and decides nothing.
+//! The stream to the leader: connecting, framing, beats as `rhythm` says. It carries messages and decides nothing.
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,11 +15,13 @@ use spec::protocol::{
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::codec::{Framed, LengthDelimitedCodec};
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::alarm::Alarm;
 use crate::definitions::Definitions;
+use crate::rhythm::{Due, Rhythm, on_grid};
 
 /// Messages that wait to be sent; whoever has more waits.
 pub const OUTGOING_MAX: usize = 64;
@@ -28,6 +30,8 @@ const INCOMING_MAX: usize = 64;
 /// How long the leader may be silent between its first word and its welcome: it replicates a registration
 /// meanwhile, and beats.
 const WELCOME_PATIENCE: Duration = Duration::from_millis(3 * HEARTBEAT_MILLIS);
+/// Silence after which a session is over.
+const SILENCE_MAX: Duration = Duration::from_millis(SILENCE_MILLIS_MAX);
 /// How long the end of a session is waited for.
 const END_TIMEOUT: Duration = Duration::from_millis(100);
 /// A stream to a master, plain or, one day, TLS.
@@ -36,6 +40,23 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 /// Whatever kind of stream it is.
 pub type BoxedStream = Box<dyn Stream>;
 type Frames = Framed<BoxedStream, LengthDelimitedCodec>;
+
+/// Where the grid of beats begins, for all sessions of this process.
+static BASE: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+/// The last moment of the beats' grid that is not after `at`.
+pub fn on_shared_grid(at: Instant) -> Instant {
+    on_grid(*BASE, at)
+}
+
+/// What a session yields.
+#[derive(Debug)]
+pub enum Heard {
+    /// The master says something; beats are left out.
+    Message(MasterMessage),
+    /// It has been silent for so long that another may lead.
+    Silence,
+}
 
 /// Why a session ended.
 #[derive(Debug, thiserror::Error)]
@@ -60,8 +81,8 @@ pub enum SessionError {
 /// An open stream. Dropping it closes the connection.
 #[derive(Debug)]
 pub struct Session {
-    /// What the master says; closed when the stream has ended.
-    pub incoming: mpsc::Receiver<MasterMessage>,
+    /// What is heard of the master; closed when the stream has ended.
+    pub incoming: mpsc::Receiver<Heard>,
     /// What the agent says.
     pub outgoing: mpsc::Sender<AgentMessage>,
     pump: AbortOnDropHandle<SessionError>,
@@ -131,38 +152,55 @@ async fn pump(
     stream: BoxedStream,
     hello: Hello,
     (patience, definitions): (Duration, Arc<Definitions>),
-    into_node: mpsc::Sender<MasterMessage>,
+    into_node: mpsc::Sender<Heard>,
     from_node: mpsc::Receiver<AgentMessage>,
 ) -> SessionError {
     let (sink, source) = match greet(stream).await {
         Ok(frames) => frames.split(),
         Err(error) => return error.into(),
     };
+    let rhythm = Mutex::new(Rhythm::new(*BASE, Instant::now()));
+    let mut speaker = Speaker { sink, rhythm: &rhythm, held: None };
     tokio::select! {
-        ended = listen(source, patience, &definitions, into_node) => ended,
-        ended = speak(sink, hello, from_node) => ended,
+        // In this order: what has arrived counts before it is called a silence.
+        biased;
+        ended = listen(source, patience, &definitions, (&into_node, &rhythm)) => ended,
+        ended = speaker.speak(hello, from_node, &into_node) => ended,
     }
     .unwrap_or_else(|error| error)
 }
 
 type Ended = Result<SessionError, SessionError>;
 
+fn lock(rhythm: &Mutex<Rhythm>) -> MutexGuard<'_, Rhythm> {
+    rhythm.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 async fn listen(
     mut source: SplitStream<Frames>,
     mut patience: Duration,
     definitions: &Definitions,
-    into_node: mpsc::Sender<MasterMessage>,
+    (into_node, rhythm): (&mpsc::Sender<Heard>, &Mutex<Rhythm>),
 ) -> Ended {
     let mut welcomed = false;
     loop {
-        let frame = timeout(patience, source.next()).await.map_err(|_| SessionError::Silent(patience))?;
+        let frame = match welcomed {
+            // Silence from now on is the rhythm's.
+            true => source.next().await,
+            false => {
+                let frame = timeout(patience, source.next()).await;
+                frame.map_err(|_| SessionError::Silent(patience))?
+            }
+        };
         let Some(frame) = frame.transpose()? else {
             return Ok(SessionError::Closed);
         };
+        lock(rhythm).hear(Instant::now());
         let message = decode(&frame, definitions)?;
         welcomed |= matches!(message, MasterMessage::Welcome(_));
-        patience = if welcomed { Duration::from_millis(SILENCE_MILLIS_MAX) } else { WELCOME_PATIENCE };
-        if into_node.send(message).await.is_err() {
+        patience = WELCOME_PATIENCE;
+        let is_beat = matches!(message, MasterMessage::Beat);
+        if !is_beat && into_node.send(Heard::Message(message)).await.is_err() {
             return Ok(SessionError::Closed);
         }
     }
@@ -174,20 +212,68 @@ fn decode(frame: &[u8], definitions: &Definitions) -> Result<MasterMessage, Sess
     Ok(message.with_apps(|json| definitions.read(json).map(AppDocument))?)
 }
 
-/// Sends what there is, and a beat when there is nothing.
-async fn speak(
-    mut sink: SplitSink<Frames, Bytes>,
-    hello: Hello,
-    mut from_node: mpsc::Receiver<AgentMessage>,
-) -> Ended {
-    let mut message = AgentMessage::Hello(Box::new(fitting(hello)));
-    loop {
-        send(&mut sink, &message).await?;
-        message = match timeout(Duration::from_millis(HEARTBEAT_MILLIS), from_node.recv()).await {
-            Err(_) => AgentMessage::Beat,
-            Ok(Some(message)) => message,
-            Ok(None) => return Ok(SessionError::Closed),
-        };
+/// What the agent says.
+struct Speaker<'a> {
+    sink: SplitSink<Frames, Bytes>,
+    rhythm: &'a Mutex<Rhythm>,
+    /// What it uses. In no hurry: it takes the place of the next beat, or goes along with what else is said.
+    held: Option<AgentMessage>,
+}
+
+impl Speaker<'_> {
+    /// Sends what there is, and a beat when there is nothing.
+    async fn speak(
+        &mut self,
+        hello: Hello,
+        mut from_node: mpsc::Receiver<AgentMessage>,
+        into_node: &mpsc::Sender<Heard>,
+    ) -> Ended {
+        let mut alarm = Alarm::new();
+        self.say(AgentMessage::Hello(Box::new(fitting(hello)))).await?;
+        loop {
+            let next = lock(self.rhythm).next();
+            tokio::select! {
+                biased;
+                message = from_node.recv() => match message {
+                    Some(usage @ (AgentMessage::Usage(_) | AgentMessage::UsageChanges(_))) => {
+                        if let Some(before) = self.held.replace(usage) {
+                            self.say(before).await?;
+                        }
+                    }
+                    Some(message) => {
+                        self.say_held_with_next().await?;
+                        self.say(message).await?;
+                    }
+                    None => return Ok(SessionError::Closed),
+                },
+                now = alarm.ring(Some(next)) => {
+                    let due = lock(self.rhythm).due(now);
+                    match due {
+                        Some(Due::Beat) => {
+                            let beat = self.held.take().unwrap_or(AgentMessage::Beat);
+                            self.say(beat).await?;
+                        }
+                        // A node that has no room for it has heard something.
+                        Some(Due::Wonder) => drop(into_node.try_send(Heard::Silence)),
+                        Some(Due::GiveUp) => return Err(SessionError::Silent(SILENCE_MAX)),
+                        None => {}
+                    }
+                }
+            }
+        }
+    }
+
+    async fn say(&mut self, message: AgentMessage) -> Result<(), SessionError> {
+        send(&mut self.sink, &message).await?;
+        lock(self.rhythm).say(Instant::now());
+        Ok(())
+    }
+
+    /// Puts what is held before the next message, which sends both.
+    async fn say_held_with_next(&mut self) -> Result<(), SessionError> {
+        let Some(held) = self.held.take() else { return Ok(()) };
+        let frame = Bytes::from(postcard::to_allocvec(&held)?);
+        in_time(self.sink.feed(frame)).await
     }
 }
 
@@ -196,8 +282,11 @@ async fn send(
     message: &AgentMessage,
 ) -> Result<(), SessionError> {
     let frame = Bytes::from(postcard::to_allocvec(message)?);
-    let patience = Duration::from_millis(SILENCE_MILLIS_MAX);
-    Ok(timeout(patience, sink.send(frame)).await.map_err(|_| SessionError::Silent(patience))??)
+    in_time(sink.send(frame)).await
+}
+
+async fn in_time(sending: impl Future<Output = io::Result<()>>) -> Result<(), SessionError> {
+    Ok(timeout(SILENCE_MAX, sending).await.map_err(|_| SessionError::Silent(SILENCE_MAX))??)
 }
 
 /// An opening that would be too large for a frame goes without the bodies of readiness responses.

@@ -16,7 +16,7 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use crate::consensus::{Commits, Turns};
 use crate::placement::{Policy, Waiting};
 use crate::state::{Applied, Command, MasterInfo, Outcome, State};
-use crate::usage::Told;
+use crate::usage::{Telling, Told};
 
 /// Commands that wait for the log: one of every agent that a master takes.
 const COMMANDS_MAX: usize = 16_384;
@@ -370,12 +370,17 @@ impl Cluster {
         self.usage.read().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
     }
 
-    /// Called by the fleet alone; `None` when the agent's session has ended.
-    pub fn set_usage(&self, agent: &AgentId, usage: Option<Told>) {
+    /// What an agent says of it. Called by the fleet alone.
+    pub fn take_usage(&self, agent: &AgentId, telling: Telling) {
         let mut book = self.usage.write().unwrap_or_else(|poisoned| poisoned.into_inner());
-        match usage {
-            Some(usage) => book.insert(agent.clone(), Arc::new(usage)),
-            None => book.remove(agent),
-        };
+        match book.get_mut(agent) {
+            Some(told) => *told = Arc::new(Told::after(Some(&**told), telling)),
+            None => drop(book.insert(agent.clone(), Arc::new(Told::after(None, telling)))),
+        }
+    }
+
+    /// An agent's session has ended. Called by the fleet alone.
+    pub fn forget_usage(&self, agent: &AgentId) {
+        self.usage.write().unwrap_or_else(|poisoned| poisoned.into_inner()).remove(agent);
     }
 }

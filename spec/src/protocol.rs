@@ -9,11 +9,17 @@
 //! A master that does not lead answers an opening with [`MasterMessage::Elsewhere`]. While a leader works on
 //! an opening it says [`MasterMessage::Beat`], so that a busy leader is told from a dead one.
 //!
+//! In a session that stands the agent asks and the leader answers: an agent that has nothing to say sends a beat, or
+//! what it uses in its place, every [`BEAT_MILLIS`] (up to version 3 every [`HEARTBEAT_MILLIS`]), and the leader
+//! answers each at once. A leader that cannot read, because what it has read waits for its log, still says a beat
+//! before the agent wonders.
+//!
 //! Versions: masters take agents of [`VERSION_MIN`] to [`VERSION`] and say to each only what its version knows; an
 //! agent says its own. So masters are upgraded first, then agents. Version 2 added [`AgentMessage::WhoLeads`],
 //! [`MasterMessage::Masters`] and [`MasterMessage::Elsewhere`]; to an agent of version 1 a master that does not
 //! lead just closes the connection. Version 3 added [`AgentMessage::Explain`]: the complete set holds no definitions
-//! of tasks that the agent has named in its opening.
+//! of tasks that the agent has named in its opening. Version 4 added [`AgentMessage::UsageChanges`], and agents that
+//! speak half as often.
 
 mod fence;
 
@@ -31,7 +37,7 @@ use crate::time::Timestamp;
 pub use fence::{Fence, Standing, epoch_begin, next_epoch};
 
 /// Version of this protocol.
-pub const VERSION: u16 = 3;
+pub const VERSION: u16 = 4;
 /// Oldest version of an agent that masters take.
 pub const VERSION_MIN: u16 = 1;
 /// Masters that an agent is told of, and keeps.
@@ -40,8 +46,10 @@ pub const MASTERS_MAX: usize = 16;
 pub const MAGIC: [u8; 4] = *b"GNTY";
 /// No frame is larger; the other side is cut off when it tries.
 pub const FRAME_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// The longest that either side stays silent: who has nothing to say sends a beat.
+/// The longest that a leader which works on something for an agent stays silent, and an agent up to version 3.
 pub const HEARTBEAT_MILLIS: u64 = 1_000;
+/// The longest that an agent stays silent since version 4.
+pub const BEAT_MILLIS: u64 = 2_000;
 /// Silence after which either side gives the connection up.
 pub const SILENCE_MILLIS_MAX: u64 = 10_000;
 
@@ -52,9 +60,9 @@ pub enum AgentMessage {
     Hello(Box<Hello>),
     /// News of tasks, in order of `seq`.
     Status(Vec<TaskReport>),
-    /// Measured use, every few seconds; also serves as a beat.
+    /// Measured use of the machine and of all tasks, every few seconds; also serves as a beat.
     Usage(Usage),
-    /// Nothing to say, still here.
+    /// Nothing to say, still here. Answered at once.
     Beat,
     /// Part of a log asked for by [`MasterMessage::OpenLog`].
     LogData {
@@ -76,6 +84,9 @@ pub enum AgentMessage {
     /// Tasks that the agent has and knows no definition of, when it was not sent one with the complete set: what
     /// was kept of them is lost. Since version 3.
     Explain(Vec<TaskId>),
+    /// As [`AgentMessage::Usage`], without the tasks that use what was last said of them on this connection. Since
+    /// version 4.
+    UsageChanges(Usage),
 }
 
 /// Who the agent is and what it has.

@@ -180,6 +180,17 @@ fn master_v3() -> Vec<MasterMessage> {
     vec![MasterMessage::Welcome(welcome(3))]
 }
 
+/// What version 4 added, and its opening and answer.
+fn agent_v4() -> Vec<AgentMessage> {
+    let measured = Measured { cpus_milli: 250, mem_bytes: 1 << 20 };
+    let usage = |tasks| AgentMessage::UsageChanges(Usage { at: at(), machine: measured, tasks });
+    vec![AgentMessage::Hello(Box::new(hello(4))), usage(vec![]), usage(vec![(task(), measured)])]
+}
+
+fn master_v4() -> Vec<MasterMessage> {
+    vec![MasterMessage::Welcome(welcome(4))]
+}
+
 fn agree<M: Serialize + DeserializeOwned + PartialEq + Debug>(name: &str, messages: &[M]) {
     let said = frames(messages);
     let before = fixture(name, &said);
@@ -203,4 +214,22 @@ fn version_2_is_said_and_read_as_ever() {
 fn version_3_is_said_and_read_as_ever() {
     agree("agent-v3.bin", &agent_v3());
     agree("master-v3.bin", &master_v3());
+}
+
+#[test]
+fn definitions_are_read_where_they_lie() {
+    for message in [master_v1(), master_v2(), master_v3(), master_v4()].concat() {
+        let bytes = postcard::to_allocvec(&message).unwrap();
+        let raw: MasterMessage<&[u8]> = postcard::from_bytes(&bytes).unwrap();
+        let same = raw.clone().with_apps(|json| serde_json::from_slice(json).map(Arc::new).map(AppDocument));
+        assert_eq!(same.unwrap(), message);
+        let none = raw.with_apps(|json| Err::<AppDocument, _>(json.len()));
+        assert_eq!(none.is_err(), matches!(message, MasterMessage::Wanted(_)));
+    }
+}
+
+#[test]
+fn version_4_is_said_and_read_as_ever() {
+    agree("agent-v4.bin", &agent_v4());
+    agree("master-v4.bin", &master_v4());
 }

@@ -18,7 +18,8 @@ use super::works::Event;
 use super::{AgentError, Node};
 use crate::core::{Core, Effect};
 use crate::search::{Attempt, Search};
-use crate::session::{self, BoxedStream, Session};
+use crate::session::{self, BoxedStream, Heard, Session};
+use crate::usage::Told;
 
 /// Reports in one message.
 const REPORTS_MAX: usize = 1000;
@@ -30,10 +31,7 @@ const MESSAGES_MAX: usize = 64;
 /// How long the news that a task was accepted may wait for the next.
 const ACCEPTED_PATIENCE: Duration = Duration::from_millis(50);
 
-/// A leader that was silent for as long may hang: the other masters are asked whether there is a later one. It is
-/// only left when there is, or when it has been silent for very long.
-const ASK_AFTER: Duration = Duration::from_millis(3 * HEARTBEAT_MILLIS);
-/// How long each of the others may take to answer that.
+/// How long each of the other masters may take to say whether there is a later leader than one that is silent.
 const ASK_PATIENCE: Duration = Duration::from_millis(HEARTBEAT_MILLIS);
 
 /// Whether somebody listens.
@@ -67,8 +65,8 @@ struct Up {
     master: SocketAddr,
     term: u64,
     since: Instant,
-    /// When the leader was last heard, or the others were last asked about it.
-    heard: Instant,
+    /// What it was told of what is used here.
+    told: Told,
     _asking: Option<AbortOnDropHandle<()>>,
     _standing: Standing,
 }
@@ -93,37 +91,32 @@ impl Line {
     /// The session of an opening stands from now on, with the leader of `term`.
     pub(super) fn stand(&mut self, term: u64) {
         if let State::Opening { session, master, .. } = std::mem::replace(&mut self.state, State::Down) {
-            let (now, standing) = (Instant::now(), self.company.stand());
-            let (since, heard) = (now, now);
+            let (since, standing) = (Instant::now(), self.company.stand());
+            let told = Told::default();
             self.state =
-                State::Up(Up { session, master, term, since, heard, _asking: None, _standing: standing });
+                State::Up(Up { session, master, term, since, told, _asking: None, _standing: standing });
         }
     }
 
-    /// What the master says; waits for ever without one, `None` when the line is gone.
-    pub(super) async fn receive(&mut self) -> Option<MasterMessage> {
+    /// What is heard of the master; waits for ever without one, `None` when the line is gone.
+    pub(super) async fn receive(&mut self) -> Option<Heard> {
         match &mut self.state {
-            State::Opening { session, .. } => session.incoming.recv().await,
-            State::Up(up) => {
-                let message = up.session.incoming.recv().await;
-                up.heard = Instant::now();
-                message
-            }
+            State::Opening { session, .. } | State::Up(Up { session, .. }) => session.incoming.recv().await,
             State::Down | State::Dialling { .. } => std::future::pending().await,
         }
     }
 
-    fn receive_now(&mut self) -> Option<MasterMessage> {
+    fn receive_now(&mut self) -> Option<Heard> {
         match &mut self.state {
             State::Up(up) => up.session.incoming.try_recv().ok(),
             _ => None,
         }
     }
 
-    /// When to ask other masters about a leader that goes on being silent.
-    pub(super) fn ask_at(&self) -> Option<Instant> {
-        match &self.state {
-            State::Up(up) => Some(up.heard + ASK_AFTER),
+    /// What the leader was told of what is used here, when there is one.
+    pub(super) fn told(&mut self) -> Option<&mut Told> {
+        match &mut self.state {
+            State::Up(up) => Some(&mut up.told),
             _ => None,
         }
     }
@@ -248,7 +241,7 @@ impl Node {
     }
 
     /// The leader is silent: asks the others whether there is a later one.
-    pub(super) fn ask_others(&mut self) {
+    fn ask_others(&mut self) {
         let masters = self.line.search.masters();
         let events = self.works.events();
         let State::Up(up) = &mut self.line.state else { return };
@@ -262,7 +255,7 @@ impl Node {
                 let _ = events.send(Event::Leads { leader, term }).await;
             }
         });
-        (up.heard, up._asking) = (Instant::now(), Some(AbortOnDropHandle::new(asking)));
+        up._asking = Some(AbortOnDropHandle::new(asking));
     }
 
     /// There is a leader of a later term than the one that is silent.
@@ -278,8 +271,18 @@ impl Node {
         self.dial();
     }
 
-    /// Does what the master says.
-    pub(super) async fn on_message(&mut self, message: MasterMessage) -> Result<(), AgentError> {
+    /// Does what the master says, or looks for another.
+    pub(super) async fn on_heard(&mut self, heard: Heard) -> Result<(), AgentError> {
+        match heard {
+            Heard::Message(message) => self.on_message(message).await,
+            Heard::Silence => {
+                self.ask_others();
+                Ok(())
+            }
+        }
+    }
+
+    async fn on_message(&mut self, message: MasterMessage) -> Result<(), AgentError> {
         match message {
             MasterMessage::Welcome(welcome) => self.on_welcome(welcome).await,
             MasterMessage::Refused { reason } => {
@@ -318,10 +321,10 @@ impl Node {
         let mut effects = self.obey(first);
         for _ in 1..MESSAGES_MAX {
             match self.line.receive_now() {
-                Some(MasterMessage::Wanted(wanted)) => effects.extend(self.obey(wanted)),
+                Some(Heard::Message(MasterMessage::Wanted(wanted))) => effects.extend(self.obey(wanted)),
                 Some(other) => {
                     self.perform(effects).await?;
-                    return Box::pin(self.on_message(other)).await;
+                    return Box::pin(self.on_heard(other)).await;
                 }
                 None => break,
             }

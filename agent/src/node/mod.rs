@@ -1,7 +1,6 @@
 //! Puts the agent together: one loop that owns the core, feeds it what happens, does what it says, and
 //! keeps the session to the leader. Decides nothing.
 
-mod alarm;
 mod answers;
 mod clock;
 mod crowd;
@@ -31,14 +30,15 @@ pub use crowd::run_many;
 pub use registry::Registry;
 pub use sweep::remove_everything;
 
+use crate::alarm::Alarm;
 use crate::core::{Core, RuntimeKind};
 use crate::identity::{DataDir, DiskError, Identity};
 use crate::machine;
 use crate::options::{Options, ResolverChoice, RuntimeChoice};
 use crate::resolver::{self, Resolver};
 use crate::sandbox::rotate::rotate;
-use crate::usage::Meter;
-use alarm::Alarm;
+use crate::session::{Heard, on_shared_grid};
+use crate::usage::{Meter, Told};
 use clock::Clock;
 use crowd::Company;
 use line::Line;
@@ -120,6 +120,8 @@ struct Node {
     logs: HashMap<u64, logs::Reading>,
     meter: Arc<Mutex<Meter>>,
     measuring: Interval,
+    /// How often a task has started, ended or gone.
+    stirs: u64,
     /// Events handled since reports were last sent.
     unreported: usize,
     alarm: Alarm,
@@ -134,11 +136,10 @@ struct Node {
 enum Step {
     Stop,
     Event(Event),
-    Master(Option<spec::protocol::MasterMessage>),
+    Master(Option<Heard>),
     Say(OwnedPermit<AgentMessage>),
     Due,
     Measure,
-    Ask,
     /// Something waited long enough.
     Look,
 }
@@ -165,14 +166,17 @@ impl Node {
         let core = Core::new(identity.kept, registry.offered(), info.capacity);
         let (works, events) = Works::new();
         let every = options.usage_interval.max(Duration::from_millis(100));
-        // Agents that started together do not measure together.
-        let mut measuring = interval_at(Instant::now() + every.mul_f64(fastrand::f64()), every);
-        measuring.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // Agents that started together do not measure together, and not each at a moment of its own.
+        let first = on_shared_grid(Instant::now() + every.mul_f64(fastrand::f64()));
+        let mut measuring = interval_at(first, every);
+        // Skipped, and not late from then on: they stay together.
+        measuring.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut node = Self {
             line: Line::new(options.masters.clone(), identity.masters.clone(), company),
             clock: Clock::new(),
             logs: HashMap::new(),
             meter: Arc::default(),
+            stirs: 0,
             unreported: 0,
             alarm: Alarm::new(),
             stopped: Box::pin(shutdown.clone().cancelled_owned()),
@@ -205,7 +209,7 @@ impl Node {
                     return Ok(());
                 }
                 Step::Event(event) => self.on_event(event).await?,
-                Step::Master(Some(message)) => self.on_message(message).await?,
+                Step::Master(Some(heard)) => self.on_heard(heard).await?,
                 Step::Master(None) => self.on_end().await?,
                 Step::Say(permit) => self.say(permit),
                 Step::Due => {
@@ -214,7 +218,6 @@ impl Node {
                     self.perform(effects).await?;
                 }
                 Step::Measure => self.measure(),
-                Step::Ask => self.ask_others(),
                 Step::Look => {}
             }
         }
@@ -233,17 +236,15 @@ impl Node {
         let due = self.core.next_due();
         let due = due.map(|at| Instant::now() + Duration::from_millis(at.millis_since(self.clock.now())));
         let outgoing = if news { self.line.outgoing() } else { None };
-        let silent = self.line.ask_at();
-        let next = [due, silent, say_at.filter(|_| !news)].into_iter().flatten().min();
+        let next = due.into_iter().chain(say_at.filter(|_| !news)).min();
         tokio::select! {
             biased;
             () = &mut self.stopped => Step::Stop,
-            message = self.line.receive() => Step::Master(message),
+            heard = self.line.receive() => Step::Master(heard),
             // The sender lives in `works`, so that the channel never closes.
             Some(event) = events.recv() => Step::Event(event),
             now = self.alarm.ring(next) => match now {
                 now if due.is_some_and(|at| at <= now) => Step::Due,
-                now if silent.is_some_and(|at| at <= now) => Step::Ask,
                 _ => Step::Look,
             },
             _ = self.measuring.tick() => Step::Measure,
@@ -253,6 +254,9 @@ impl Node {
 
     /// Outputs of processes have no Docker that bounds them.
     fn bound_outputs(&mut self) {
+        if self.registry.get(RuntimeKind::Process).is_none() {
+            return;
+        }
         let processes = self.core.running().filter(|(_, kind)| *kind == RuntimeKind::Process);
         let sandboxes: Vec<PathBuf> = processes.map(|(task, _)| self.disk.sandboxes().path(task)).collect();
         if sandboxes.is_empty() {
@@ -267,11 +271,13 @@ impl Node {
         });
     }
 
-    /// Measures beside the loop; the result comes back as an event.
+    /// Measures beside the loop, if there is anything to measure; the result comes back as an event.
     fn measure(&mut self) {
         self.bound_outputs();
-        if !self.line.is_up() {
-            return;
+        let (at, stirs, constant) = (self.now(), self.stirs, self.registry.uses_constantly());
+        let Some(told) = self.line.told() else { return };
+        if constant && let Some(message) = told.as_before(at, stirs) {
+            return self.say_if_room(|_| message);
         }
         let mut running: HashMap<RuntimeKind, Vec<TaskId>> = HashMap::new();
         for (task, kind) in self.core.running() {
@@ -279,20 +285,28 @@ impl Node {
         }
         let runtimes: Vec<_> =
             running.into_iter().filter_map(|(kind, tasks)| Some((self.registry.get(kind)?, tasks))).collect();
-        let (at, meter, events) = (self.now(), self.meter.clone(), self.works.events());
-        let hollow = self.registry.get(RuntimeKind::Hollow).is_some();
+        let (meter, events) = (self.meter.clone(), self.works.events());
         self.works.spawn(async move {
             let mut usage = Usage { at, ..Usage::default() };
             for (runtime, tasks) in runtimes {
                 usage.tasks.extend(runtime.usage(&tasks).await);
             }
-            usage.machine = match hollow {
+            usage.machine = match constant {
                 // What is simulated uses a simulated machine.
                 true => sum(&usage.tasks),
                 false => meter.lock().unwrap_or_else(PoisonError::into_inner).measure(),
             };
-            let _ = events.send(Event::Measured(usage)).await;
+            let _ = events.send(Event::Measured { usage, stirs }).await;
         });
+    }
+
+    /// Soft: when there is no room, the next one tells as much.
+    fn say_if_room(&mut self, message: impl FnOnce(&mut Told) -> AgentMessage) {
+        if let Some(permit) = self.line.try_reserve()
+            && let Some(told) = self.line.told()
+        {
+            permit.send(message(told));
+        }
     }
 
     /// The id to give to tasks; they are only started after the agent has one.

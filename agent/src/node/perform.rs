@@ -245,6 +245,7 @@ impl Node {
     /// Tells the core what happened.
     pub(super) async fn on_event(&mut self, event: Event) -> Result<(), AgentError> {
         self.unreported += 1;
+        self.stirs += u64::from(event.stirs());
         let now = self.now();
         let effects = match event {
             Event::Launched(found) => {
@@ -277,11 +278,8 @@ impl Node {
                 self.on_leads(leader, term);
                 return Ok(());
             }
-            Event::Measured(usage) => {
-                // Soft: when there is no room, the next one tells as much.
-                if let Some(permit) = self.line.try_reserve() {
-                    permit.send(AgentMessage::Usage(usage));
-                }
+            Event::Measured { usage, stirs } => {
+                self.say_if_room(|told| told.news(usage, stirs));
                 return Ok(());
             }
             Event::LogEnded(stream) => {

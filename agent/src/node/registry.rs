@@ -94,6 +94,11 @@ impl Registry {
         self.present.iter().map(|(kind, runtime)| (*kind, runtime))
     }
 
+    /// Is there nothing to measure while no task starts or ends?
+    pub(super) fn uses_constantly(&self) -> bool {
+        !self.present.is_empty() && self.present.values().all(|runtime| runtime.uses_constantly())
+    }
+
     /// What is said of them to the leader.
     pub(super) fn offered(&self) -> Runtimes {
         let missing = |kind| self.missing.get(&kind).cloned();

@@ -72,8 +72,22 @@ pub(super) enum Event {
         /// The host's address on its bridge, if it has one and was away until now.
         bridge: Option<IpAddr>,
     },
-    Measured(Usage),
+    /// What tasks use, after so many of them had started, ended or gone.
+    Measured {
+        usage: Usage,
+        stirs: u64,
+    },
     LogEnded(u64),
+}
+
+impl Event {
+    /// Has a task started, ended or gone?
+    pub(super) fn stirs(&self) -> bool {
+        matches!(
+            self,
+            Self::Launched(_) | Self::Exited(..) | Self::Vanished(_) | Self::Removed(_) | Self::Listed { .. }
+        )
+    }
 }
 
 /// Everything under way.

@@ -233,6 +233,10 @@ impl Runtime for Hollow {
         tasks.iter().filter_map(|task| Some((task.clone(), world.tasks.get(task)?.uses))).collect()
     }
 
+    fn uses_constantly(&self) -> bool {
+        true
+    }
+
     async fn exec(&self, task: &TaskId, _command: &str) -> Result<i32, RuntimeError> {
         self.world().tasks.get(task).map(|_| 0).ok_or(RuntimeError::NotFound)
     }

@@ -157,6 +157,11 @@ pub trait Runtime: Send + Sync + std::fmt::Debug {
     /// Measured use of the running ones among `tasks`.
     async fn usage(&self, tasks: &[TaskId]) -> Vec<(TaskId, Measured)>;
 
+    /// Does every task use the same for as long as it runs, and the machine what they use together?
+    fn uses_constantly(&self) -> bool {
+        false
+    }
+
     /// Runs a shell command in the task's surroundings and returns its exit code.
     async fn exec(&self, task: &TaskId, command: &str) -> Result<i32, RuntimeError>;
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use spec::ids::AgentId;
 
-use crate::state::{Presence, State};
+use crate::state::{Agent, Presence, State};
 
 /// Agents that may always be given up within [`WINDOW`].
 const LOSSES_MIN: usize = 3;
@@ -43,6 +43,10 @@ pub struct Verdict {
     pub begin_anew: Vec<AgentId>,
 }
 
+fn is_connected(agent: &Agent) -> bool {
+    agent.presence == Presence::Connected
+}
+
 impl Away {
     /// Looks at who is there. `connected` are the agents with a session, taken before `state` was; `timeout` is
     /// the silence that is too long.
@@ -53,21 +57,32 @@ impl Away {
         now: Duration,
         timeout: Duration,
     ) -> Verdict {
-        let is_there = |agent: &AgentId| {
-            state.agents.get(agent).is_some_and(|agent| agent.presence == Presence::Connected)
-        };
+        let is_there = |agent: &AgentId| state.agents.get(agent).is_some_and(|agent| is_connected(agent));
         self.since.retain(|agent, _| is_there(agent) && !connected.contains(agent));
-        let there = state.agents.values().filter(|agent| agent.presence == Presence::Connected);
-        let there: Vec<&AgentId> = there.map(|agent| &agent.id).collect();
-        for agent in there.iter().filter(|agent| !connected.contains(**agent)) {
-            self.since.entry((*agent).clone()).or_insert(now);
+        let (mut there, mut begin_anew) = (0, Vec::new());
+        // Both are in the order of ids: one walk serves, twice a second over thousands.
+        let mut sessions = connected.iter().peekable();
+        for agent in state.agents.values() {
+            while let Some(unknown) = sessions.next_if(|session| **session < agent.id) {
+                begin_anew.push(unknown.clone());
+            }
+            let session = sessions.next_if(|session| **session == agent.id);
+            match (is_connected(agent), session) {
+                (true, Some(_)) => there += 1,
+                (true, None) => {
+                    there += 1;
+                    self.since.entry(agent.id.clone()).or_insert(now);
+                }
+                (false, Some(session)) => begin_anew.push(session.clone()),
+                (false, None) => {}
+            }
         }
+        begin_anew.extend(sessions.cloned());
         self.given_up.retain(|_, at| now.saturating_sub(*at) < WINDOW);
         // Those that were given up lately and are gone from the state belong to the fleet as well.
         let gone = self.given_up.keys().filter(|agent| !is_there(agent)).count();
-        let allowance = LOSSES_MIN.max((there.len() + gone) / AGENTS_PER_LOSS);
+        let allowance = LOSSES_MIN.max((there + gone) / AGENTS_PER_LOSS);
         let (lose, held_back) = self.choose(now, timeout, allowance);
-        let begin_anew = connected.iter().filter(|agent| !is_there(agent)).cloned().collect();
         Verdict { lose, held_back, begin_anew }
     }
 

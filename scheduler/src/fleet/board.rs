@@ -1,10 +1,8 @@
-//! All live sessions, by agent: how the rest of the fleet reaches one. Whether two connections of one agent
-//! are one agent that came back or two agents with one id is decided here, too.
+//! All live sessions, by agent: how the rest of the fleet reaches one.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
 use spec::ids::AgentId;
 use spec::protocol::{MasterMessage, Wanted};
@@ -13,17 +11,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::masters;
+use super::pulse::Pulse;
 use crate::cluster::{Cluster, LogRequest};
 use crate::state::State;
-
-/// How long a newcomer waits for its earlier session to end, or to show that somebody else is there: two
-/// beats and a half.
-pub const MAKE_WAY: Duration = Duration::from_millis(2_500);
-/// Who was heard of no longer ago is there: agents speak every second.
-const ALIVE: Duration = Duration::from_millis(1_500);
-/// Newcomers that are sent away without a word while one session lives. A session with very much to read
-/// may seem alive after its agent has hung up, but not again and again.
-const STRIKES_MAX: u32 = 3;
 
 /// What is put into a session. Small: every session has room for 32 of them.
 #[derive(Debug)]
@@ -36,6 +26,8 @@ pub(super) enum ToAgent {
     Message(Box<MasterMessage>),
     /// A log that somebody wants to read.
     Log(Box<LogRequest>),
+    /// That this master is still here.
+    Beat,
 }
 
 /// One live session.
@@ -63,65 +55,21 @@ impl Line {
     }
 }
 
-/// Signs of life of a session.
-#[derive(Debug)]
-pub(super) struct Pulse {
-    heard: Mutex<Instant>,
-    strikes: AtomicU32,
-}
-
-impl Default for Pulse {
-    fn default() -> Self {
-        Self { heard: Mutex::new(Instant::now()), strikes: AtomicU32::new(0) }
-    }
-}
-
-impl Pulse {
-    /// The agent said something.
-    pub(super) fn beat(&self) {
-        *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-    }
-
-    /// What to do with a newcomer of the same id, now that it has waited.
-    pub(super) fn judge_newcomer(&self) -> Newcomer {
-        let silence = self.heard.lock().unwrap_or_else(PoisonError::into_inner).elapsed();
-        let judged = newcomer(silence, self.strikes.load(Ordering::Relaxed));
-        if judged != Newcomer::Welcome {
-            self.strikes.fetch_add(1, Ordering::Relaxed);
-        }
-        judged
-    }
-}
-
-/// Whether a connection may take the place of the one before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Newcomer {
-    /// Nobody is at the other end of the earlier one.
-    Welcome,
-    /// Somebody seems to be: try again.
-    Later,
-    /// Somebody is: two agents have one id.
-    Twin,
-}
-
-/// What becomes of a newcomer when its agent's earlier session was last heard of so long ago, and sent so many
-/// away before. Pure.
-pub fn newcomer(silence: Duration, strikes: u32) -> Newcomer {
-    match (silence <= ALIVE, strikes) {
-        (false, _) => Newcomer::Welcome,
-        (true, 0..STRIKES_MAX) => Newcomer::Later,
-        (true, _) => Newcomer::Twin,
-    }
-}
-
 /// All live sessions.
 #[derive(Debug, Default)]
 pub(super) struct Switchboard {
-    lines: Mutex<HashMap<AgentId, Line>>,
+    lines: Mutex<Lines>,
+}
+
+#[derive(Debug, Default)]
+struct Lines {
+    by_agent: HashMap<AgentId, Line>,
+    /// Whose they are, once somebody has asked and until that changes.
+    connected: Option<Arc<BTreeSet<AgentId>>>,
 }
 
 impl Switchboard {
-    fn lines(&self) -> MutexGuard<'_, HashMap<AgentId, Line>> {
+    fn lines(&self) -> MutexGuard<'_, Lines> {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -129,8 +77,12 @@ impl Switchboard {
     /// however the session ends.
     pub(super) fn connect(self: &Arc<Self>, cluster: &Arc<Cluster>, agent: &AgentId, line: Line) -> Seat {
         let number = line.number;
-        if let Some(old) = self.lines().insert(agent.clone(), line) {
-            old.close.cancel();
+        {
+            let mut lines = self.lines();
+            lines.connected = None;
+            if let Some(old) = lines.by_agent.insert(agent.clone(), line) {
+                old.close.cancel();
+            }
         }
         cluster.sessions.fetch_add(1, Ordering::Relaxed);
         Seat { board: self.clone(), cluster: cluster.clone(), agent: agent.clone(), number }
@@ -138,26 +90,33 @@ impl Switchboard {
 
     /// The session of an agent.
     pub(super) fn line(&self, agent: &AgentId) -> Option<Line> {
-        self.lines().get(agent).cloned()
+        self.lines().by_agent.get(agent).cloned()
     }
 
     pub(super) fn is_connected(&self, agent: &AgentId) -> bool {
-        self.lines().contains_key(agent)
+        self.lines().by_agent.contains_key(agent)
     }
 
     /// The agents that have a session.
-    pub(super) fn connected(&self) -> BTreeSet<AgentId> {
-        self.lines().keys().cloned().collect()
+    pub(super) fn connected(&self) -> Arc<BTreeSet<AgentId>> {
+        let mut lines = self.lines();
+        let Lines { by_agent, connected } = &mut *lines;
+        connected.get_or_insert_with(|| Arc::new(by_agent.keys().cloned().collect())).clone()
+    }
+
+    /// Looks at every session.
+    pub(super) fn each(&self, look: impl Fn(&AgentId, &Line)) {
+        self.lines().by_agent.iter().for_each(|(agent, line)| look(agent, line));
     }
 
     pub(super) fn close(&self, agent: &AgentId) {
-        if let Some(line) = self.lines().get(agent) {
+        if let Some(line) = self.lines().by_agent.get(agent) {
             line.close.cancel();
         }
     }
 
     pub(super) fn close_all(&self) {
-        for line in self.lines().values() {
+        for line in self.lines().by_agent.values() {
             line.close.cancel();
         }
     }
@@ -173,9 +132,11 @@ impl Switchboard {
     /// Tells everybody who the masters are.
     pub(super) fn tell_masters(&self, state: &State) {
         let Some(message) = masters::all(state) else { return };
-        for (agent, line) in self.lines().iter().filter(|(_, line)| masters::understands(line.protocol)) {
-            line.tell(agent, ToAgent::Message(Box::new(message.clone())));
-        }
+        self.each(|agent, line| {
+            if masters::understands(line.protocol) {
+                line.tell(agent, ToAgent::Message(Box::new(message.clone())));
+            }
+        });
     }
 
     /// Asks a session for a log. Says why when that cannot be.
@@ -206,35 +167,13 @@ impl Drop for Seat {
     fn drop(&mut self) {
         self.cluster.sessions.fetch_sub(1, Ordering::Relaxed);
         let mut lines = self.board.lines();
-        if lines.get(&self.agent).is_some_and(|line| line.number == self.number)
-            && let Some(line) = lines.remove(&self.agent)
+        if lines.by_agent.get(&self.agent).is_some_and(|line| line.number == self.number)
+            && let Some(line) = lines.by_agent.remove(&self.agent)
         {
+            lines.connected = None;
             // Whoever waits for it to go.
             line.close.cancel();
-            self.cluster.set_usage(&self.agent, None);
+            self.cluster.forget_usage(&self.agent);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_who_is_heard_again_and_again_is_somebody_else() {
-        let millis = Duration::from_millis;
-        for (silence, strikes, judged) in [
-            (millis(0), 0, Newcomer::Later),
-            (millis(1_500), 2, Newcomer::Later),
-            (millis(1_500), 3, Newcomer::Twin),
-            (millis(10), u32::MAX, Newcomer::Twin),
-            (millis(1_501), 0, Newcomer::Welcome),
-            (millis(9_000), 3, Newcomer::Welcome),
-        ] {
-            assert_eq!(newcomer(silence, strikes), judged, "{silence:?} after {strikes}");
-        }
-        let pulse = Pulse::default();
-        let judged: Vec<_> = (0..4).map(|_| pulse.judge_newcomer()).collect();
-        assert_eq!(judged, [Newcomer::Later, Newcomer::Later, Newcomer::Later, Newcomer::Twin]);
     }
 }

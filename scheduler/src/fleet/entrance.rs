@@ -10,8 +10,9 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
-use super::board::{MAKE_WAY, Newcomer, Switchboard};
+use super::board::Switchboard;
 use super::hello::{self, Objection};
+use super::pulse::{MAKE_WAY, Newcomer};
 use super::session::SessionError;
 use super::wire::{Reader, Said, Writer};
 use super::{masters, wire};

@@ -3,7 +3,7 @@
 //!
 //! [`Fleet::attend`] takes a connection that `rpc` has accepted; `session` is one of them, `entrance` its way in,
 //! whose opening `hello` (pure) judges, `speech` what it is told, and `reports` brings what it says into the state;
-//! `board` knows the live ones;
+//! `board` knows the live ones, `pulse` when they were heard and spoken to;
 //! `dispatch` routes applied events to them as `wanted` (pure) words them; `watch` proposes to give up agents
 //! that stay away, by `absence` (pure); `logs` carries task logs;
 //! `masters` (pure) tells of the masters; `wire` is the framing.
@@ -15,6 +15,7 @@ mod entrance;
 pub mod hello;
 mod logs;
 pub mod masters;
+mod pulse;
 pub mod reports;
 mod session;
 mod speech;
@@ -31,7 +32,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cluster::{Cluster, LogRequest};
 use board::Switchboard;
-pub use board::{MAKE_WAY, Newcomer, newcomer};
+pub use pulse::{MAKE_WAY, Newcomer, UNASKED_AFTER, newcomer};
 
 /// All agents of one master.
 pub struct Fleet {
@@ -53,6 +54,7 @@ impl Fleet {
             dispatch::run(cluster.clone(), board.clone(), shutdown.clone()),
             watch::run(cluster.clone(), board.clone(), shutdown.clone()),
             logs::run(logs, board.clone(), shutdown.clone()),
+            pulse::run(board.clone(), shutdown.clone()),
         );
     }
 

@@ -1,24 +1,24 @@
 //! One agent's session: the way in, then directions that do not wait for each other. Reports go into
-//! the replicated state and are acknowledged once they are there. Beats are sent whatever else waits, so
-//! that an agent only leaves a master that is gone and not one that is busy. Who comes in is `entrance`'s.
+//! the replicated state and are acknowledged once they are there. An agent's beats are answered at once; that it is
+//! heard at all, and hears something while its reports wait, is `pulse`'s. Who comes in is `entrance`'s.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use spec::ids::{AgentId, TaskId};
-use spec::protocol::{AgentMessage, Hello, MasterMessage, SILENCE_MILLIS_MAX, TaskReport, Wanted};
+use spec::protocol::{AgentMessage, Hello, MasterMessage, TaskReport, Wanted};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::board::{Line, Pulse, Switchboard, ToAgent};
+use super::board::{Line, Switchboard, ToAgent};
 use super::entrance::{self, Opening};
 use super::logs::LogDesk;
+use super::pulse::Pulse;
 use super::wire::{HANDSHAKE_TIMEOUT, Reader, Said, Writer};
 use super::{masters, reports, speech, wanted};
 use crate::cluster::{AskError, Cluster};
@@ -36,8 +36,6 @@ static NUMBER: AtomicU64 = AtomicU64::new(1);
 pub(super) enum SessionError {
     #[error(transparent)]
     Io(#[from] std::io::Error),
-    #[error("nothing heard for {} s", SILENCE_MILLIS_MAX / 1000)]
-    Silent,
     #[error("it did not say who it is within {} s", HANDSHAKE_TIMEOUT.as_secs())]
     Shy,
     #[error("the agent said something out of turn")]
@@ -141,11 +139,12 @@ impl Session<'_> {
         let (complete, first) = oneshot::channel();
         let logs = LogDesk::new(self.outgoing.clone());
         tokio::select! {
+            // In this order: `speak` finds what `listen` has been asked.
             biased;
             () = self.deposed() => Err(AskError::NotLeader.into()),
             ended = self.take_reports(hello, complete, report_queue) => ended,
             ended = self.listen(reader, reports, &logs) => ended,
-            ended = speech::speak(writer, first, queue, &logs) => ended,
+            ended = speech::speak(writer, first, queue, &logs, &self.pulse) => ended,
         }
     }
 
@@ -162,14 +161,14 @@ impl Session<'_> {
         reports: mpsc::Sender<Vec<TaskReport>>,
         logs: &LogDesk,
     ) -> Result<(), SessionError> {
-        let silence = Duration::from_millis(SILENCE_MILLIS_MAX);
         loop {
-            let message = timeout(silence, reader.read()).await.map_err(|_| SessionError::Silent)??;
-            self.pulse.beat();
+            let message = reader.read().await?;
+            self.pulse.hear();
             let message = match message {
                 None => return Ok(()),
                 Some(Said::Usage(told)) => {
-                    self.cluster.set_usage(self.agent, Some(told));
+                    self.pulse.ask();
+                    self.cluster.take_usage(self.agent, told);
                     continue;
                 }
                 Some(Said::Message(message)) => message,
@@ -177,8 +176,9 @@ impl Session<'_> {
             match message {
                 AgentMessage::Hello(_) | AgentMessage::WhoLeads => return Err(SessionError::OutOfTurn),
                 AgentMessage::Status(list) => drop(reports.send(list).await),
+                AgentMessage::Beat => self.pulse.ask(),
                 // Use is said in its own way.
-                AgentMessage::Beat | AgentMessage::Usage(_) => {}
+                AgentMessage::Usage(_) | AgentMessage::UsageChanges(_) => {}
                 AgentMessage::Explain(tasks) => {
                     let told = wanted::explanation(&self.cluster.state(), self.agent, self.term, &tasks);
                     let _ = self.outgoing.send(ToAgent::Wanted(Box::new(told))).await;

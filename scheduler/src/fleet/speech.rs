@@ -1,13 +1,16 @@
-//! What a master says to an agent in a session that stands: what should run, acknowledgements, beats.
+//! What a master says to an agent in a session that stands: what should run, acknowledgements, answers.
 
+use std::future::{pending, poll_fn};
+use std::task::Poll;
 use std::time::Duration;
 
 use spec::protocol::{HEARTBEAT_MILLIS, MasterMessage, Wanted};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::board::ToAgent;
 use super::logs::LogDesk;
+use super::pulse::Pulse;
 use super::session::SessionError;
 use super::wire::Writer;
 
@@ -35,18 +38,33 @@ impl Acknowledging {
         self.due = None;
         self.seq.take().map(|seq| MasterMessage::Acknowledged { seq })
     }
+
+    /// Until it has waited for long enough.
+    async fn ripe(&self) {
+        match self.due {
+            Some(due) => sleep_until(due).await,
+            None => pending().await,
+        }
+    }
 }
 
-/// Writes what the agent should hear, the complete set first; a beat when there is nothing.
+/// Until the agent has asked whether somebody is there. Wakes nobody up: it is looked at in the turn of the session
+/// that has read the question.
+async fn question(pulse: &Pulse) {
+    poll_fn(|_| if pulse.take_question() { Poll::Ready(()) } else { Poll::Pending }).await;
+}
+
+/// Writes what the agent should hear, the complete set first, and answers it.
 pub(super) async fn speak(
     mut writer: Writer,
     mut complete: oneshot::Receiver<Wanted>,
     mut queue: mpsc::Receiver<ToAgent>,
     logs: &LogDesk,
+    pulse: &Pulse,
 ) -> Result<(), SessionError> {
-    let beat = Duration::from_millis(HEARTBEAT_MILLIS);
     let complete = loop {
-        match timeout(beat, &mut complete).await {
+        pulse.speak();
+        match timeout(Duration::from_millis(HEARTBEAT_MILLIS), &mut complete).await {
             Ok(Ok(complete)) => break complete,
             Ok(Err(_)) => return Ok(()),
             Err(_) => writer.write(&MasterMessage::Beat).await?,
@@ -56,20 +74,28 @@ pub(super) async fn speak(
     writer.write_wanted(complete).await?;
     let mut acknowledging = Acknowledging::default();
     loop {
-        let until = acknowledging.due.unwrap_or_else(|| Instant::now() + beat);
-        let next = match timeout_at(until, queue.recv()).await {
-            Err(_) => {
-                writer.write(&acknowledging.take().unwrap_or(MasterMessage::Beat)).await?;
-                continue;
-            }
-            Ok(None) => return Ok(()),
-            Ok(Some(ToAgent::Acknowledged { seq, has_endings })) => {
+        pulse.speak();
+        let next = tokio::select! {
+            biased;
+            next = queue.recv() => match next {
+                Some(next) => next,
+                None => return Ok(()),
+            },
+            () = question(pulse) => ToAgent::Beat,
+            () = acknowledging.ripe() => ToAgent::Beat,
+        };
+        match next {
+            ToAgent::Acknowledged { seq, has_endings } => {
                 acknowledging.note(seq, has_endings, Instant::now());
                 continue;
             }
-            Ok(Some(ToAgent::Wanted(wanted))) if wanted.fence.index <= from => continue,
-            Ok(Some(next)) => next,
-        };
+            ToAgent::Wanted(wanted) if wanted.fence.index <= from => continue,
+            ToAgent::Beat => {
+                writer.write(&acknowledging.take().unwrap_or(MasterMessage::Beat)).await?;
+                continue;
+            }
+            _ => {}
+        }
         if let Some(acknowledged) = acknowledging.take() {
             writer.add(&acknowledged).await?;
         }
@@ -81,7 +107,7 @@ pub(super) async fn speak(
                 None => writer.flush().await?,
             },
             // Handled above.
-            ToAgent::Acknowledged { .. } => {}
+            ToAgent::Acknowledged { .. } | ToAgent::Beat => {}
         }
     }
 }

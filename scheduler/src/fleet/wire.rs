@@ -13,7 +13,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio_util::codec::{FramedRead, FramedWrite, LengthDelimitedCodec};
 
 use super::wanted;
-use crate::usage::Told;
+use crate::usage::{Telling, Told};
 
 /// Time for one frame to be taken.
 const WRITE_TIMEOUT: Duration = Duration::from_millis(SILENCE_MILLIS_MAX);
@@ -44,19 +44,24 @@ pub(super) fn open(stream: TcpStream) -> io::Result<(Reader, Writer)> {
 /// What an agent has said.
 #[derive(Debug, PartialEq)]
 pub(super) enum Said {
-    /// Anything but [`AgentMessage::Usage`].
+    /// Anything but [`AgentMessage::Usage`] and [`AgentMessage::UsageChanges`].
     Message(AgentMessage),
     /// What it uses, and its tasks.
-    Usage(Told),
+    Usage(Telling),
 }
 
 /// The number of [`AgentMessage::Usage`] among the messages.
 const USAGE: u8 = 2;
+/// The number of [`AgentMessage::UsageChanges`].
+const USAGE_CHANGES: u8 = 8;
 
 impl Said {
     fn read(frame: &[u8]) -> Result<Self, postcard::Error> {
         match frame.split_first() {
-            Some((&USAGE, usage)) => Told::read(usage).map(Self::Usage),
+            Some((&USAGE, usage)) => Told::read(usage).map(|told| Self::Usage(Telling::Everything(told))),
+            Some((&USAGE_CHANGES, usage)) => {
+                Told::read(usage).map(|told| Self::Usage(Telling::Changes(told)))
+            }
             _ => postcard::from_bytes(frame).map(Self::Message),
         }
     }
@@ -150,7 +155,9 @@ mod tests {
         let machine = Measured { cpus_milli: 7, mem_bytes: 8 };
         let usage = Usage { machine, ..Usage::default() };
         let said = |message: &AgentMessage| Said::read(&postcard::to_allocvec(message).unwrap()).unwrap();
-        assert_eq!(said(&AgentMessage::Usage(usage.clone())), Said::Usage(Told::from(&usage)));
+        let told = Told::from(&usage);
+        assert_eq!(said(&AgentMessage::Usage(usage.clone())), Said::Usage(Telling::Everything(told.clone())));
+        assert_eq!(said(&AgentMessage::UsageChanges(usage)), Said::Usage(Telling::Changes(told)));
         for message in [AgentMessage::Beat, AgentMessage::WhoLeads, AgentMessage::Status(Vec::new())] {
             assert_eq!(said(&message), Said::Message(message));
         }

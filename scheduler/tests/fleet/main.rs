@@ -9,13 +9,14 @@ mod strangers;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gantry_scheduler::cluster::AskError;
+use gantry_scheduler::fleet::UNASKED_AFTER;
 use gantry_scheduler::state::{Command, Condition, Outcome, Presence};
 use peer::{PATIENCE, Peer, app, deploy, hello, hello_again, master, report, until};
 use spec::ids::{AgentId, TaskId};
-use spec::protocol::{AgentMessage, KillTask, MasterMessage, TaskState, Welcome};
+use spec::protocol::{AgentMessage, KillTask, MasterMessage, TaskState, Usage, Welcome};
 
 /// Longer than any of these tests.
 const NEVER: u64 = 600_000;
@@ -40,6 +41,24 @@ async fn a_task_arrives_is_reported_and_is_ended() {
     assert!(matches!(&kill[..], [KillTask { task, .. }] if *task == run.task), "{kill:?}");
     agent.report(report(&run.task, 2, TaskState::Killed)).await;
     assert!(master.cluster().state().tasks.is_empty());
+    master.stop().await;
+}
+
+#[tokio::test]
+async fn a_beat_is_answered_at_once_and_who_does_not_ask_hears_something_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let master = master(dir.path(), NEVER).await;
+    let (mut agent, _) = Peer::join_whole(&master, hello()).await;
+    agent.beat().await;
+    let began = Instant::now();
+    for _ in 0..5 {
+        agent.say(AgentMessage::Beat).await;
+        agent.beat().await;
+        agent.say(AgentMessage::UsageChanges(Usage::default())).await;
+        agent.beat().await;
+    }
+    let took = began.elapsed();
+    assert!(took < 5 * UNASKED_AFTER, "{took:?}");
     master.stop().await;
 }
 
@@ -228,7 +247,7 @@ async fn a_master_that_starts_again_knows_everything() {
     for (seq, task) in (1..).zip(&tasks) {
         agent.report(report(task, seq, TaskState::Running)).await;
     }
-    let began = std::time::Instant::now();
+    let began = Instant::now();
     before.stop().await;
     assert!(began.elapsed().as_secs() < 3, "an open session holds nothing up");
     agent.closed().await;

@@ -200,6 +200,11 @@ impl Peer {
         while hear(&mut self.stream).await.is_some() {}
     }
 
+    /// Waits for a beat of the master; what else it says is left out.
+    pub async fn beat(&mut self) {
+        while heard(&mut self.stream).await.expect("the master has gone") != MasterMessage::Beat {}
+    }
+
     /// Beats until dropped, from a task of its own.
     pub fn live(mut self) -> tokio_util::task::AbortOnDropHandle<()> {
         tokio_util::task::AbortOnDropHandle::new(tokio::spawn(async move {
@@ -226,10 +231,14 @@ async fn say(stream: &mut Frames, message: AgentMessage) {
 /// The next message that is no beat; `None` when the connection was closed.
 pub async fn hear(stream: &mut Frames) -> Option<MasterMessage> {
     loop {
-        let frame = tokio::time::timeout(PATIENCE, stream.next()).await.expect("the master is silent");
-        match postcard::from_bytes(&frame?.ok()?).unwrap() {
+        match heard(stream).await? {
             MasterMessage::Beat => {}
             message => return Some(message),
         }
     }
+}
+
+async fn heard(stream: &mut Frames) -> Option<MasterMessage> {
+    let frame = tokio::time::timeout(PATIENCE, stream.next()).await.expect("the master is silent");
+    Some(postcard::from_bytes(&frame?.ok()?).unwrap())
 }

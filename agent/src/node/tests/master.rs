@@ -2,6 +2,7 @@
 
 #![allow(missing_docs, dead_code, reason = "each test program uses its part")]
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -9,8 +10,8 @@ use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use spec::ids::{AgentId, TaskId};
 use spec::protocol::{
-    AgentMessage, FRAME_BYTES_MAX, Fence, Hello, MAGIC, MasterMessage, TaskReport, TaskState, Usage, VERSION,
-    Welcome,
+    AgentMessage, FRAME_BYTES_MAX, Fence, Hello, MAGIC, MasterMessage, Measured, TaskReport, TaskState,
+    Usage, VERSION, Welcome,
 };
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
@@ -31,6 +32,8 @@ pub struct Peer {
     /// Highest number of a report seen.
     pub seq: u64,
     seen: Vec<TaskReport>,
+    /// What its tasks use.
+    pub used: BTreeMap<TaskId, Measured>,
 }
 
 impl Master {
@@ -82,7 +85,7 @@ impl Master {
     async fn accept_one(&self) -> Option<Peer> {
         let (stream, Some(AgentMessage::Hello(hello))) = self.open().await else { return None };
         let seq = hello.tasks.iter().map(|report| report.seq).max().unwrap_or(0);
-        Some(Peer { stream, hello: *hello, seq, seen: Vec::new() })
+        Some(Peer { stream, hello: *hello, seq, seen: Vec::new(), used: BTreeMap::new() })
     }
 }
 
@@ -124,9 +127,24 @@ impl Peer {
             let frame = frame.expect("the agent has gone").unwrap();
             match postcard::from_bytes(&frame).unwrap() {
                 AgentMessage::Beat => self.send(MasterMessage::Beat).await,
-                message => return message,
+                message => return self.noted(message).await,
             }
         }
+    }
+
+    /// What is used is noted, and answered.
+    async fn noted(&mut self, message: AgentMessage) -> AgentMessage {
+        let usage = match &message {
+            AgentMessage::Usage(usage) => {
+                self.used.clear();
+                usage
+            }
+            AgentMessage::UsageChanges(usage) => usage,
+            _ => return message,
+        };
+        self.used.extend(usage.tasks.iter().cloned());
+        self.send(MasterMessage::Beat).await;
+        message
     }
 
     /// The first report that this task is in this state.
@@ -156,7 +174,7 @@ impl Peer {
 
     pub async fn usage(&mut self) -> Usage {
         loop {
-            if let AgentMessage::Usage(usage) = self.next().await {
+            if let AgentMessage::Usage(usage) | AgentMessage::UsageChanges(usage) = self.next().await {
                 return usage;
             }
         }

@@ -13,7 +13,7 @@ use super::{Bench, keys, options, soon};
 use crate::cluster::Cluster;
 use crate::placement::{Reason, Rejects, Unfit, Waiting};
 use crate::state::Command;
-use crate::usage::Told;
+use crate::usage::{Telling, Told};
 
 #[tokio::test]
 async fn a_deployment_tells_its_steps() {
@@ -230,7 +230,7 @@ async fn agents_tell_capacity_reservations_and_measured_use() {
     let measured = Measured { cpus_milli: 250, mem_bytes: 1 << 20 };
     let usage =
         Usage { at: Timestamp::from_millis(1_577_836_800_000), machine, tasks: vec![(task, measured)] };
-    bench.cluster.set_usage(&bench.agent(1), Some(Told::from(&usage)));
+    bench.cluster.take_usage(&bench.agent(1), Telling::Everything(Told::from(&usage)));
     let list = bench.get("/v2/agents").await.expect(200);
     assert_eq!(list["agents"].as_array().unwrap().len(), 2);
     let id = bench.agent(1);

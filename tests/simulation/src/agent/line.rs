@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use agent::search::{Attempt, Search};
 use spec::protocol::{
-    AgentMessage, HEARTBEAT_MILLIS, Hello, MasterMessage, SILENCE_MILLIS_MAX, Standing, VERSION, Wanted,
-    Welcome,
+    AgentMessage, BEAT_MILLIS, Hello, MasterMessage, SILENCE_MILLIS_MAX, Standing, VERSION, Wanted, Welcome,
 };
 
 use super::Machine;
@@ -245,7 +244,7 @@ impl Machine {
         }
     }
 
-    /// Once a second: beats, and silence.
+    /// A look at the time, once a second: beats, and silence.
     pub fn beat(&mut self, bus: &mut Bus) {
         let Some(process) = &mut self.process else { return };
         bus.after(1_000, Event::Beat(self.number, process.life));
@@ -258,7 +257,7 @@ impl Machine {
         if bus.now >= line.heard_at + patience {
             return self.hang_up("silence", bus);
         }
-        if bus.now >= line.spoke_at + HEARTBEAT_MILLIS {
+        if bus.now >= line.spoke_at + BEAT_MILLIS {
             line.spoke_at = bus.now;
             bus.say_up(conn, Frame::Message(AgentMessage::Beat));
         }

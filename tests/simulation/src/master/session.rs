@@ -6,12 +6,11 @@ use std::time::Duration;
 
 use scheduler::cluster::AskError;
 use scheduler::fleet::hello::{self, Objection};
-use scheduler::fleet::{MAKE_WAY, Newcomer, masters, newcomer, reports, wanted};
+use scheduler::fleet::{MAKE_WAY, Newcomer, UNASKED_AFTER, masters, newcomer, reports, wanted};
 use scheduler::state::{Command, Outcome, Presence};
 use spec::ids::{AgentId, TaskId};
 use spec::protocol::{
-    AgentMessage, Fence, HEARTBEAT_MILLIS, Hello, MasterMessage, SILENCE_MILLIS_MAX, TaskReport, VERSION,
-    Wanted, Welcome,
+    AgentMessage, Fence, Hello, MasterMessage, SILENCE_MILLIS_MAX, TaskReport, VERSION, Wanted, Welcome,
 };
 
 use super::reign::is_taken;
@@ -60,6 +59,10 @@ enum Stage {
     Registering { hello: Box<Hello> },
     /// It stands.
     Standing,
+}
+
+fn millis(duration: Duration) -> Millis {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl Session {
@@ -130,6 +133,11 @@ impl Life {
                     self.next_command(conn, bus);
                 }
                 Frame::Message(AgentMessage::Explain(tasks)) => self.explain(conn, &tasks, bus),
+                Frame::Message(AgentMessage::Beat) => {
+                    if matches!(session.stage, Stage::Standing) {
+                        session.say(conn, MasterMessage::Beat, bus);
+                    }
+                }
                 Frame::Message(_) => {}
             }
         }
@@ -159,7 +167,7 @@ impl Life {
         let earlier = hello.agent_id.as_ref().and_then(|agent| self.reign.as_ref()?.board.get(agent));
         let stage = match earlier {
             Some(_) => {
-                let until = bus.now + u64::try_from(MAKE_WAY.as_millis()).unwrap_or(u64::MAX);
+                let until = bus.now + millis(MAKE_WAY);
                 Stage::Waiting { hello, until }
             }
             None => return self.register(conn, hello, bus),
@@ -197,7 +205,7 @@ impl Life {
             _ => {}
         }
         let Some(session) = self.sessions.get_mut(&conn) else { return };
-        if matches!(session.stage, Stage::Standing) && bus.now >= session.said + HEARTBEAT_MILLIS {
+        if matches!(session.stage, Stage::Standing) && bus.now >= session.said + millis(UNASKED_AFTER) {
             session.say(conn, MasterMessage::Beat, bus);
         }
     }

@@ -1,4 +1,4 @@
-//! One timer for everything that an agent waits for. What it waits for changes with every message, mostly to
+//! One timer for everything that a loop waits for. What it waits for changes with every message, mostly to
 //! something later: the timer is only set anew for something earlier, and may ring once too often.
 
 use std::pin::Pin;
@@ -6,19 +6,19 @@ use std::pin::Pin;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// See the module.
-pub(super) struct Alarm {
+pub(crate) struct Alarm {
     timer: Pin<Box<Sleep>>,
     /// When it rings; `None`: it has rung.
     set: Option<Instant>,
 }
 
 impl Alarm {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { timer: Box::pin(sleep_until(Instant::now())), set: None }
     }
 
     /// Rings at `next` or before, never when there is none; yields the time. Nothing is lost when it is dropped.
-    pub(super) async fn ring(&mut self, next: Option<Instant>) -> Instant {
+    pub(crate) async fn ring(&mut self, next: Option<Instant>) -> Instant {
         let Some(next) = next else { return std::future::pending().await };
         if self.set.is_none_or(|set| next < set) {
             self.timer.as_mut().reset(next);
