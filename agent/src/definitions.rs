@@ -78,9 +78,7 @@ mod tests {
     #[test]
     fn equal_ones_are_one_and_others_are_not() {
         let definitions = Definitions::default();
-        let (one, again, other) =
-            (definitions.read(&of(1)), definitions.read(&of(1)), definitions.read(&of(2)));
-        let (one, again, other) = (one.unwrap(), again.unwrap(), other.unwrap());
+        let [one, again, other] = [1, 1, 2].map(|n| definitions.read(&of(n)).unwrap());
         assert!(Arc::ptr_eq(&one, &again));
         assert_eq!((one.cmd.as_deref(), other.cmd.as_deref()), (Some("1"), Some("2")));
         let kept = definitions.share(Arc::new(App::clone(&one)));
@@ -91,14 +89,14 @@ mod tests {
     #[test]
     fn what_nobody_has_goes() {
         let definitions = Definitions::default();
-        let (used, many): (Vec<_>, usize) =
-            ((0..9).map(|n| definitions.read(&of(n)).unwrap()).collect(), 999);
-        for n in 0..many {
-            assert_eq!(definitions.read(&of(n)).unwrap().cmd, Some(n.to_string()));
+        let read = |n| definitions.read(&of(n)).unwrap();
+        let used: Vec<_> = (0..9).map(read).collect();
+        for n in 0..999 {
+            assert_eq!(read(n).cmd, Some(n.to_string()));
         }
-        assert!(definitions.known().by_json.len() <= KEPT_MIN, "{}", definitions.known().by_json.len());
-        let again: Vec<_> = (0..9).map(|n| definitions.read(&of(n)).unwrap()).collect();
-        assert!(used.iter().zip(&again).all(|(one, again)| Arc::ptr_eq(one, again)));
+        let known = definitions.known().by_json.len();
+        assert!(known <= KEPT_MIN, "{known}");
+        assert!(used.iter().enumerate().all(|(n, app)| Arc::ptr_eq(app, &read(n))));
     }
 
     #[test]

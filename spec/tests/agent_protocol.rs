@@ -217,6 +217,18 @@ fn version_3_is_said_and_read_as_ever() {
 }
 
 #[test]
+fn definitions_are_read_where_they_lie() {
+    for message in [master_v1(), master_v2(), master_v3(), master_v4()].concat() {
+        let bytes = postcard::to_allocvec(&message).unwrap();
+        let raw: MasterMessage<&[u8]> = postcard::from_bytes(&bytes).unwrap();
+        let same = raw.clone().with_apps(|json| serde_json::from_slice(json).map(Arc::new).map(AppDocument));
+        assert_eq!(same.unwrap(), message);
+        let none = raw.with_apps(|json| Err::<AppDocument, _>(json.len()));
+        assert_eq!(none.is_err(), matches!(message, MasterMessage::Wanted(_)));
+    }
+}
+
+#[test]
 fn version_4_is_said_and_read_as_ever() {
     agree("agent-v4.bin", &agent_v4());
     agree("master-v4.bin", &master_v4());

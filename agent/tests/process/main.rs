@@ -307,7 +307,8 @@ async fn the_shim_is_small_and_holds_nothing() {
     let shim = fixture.started(&task).shim.pid;
     let files: Vec<PathBuf> = std::fs::read_dir(format!("/proc/{shim}/fd"))
         .unwrap()
-        .map(|entry| std::fs::read_link(entry.unwrap().path()).unwrap())
+        // What it closes meanwhile it does not hold.
+        .filter_map(|entry| std::fs::read_link(entry.unwrap().path()).ok())
         .collect();
     assert!(files.iter().all(|path| path == Path::new("/dev/null")), "{files:?}");
     assert_eq!(std::fs::read_link(format!("/proc/{shim}/cwd")).unwrap(), Path::new("/"));

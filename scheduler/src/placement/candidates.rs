@@ -13,9 +13,9 @@ use std::ops::RangeInclusive;
 
 use spec::ids::TaskId;
 
-use super::crowds::Crowds;
 use super::grain::{self, Grain};
 use super::ground::{Ground, bits};
+use super::heads::Heads;
 use super::index::{BLOCK, Index};
 use super::needs::Needs;
 use super::rules::Verdict;
@@ -182,11 +182,11 @@ impl<'p> Candidates<'p> {
         ground: &'p Ground,
         order: Order,
         siblings: Siblings,
-        crowds: &Crowds,
+        heads: &Heads,
         count: usize,
     ) -> Self {
-        let groups = ground.crowd_of_each(crowds).into_iter().enumerate();
-        let fresh = groups.map(|(group, crowd)| Reverse((crowd, mix(order.seed, group as u64), group)));
+        let of_group = |group| Reverse((ground.crowd(heads, group), mix(order.seed, group as u64), group));
+        let fresh = (0..ground.groups.len()).map(of_group);
         Self {
             needs,
             ground,
@@ -201,23 +201,23 @@ impl<'p> Candidates<'p> {
     }
 
     /// The best agent for one more task.
-    pub(super) fn next(&mut self, index: &Index, crowds: &Crowds) -> Option<Pick> {
+    pub(super) fn next(&mut self, index: &Index, heads: &Heads) -> Option<Pick> {
         loop {
             if self.wants_more() {
-                self.begin_next(index, crowds);
+                self.begin_next(index, heads);
                 continue;
             }
             let Reverse(queued) = self.queue.pop()?;
             let group = queued.group;
-            if self.ground.crowd(crowds, group) != queued.crowd {
-                self.enqueue(group, index, crowds);
+            if self.ground.crowd(heads, group) != queued.crowd {
+                self.enqueue(group, index, heads);
                 continue;
             }
-            match self.ground.verdict(self.needs, crowds, group) {
+            match self.ground.verdict(self.needs, heads, group) {
                 Verdict::Never => {}
                 Verdict::NotNow => self.aside.push(group),
                 Verdict::Yes => {
-                    if let Some(site) = self.best_of(group, index, crowds) {
+                    if let Some(site) = self.best_of(group, index, heads) {
                         return Some(Pick { site, group });
                     }
                 }
@@ -226,15 +226,15 @@ impl<'p> Candidates<'p> {
     }
 
     /// A task was placed there; what was set aside may be admitted now.
-    pub(super) fn put_back(&mut self, pick: Pick, index: &Index, crowds: &Crowds) {
+    pub(super) fn put_back(&mut self, pick: Pick, index: &Index, heads: &Heads) {
         *self.scale.siblings.placed.entry(pick.site).or_default() += 1;
         if index.fits(self.needs, pick.site) {
             let ranked = self.scale.at_best(pick.site, index);
             self.begun.entry(pick.group).or_default().sites.push(Reverse((ranked, false)));
         }
-        self.enqueue(pick.group, index, crowds);
+        self.enqueue(pick.group, index, heads);
         for group in std::mem::take(&mut self.aside) {
-            self.enqueue(group, index, crowds);
+            self.enqueue(group, index, heads);
         }
     }
 
@@ -250,26 +250,26 @@ impl<'p> Candidates<'p> {
     }
 
     /// Ranks agents of the group with the fewest tasks.
-    fn begin_next(&mut self, index: &Index, crowds: &Crowds) {
+    fn begin_next(&mut self, index: &Index, heads: &Heads) {
         let Some(Reverse((crowd, tie, group))) = self.fresh.pop() else {
             return;
         };
-        let now = self.ground.crowd(crowds, group);
+        let now = self.ground.crowd(heads, group);
         if now != crowd {
             return self.fresh.push(Reverse((now, tie, group)));
         }
-        match self.ground.verdict(self.needs, crowds, group) {
+        match self.ground.verdict(self.needs, heads, group) {
             Verdict::Never => {}
             Verdict::NotNow => self.aside.push(group),
             Verdict::Yes => {
-                self.rank_more(group, index, crowds);
-                self.enqueue(group, index, crowds);
+                self.rank_more(group, index, heads);
+                self.enqueue(group, index, heads);
             }
         }
     }
 
     /// Ranks some more agents of a group; false when there are none.
-    fn rank_more(&mut self, group: usize, index: &Index, crowds: &Crowds) -> bool {
+    fn rank_more(&mut self, group: usize, index: &Index, heads: &Heads) -> bool {
         let members = &self.ground.groups[group].members;
         let share = (self.wide / self.ground.groups.len()).max(RANKED_MIN).min(self.wide);
         let mut begun = self.begun.remove(&group).unwrap_or_default();
@@ -281,7 +281,7 @@ impl<'p> Candidates<'p> {
             let (now, rest) = first_of(open, share - found.len(), first_bit);
             begun.rest = (block, rest);
             let sites = bits(now).map(|bit| block * BLOCK + bit);
-            let admitted = sites.filter(|site| self.ground.admits_in_group(self.needs, crowds, *site));
+            let admitted = sites.filter(|site| self.ground.admits_in_group(self.needs, heads, *site));
             found.extend(admitted.map(|site| Reverse((self.scale.at_best(site, index), false))));
             if found.len() >= share || rest == 0 && begun.seen == members.len() {
                 break;
@@ -310,8 +310,8 @@ impl<'p> Candidates<'p> {
     }
 
     /// Puts a group back where its crowd and its best agent say.
-    fn enqueue(&mut self, group: usize, index: &Index, crowds: &Crowds) {
-        let crowd = self.ground.crowd(crowds, group);
+    fn enqueue(&mut self, group: usize, index: &Index, heads: &Heads) {
+        let crowd = self.ground.crowd(heads, group);
         let fresh = Reverse((crowd, mix(self.scale.order.seed, group as u64), group));
         let Some(begun) = self.begun.get_mut(&group) else {
             return self.fresh.push(fresh);
@@ -327,14 +327,14 @@ impl<'p> Candidates<'p> {
 
     /// The best agent of a group that can still take a task. Agents only fill up, and no rule admits again
     /// an agent in a group that it has refused within it, so one that cannot is out of the question.
-    fn best_of(&mut self, group: usize, index: &Index, crowds: &Crowds) -> Option<usize> {
+    fn best_of(&mut self, group: usize, index: &Index, heads: &Heads) -> Option<usize> {
         loop {
             let (begun, scale) = (self.begun.get_mut(&group)?, &self.scale);
             let sites = std::iter::from_fn(|| begun.take_best(scale, index));
             let (needs, ground) = (self.needs, self.ground);
-            let can = |site: &usize| index.fits(needs, *site) && ground.admits_in_group(needs, crowds, *site);
+            let can = |site: &usize| index.fits(needs, *site) && ground.admits_in_group(needs, heads, *site);
             let best = { sites }.find(can);
-            if best.is_some() || !self.rank_more(group, index, crowds) {
+            if best.is_some() || !self.rank_more(group, index, heads) {
                 return best;
             }
         }

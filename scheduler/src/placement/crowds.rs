@@ -2,7 +2,7 @@
 //!
 //! Only tasks of the same or a newer configuration constrain, so that in a rolling upgrade an old and a
 //! new task may share what is UNIQUE. Unreachable tasks constrain until they are expunged. The state keeps
-//! the crowds of every app up to date; a plan takes a copy, which costs nothing, and adds to it.
+//! the crowds of every app up to date; a plan counts by numbers of its own (`heads`).
 
 use std::sync::Arc;
 
@@ -17,8 +17,15 @@ use crate::state::State;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Crowd {
     by_value: OrdMap<Arc<str>, u32>,
-    /// How many values have so many tasks.
+    evenness: Evenness,
+}
+
+/// How many values have how many tasks.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Evenness {
+    /// By the number of tasks, of those values that have one.
     by_count: OrdMap<u32, u32>,
+    used: usize,
 }
 
 impl Crowd {
@@ -27,24 +34,45 @@ impl Crowd {
         self.by_value.get(value).copied().unwrap_or(0)
     }
 
-    /// Tasks at each of these values, which are in order.
-    pub(super) fn along<'a>(&self, values: impl Iterator<Item = &'a str>) -> Vec<u32> {
-        let mut used = self.by_value.iter().peekable();
-        let of = |value: &str| {
-            while used.next_if(|(other, _)| &***other < value).is_some() {}
-            used.next_if(|(other, _)| &***other == value).map_or(0, |(_, count)| *count)
-        };
-        values.map(of).collect()
+    /// Tasks at each value that has one.
+    pub(super) fn by_value(&self) -> &OrdMap<Arc<str>, u32> {
+        &self.by_value
     }
 
+    /// How many values have how many tasks.
+    pub(super) fn evenness(&self) -> &Evenness {
+        &self.evenness
+    }
+
+    /// One more task at this value.
+    fn add(&mut self, value: &Arc<str>) {
+        let count = self.by_value.entry(value.clone()).or_insert(0);
+        *count += 1;
+        self.evenness.shift(*count - 1, *count);
+    }
+
+    fn remove(&mut self, value: &str) {
+        let Some(count) = self.by_value.get_mut(value) else {
+            return;
+        };
+        *count -= 1;
+        let count = *count;
+        if count == 0 {
+            self.by_value.remove(value);
+        }
+        self.evenness.shift(count + 1, count);
+    }
+}
+
+impl Evenness {
     /// No task anywhere?
     pub(super) fn is_empty(&self) -> bool {
-        self.by_value.is_empty()
+        self.used == 0
     }
 
     /// Values that have a task.
     pub(super) fn used(&self) -> usize {
-        self.by_value.len()
+        self.used
     }
 
     /// Fewest tasks of the values that have one.
@@ -57,28 +85,8 @@ impl Crowd {
         self.by_count.range(count.saturating_add(1)..).map(|(_, values)| u64::from(*values)).sum()
     }
 
-    /// One more task at this value.
-    pub(super) fn add(&mut self, value: &Arc<str>) {
-        let count = self.by_value.entry(value.clone()).or_insert(0);
-        *count += 1;
-        let count = *count;
-        self.shift(count - 1, count);
-    }
-
-    fn remove(&mut self, value: &str) {
-        let Some(count) = self.by_value.get_mut(value) else {
-            return;
-        };
-        *count -= 1;
-        let count = *count;
-        if count == 0 {
-            self.by_value.remove(value);
-        }
-        self.shift(count + 1, count);
-    }
-
     /// A value has `to` tasks now instead of `from`.
-    fn shift(&mut self, from: u32, to: u32) {
+    pub(super) fn shift(&mut self, from: u32, to: u32) {
         if let Some(values) = self.by_count.get_mut(&from) {
             *values -= 1;
             if *values == 0 {
@@ -88,6 +96,7 @@ impl Crowd {
         if to > 0 {
             *self.by_count.entry(to).or_insert(0) += 1;
         }
+        self.used = self.used + usize::from(from == 0) - usize::from(to == 0);
     }
 }
 
@@ -144,11 +153,6 @@ impl Crowds {
     pub(super) fn at(&self, index: usize) -> &Crowd {
         static NOBODY: std::sync::LazyLock<Crowd> = std::sync::LazyLock::new(Crowd::default);
         self.0.get(index).unwrap_or(&NOBODY)
-    }
-
-    /// The same, to add a task to.
-    pub(super) fn at_mut(&mut self, index: usize) -> Option<&mut Crowd> {
-        self.0.get_mut(index)
     }
 }
 

@@ -4,6 +4,7 @@ use spec::time::Timestamp;
 
 use super::crowds::Crowds;
 use super::ground::{Ground, bits};
+use super::heads::Heads;
 use super::index::{BLOCK, Index, Lack};
 use super::needs::{Needs, PortsAsked};
 use super::site::Site;
@@ -49,7 +50,13 @@ impl Waiting {
 
 /// Looks at every connected agent as the plan leaves it. Agents that are away offer nothing and are not
 /// counted.
-pub(super) fn look(needs: &Needs, index: &Index, ground: &Ground, crowds: &Crowds, at: Timestamp) -> Look {
+pub(super) fn look(
+    needs: &Needs,
+    index: &Index,
+    (ground, heads): (&Ground, &Heads),
+    crowds: &Crowds,
+    at: Timestamp,
+) -> Look {
     let mut look = Look { at, ..Look::default() };
     for number in 0..index.blocks_count() {
         let block = index.block(number);
@@ -58,7 +65,7 @@ pub(super) fn look(needs: &Needs, index: &Index, ground: &Ground, crowds: &Crowd
         if needs.foreign_roles.is_none() && look.sample.len() >= SAMPLE_MAX {
             look.decline(Reason::UnfulfilledConstraint, block.connected & !open);
             let lack = if ground.counts() { Lack::Differs } else { index.lack(needs, number) };
-            let one = |bit| count(&mut look, needs, index, ground, crowds, number * BLOCK + bit);
+            let one = |bit| count(&mut look, needs, index, (ground, heads), number * BLOCK + bit);
             match lack {
                 Lack::Nothing => {}
                 Lack::All(reason) => look.decline(reason, open),
@@ -80,9 +87,9 @@ impl Look {
 }
 
 /// One agent that neither a rule that does not count nor the runtime keeps out.
-fn count(look: &mut Look, needs: &Needs, index: &Index, ground: &Ground, crowds: &Crowds, site: usize) {
+fn count(look: &mut Look, needs: &Needs, index: &Index, (ground, heads): (&Ground, &Heads), site: usize) {
     let (asked, free) = (&needs.resources, &index.slot(site).free);
-    let first = if !ground.admits(needs, crowds, site) {
+    let first = if !ground.admits(needs, heads, site) {
         Reason::UnfulfilledConstraint
     } else if asked.cpus_milli > free.cpus_milli {
         Reason::InsufficientCpus

@@ -15,8 +15,49 @@ use crate::state::Agent;
 /// More of a kind than this are not kept: they are few, unless somebody makes them up.
 const KEPT_MAX: usize = 256;
 
-/// One field: its value on each agent.
-pub(super) type Column = Vec<Option<Arc<str>>>;
+/// One field: its values have numbers, and each agent has that of its own.
+#[derive(Debug)]
+pub(super) struct Column {
+    /// All there are, in order; their positions are their numbers.
+    values: Vec<Arc<str>>,
+    /// By the position of the agent.
+    numbers: Vec<Option<Number>>,
+}
+
+/// The number of a value of a field.
+pub(super) type Number = u32;
+
+impl Column {
+    fn of(field: &str, agents: &[Arc<Agent>]) -> Self {
+        let on = |agent: &Arc<Agent>| field_value(&agent.info, field).map(Arc::<str>::from);
+        let mut sites: Vec<_> =
+            agents.iter().enumerate().filter_map(|(site, agent)| Some((on(agent)?, site))).collect();
+        sites.sort();
+        let (mut values, mut numbers) = (Vec::new(), vec![None; agents.len()]);
+        for (value, site) in sites {
+            if values.last() != Some(&value) {
+                values.push(value);
+            }
+            numbers[site] = Number::try_from(values.len() - 1).ok();
+        }
+        Self { values, numbers }
+    }
+
+    /// The number of the agent's value, if it has one.
+    pub(super) fn number(&self, site: usize) -> Option<Number> {
+        self.numbers[site]
+    }
+
+    /// The value of that number.
+    pub(super) fn value(&self, number: Number) -> &str {
+        &self.values[number as usize]
+    }
+
+    /// All values; their positions are their numbers.
+    pub(super) fn values(&self) -> &[Arc<str>] {
+        &self.values
+    }
+}
 
 /// See the module.
 #[derive(Clone, Debug, Default)]
@@ -29,8 +70,8 @@ pub(super) struct Fields {
 /// Agents with equal values in some fields, each of which they have.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Group {
-    /// The values, in order of the fields.
-    pub(super) values: Vec<Arc<str>>,
+    /// The numbers of the values, in order of the fields.
+    pub(super) values: Vec<Number>,
     /// Blocks, and in each of them the agents.
     pub(super) members: Vec<(usize, u64)>,
 }
@@ -43,10 +84,7 @@ impl Fields {
 
     /// The values of a field.
     pub(super) fn column(&mut self, field: &str, agents: &[Arc<Agent>]) -> Arc<Column> {
-        keep(&mut self.columns, field.to_owned(), || {
-            let value = |agent: &Arc<Agent>| field_value(&agent.info, field).map(Arc::from);
-            Arc::new(agents.iter().map(value).collect())
-        })
+        keep(&mut self.columns, field.to_owned(), || Arc::new(Column::of(field, agents)))
     }
 
     /// The agents that meet a rule that does not count, a word for each block.
@@ -54,11 +92,11 @@ impl Fields {
         let column = self.column(rule.field(), agents);
         keep(&mut self.met, rule.key(), || {
             // Regular expressions are dear and many agents say the same.
-            let mut known: BTreeMap<Option<&str>, bool> = BTreeMap::new();
+            let known: Vec<_> = column.values.iter().map(|value| rule.is_met_alone(Some(value))).collect();
+            let without = rule.is_met_alone(None);
             let mut words = vec![0; agents.len().div_ceil(BLOCK)];
-            for (site, value) in column.iter().enumerate() {
-                let value = value.as_deref();
-                let is_met = *known.entry(value).or_insert_with(|| rule.is_met_alone(value));
+            for (site, number) in column.numbers.iter().enumerate() {
+                let is_met = number.map_or(without, |number| known[number as usize]);
                 words[site / BLOCK] |= u64::from(is_met) << (site % BLOCK);
             }
             words.into()
@@ -75,9 +113,9 @@ impl Fields {
 }
 
 fn grouped(columns: &[Arc<Column>], agents_count: usize) -> Arc<[Group]> {
-    let mut groups: BTreeMap<Vec<Arc<str>>, Vec<(usize, u64)>> = BTreeMap::new();
+    let mut groups: BTreeMap<Vec<Number>, Vec<(usize, u64)>> = BTreeMap::new();
     for site in 0..agents_count {
-        let Some(values) = columns.iter().map(|column| column[site].clone()).collect() else {
+        let Some(values) = columns.iter().map(|column| column.number(site)).collect() else {
             continue;
         };
         let members = groups.entry(values).or_default();

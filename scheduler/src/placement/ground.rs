@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
-use super::crowds::Crowds;
-use super::fields::{Column, Group};
+use super::fields::{Column, Group, Number};
+use super::heads::Heads;
 use super::index::Index;
 use super::needs::Needs;
-use super::rules::{Rule, Verdict};
+use super::rules::Verdict;
 
 /// See the module.
 pub(super) struct Ground {
@@ -15,7 +15,7 @@ pub(super) struct Ground {
     /// For each rule that does not count: the agents that meet it.
     met: Vec<Arc<[u64]>>,
     /// Each rule that counts, by position, and its field's values.
-    counted: Vec<(usize, Arc<Column>)>,
+    pub(super) counted: Vec<(usize, Arc<Column>)>,
     /// Positions of the rules that want tasks spread evenly.
     spreading: Vec<usize>,
     /// Agents by their values for these.
@@ -60,55 +60,44 @@ impl Ground {
     }
 
     /// Do the rules that count admit a task on this agent now?
-    pub(super) fn admits(&self, needs: &Needs, crowds: &Crowds, site: usize) -> bool {
-        self.counted.iter().all(|counted| is_met(counted, needs, crowds, site))
+    pub(super) fn admits(&self, needs: &Needs, heads: &Heads, site: usize) -> bool {
+        self.counted.iter().all(|counted| is_met(counted, needs, heads, site))
     }
 
     /// The same of an agent whose group is admitted: [`Self::verdict`] has said what the rules that spread say.
-    pub(super) fn admits_in_group(&self, needs: &Needs, crowds: &Crowds, site: usize) -> bool {
+    pub(super) fn admits_in_group(&self, needs: &Needs, heads: &Heads, site: usize) -> bool {
         let mut others = self.counted.iter().filter(|(index, _)| !self.spreading.contains(index));
-        others.all(|counted| is_met(counted, needs, crowds, site))
+        others.all(|counted| is_met(counted, needs, heads, site))
     }
 
     /// A task was put there.
-    pub(super) fn count(&self, crowds: &mut Crowds, site: usize) {
+    pub(super) fn count(&self, heads: &mut Heads, site: usize) {
         for (index, column) in &self.counted {
-            if let (Some(crowd), Some(value)) = (crowds.at_mut(*index), &column[site]) {
-                crowd.add(value);
+            if let Some(number) = column.number(site) {
+                heads.add(*index, number);
             }
         }
     }
 
     /// Tasks in the group's places: the smallest group comes first.
-    pub(super) fn crowd(&self, crowds: &Crowds, group: usize) -> u32 {
-        self.spread(group).map(|(index, value)| crowds.at(index).of(value)).sum()
-    }
-
-    /// The same of every group, in order. One walk through what is counted, where one rule spreads.
-    pub(super) fn crowd_of_each(&self, crowds: &Crowds) -> Vec<u32> {
-        match self.spreading[..] {
-            [index] => crowds.at(index).along(self.groups.iter().map(|group| &*group.values[0])),
-            _ => (0..self.groups.len()).map(|group| self.crowd(crowds, group)).collect(),
-        }
+    pub(super) fn crowd(&self, heads: &Heads, group: usize) -> u32 {
+        self.spread(group).map(|(index, value)| heads.of(index, value)).sum()
     }
 
     /// What the rules that spread say of a group.
-    pub(super) fn verdict(&self, needs: &Needs, crowds: &Crowds, group: usize) -> Verdict {
-        let rule = |index: usize| -> &Rule { &needs.rules[index] };
-        let mut verdicts =
-            self.spread(group).map(|(index, value)| rule(index).verdict(Some(value), crowds.at(index)));
-        let worst = |worst: Verdict, verdict: Verdict| worst.max(verdict);
-        verdicts.by_ref().fold(Verdict::Yes, worst)
+    pub(super) fn verdict(&self, needs: &Needs, heads: &Heads, group: usize) -> Verdict {
+        let verdicts = self.spread(group).map(|(index, value)| heads.verdict(needs, index, Some(value)));
+        verdicts.fold(Verdict::Yes, Verdict::max)
     }
 
-    fn spread(&self, group: usize) -> impl Iterator<Item = (usize, &str)> {
-        self.spreading.iter().copied().zip(self.groups[group].values.iter().map(|value| &**value))
+    fn spread(&self, group: usize) -> impl Iterator<Item = (usize, Number)> {
+        self.spreading.iter().copied().zip(self.groups[group].values.iter().copied())
     }
 }
 
 /// Does a rule that counts admit a task on this agent now?
-fn is_met((index, column): &(usize, Arc<Column>), needs: &Needs, crowds: &Crowds, site: usize) -> bool {
-    needs.rules[*index].verdict(column[site].as_deref(), crowds.at(*index)) == Verdict::Yes
+fn is_met((index, column): &(usize, Arc<Column>), needs: &Needs, heads: &Heads, site: usize) -> bool {
+    heads.verdict(needs, *index, column.number(site)) == Verdict::Yes
 }
 
 /// The positions of the bits of a word that are set.

@@ -17,6 +17,7 @@ use spec::resources::Resources;
 
 use super::Reason;
 use super::fields::Fields;
+use super::heads::Keeper;
 use super::needs::Needs;
 use super::site::Site;
 use crate::state::{Agent, Presence};
@@ -33,6 +34,8 @@ pub struct Index {
     blocks: Vec<Block>,
     /// What the agents say of themselves; asked for by rules.
     fields: Fields,
+    /// What the rules of apps count.
+    pub(super) keeper: Keeper,
     /// Agents that the running plan has put tasks on.
     taken: BTreeMap<usize, Taken>,
 }
@@ -256,8 +259,16 @@ impl Index {
 
     /// The plan is done: what it has put is not there until it is applied.
     pub(super) fn give_back(&mut self) {
-        let taken = std::mem::take(&mut self.taken);
-        self.refresh(taken.into_keys());
+        let mut open = None;
+        for (site, taken) in std::mem::take(&mut self.taken) {
+            // Not read anew: the agent itself is far away in memory.
+            self.slots[site] = taken.before;
+            if open != Some(site / BLOCK) {
+                open.into_iter().for_each(|block| self.sum(block));
+                open = Some(site / BLOCK);
+            }
+        }
+        open.into_iter().for_each(|block| self.sum(block));
     }
 }
 

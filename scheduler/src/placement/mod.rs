@@ -4,7 +4,8 @@
 //! the two can never disagree for ever. [`place`] puts a batch of tasks: earlier placements of the
 //! batch count for later ones, and the cost of a task does not grow with what is placed already.
 //!
-//! `needs` says what a task needs of an agent, `rules` holds constraints and `crowds` what they count,
+//! `needs` says what a task needs of an agent, `rules` holds constraints and `crowds` what they count, by numbers in
+//! `heads`,
 //! `ports` chooses host ports. `index` keeps agents in columns and `fields` what they say of themselves;
 //! `ground` is where an app may go at all, `score` ranks agents, `candidates` keeps them in order,
 //! `grain` says how finely they are told apart, `plan` places, `explain` says why a task waits.
@@ -17,6 +18,7 @@ mod fields;
 pub(crate) mod fixture;
 mod grain;
 mod ground;
+mod heads;
 mod index;
 mod needs;
 mod plan;

@@ -133,7 +133,7 @@ impl Needs {
         crowds: &'a Crowds,
     ) -> impl Iterator<Item = &'a Rule> + 'a {
         let is_broken = |(index, rule): &(usize, &Rule)| {
-            rule.verdict(rule.value_on(info).as_deref(), crowds.at(*index)) != Verdict::Yes
+            rule.verdict_among(rule.value_on(info).as_deref(), crowds.at(*index)) != Verdict::Yes
         };
         self.rules.iter().enumerate().filter(is_broken).map(|(_, rule)| rule)
     }

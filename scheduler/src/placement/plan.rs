@@ -11,6 +11,7 @@ use super::crowds::Crowds;
 use super::explain::{Look, look};
 use super::grain::Grain;
 use super::ground::Ground;
+use super::heads::Heads;
 use super::index::Index;
 use super::needs::Needs;
 use super::ports;
@@ -85,12 +86,24 @@ impl Planner<'_> {
         }
         let ground = Ground::of(&needs, self.index);
         let mut crowds = self.crowds_of(&demand.app);
-        let placed = self.place_tasks(demand, &needs, &ground, &mut crowds, seed);
+        let mut heads = self.index.keeper.heads(&demand.app.id, &crowds, &ground.counted);
+        let placed = self.place_tasks(demand, &needs, &ground, &mut heads, seed);
         if placed < demand.count {
-            let look = look(&needs, self.index, &ground, &crowds, self.terms.now);
+            self.add_placed(&mut crowds, &demand.app, placed);
+            let ground = (&ground, &heads);
+            let look = look(&needs, self.index, ground, &crowds, self.terms.now);
             let look = Look { placed, ..look };
             self.plan.waiting.push((demand.app.id.clone(), look.clone()));
             self.vain.push((needs, look));
+        }
+        self.index.keeper.keep(&demand.app.id, heads);
+    }
+
+    /// The last tasks of the plan, which are the app's, constrain too.
+    fn add_placed(&self, crowds: &mut Crowds, app: &App, placed: u32) {
+        let placements = self.plan.placements.iter().rev().take(placed as usize);
+        for agent in placements.filter_map(|placement| self.state.agents.get(&placement.agent)) {
+            crowds.add(app, &agent.info);
         }
     }
 
@@ -100,7 +113,7 @@ impl Planner<'_> {
         demand: &Demand,
         needs: &Needs,
         ground: &Ground,
-        crowds: &mut Crowds,
+        heads: &mut Heads,
         seed: u64,
     ) -> u32 {
         let id = &demand.app.id;
@@ -108,24 +121,24 @@ impl Planner<'_> {
         let siblings = Siblings::of((1..=SIBLINGS_MAX).contains(&tasks_count).then(|| tasks_range(id)));
         let order = Order { policy: self.terms.policy, grain: self.grain, seed };
         let count = demand.count as usize;
-        let mut candidates = Candidates::new(needs, ground, order, siblings, crowds, count);
+        let mut candidates = Candidates::new(needs, ground, order, siblings, heads, count);
         for placed in 0..demand.count {
             let salt = mix(seed, u64::from(placed));
-            let found = candidates.next(self.index, crowds);
+            let found = candidates.next(self.index, heads);
             let ports = found.and_then(|pick| ports::choose(&needs.ports, &self.index.site(pick.site), salt));
             let (Some(pick), Some(host_ports)) = (found, ports) else {
                 return placed;
             };
             self.index.take(pick.site, &needs.resources, &host_ports);
             self.grain.iter_mut().for_each(|grain| grain.placed(self.index, pick.site));
-            ground.count(crowds, pick.site);
+            ground.count(heads, pick.site);
             self.plan.placements.push(Placement {
                 app: id.clone(),
                 version: demand.app.version,
                 agent: self.index.agent(pick.site).id.clone(),
                 host_ports,
             });
-            candidates.put_back(pick, self.index, crowds);
+            candidates.put_back(pick, self.index, heads);
         }
         demand.count
     }

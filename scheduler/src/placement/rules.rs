@@ -7,7 +7,7 @@ use regex::Regex;
 use spec::app::{App, Constraint, Operator};
 use spec::protocol::AgentInfo;
 
-use super::crowds::{self, Crowd};
+use super::crowds::{self, Crowd, Evenness};
 
 /// One constraint, ready to be tried on many agents.
 #[derive(Clone, Debug)]
@@ -118,7 +118,7 @@ impl Rule {
 
     /// Does an agent with this value meet it, for a rule that does not count?
     pub(super) fn is_met_alone(&self, value: Option<&str>) -> bool {
-        self.verdict(value, &Crowd::default()) == Verdict::Yes
+        self.verdict(value, 0, &Evenness::default()) == Verdict::Yes
     }
 
     /// Does it want tasks spread evenly?
@@ -126,39 +126,39 @@ impl Rule {
         matches!(self.test, Test::Groups { .. } | Test::Spread)
     }
 
-    /// One more task where the field has this value? An agent without the field fails, except UNLIKE.
-    pub(super) fn verdict(&self, value: Option<&str>, crowd: &Crowd) -> Verdict {
+    /// One more task where the field has this value?
+    pub(super) fn verdict_among(&self, value: Option<&str>, crowd: &Crowd) -> Verdict {
+        self.verdict(value, value.map_or(0, |value| crowd.of(value)), crowd.evenness())
+    }
+
+    /// The same, with so many tasks there. An agent without the field fails, except UNLIKE.
+    pub(super) fn verdict(&self, value: Option<&str>, count: u32, all: &Evenness) -> Verdict {
         let Some(value) = value else {
             return if matches!(self.test, Test::Unlike(_)) { Verdict::Yes } else { Verdict::Never };
         };
         let yes = match &self.test {
-            Test::Unique => crowd.of(value) == 0,
+            Test::Unique => count == 0,
             Test::Cluster(Some(wanted)) | Test::Is(wanted) => value == wanted,
-            Test::Cluster(None) => crowd.is_empty() || crowd.of(value) > 0,
-            Test::Groups { groups, instances } => admits_group(crowd, value, *groups, *instances),
-            Test::Spread if admits_spread(crowd, value) => true,
+            Test::Cluster(None) => all.is_empty() || count > 0,
+            Test::Groups { groups, instances } => admits_group(count, all, *groups, *instances),
+            // A new group always, a used one when no used one has fewer.
+            Test::Spread if count <= all.lowest() => true,
             Test::Spread => return Verdict::NotNow,
             Test::Like(pattern) => pattern.is_match(value) == Some(true),
             Test::Unlike(pattern) => pattern.is_match(value) == Some(false),
-            Test::MaxPer(most) => crowd.of(value) < *most,
+            Test::MaxPer(most) => count < *most,
         };
         if yes { Verdict::Yes } else { Verdict::Never }
     }
 }
 
-/// Up to 1.10: a new group always, a used one when no used one has fewer.
-fn admits_spread(crowd: &Crowd, value: &str) -> bool {
-    let count = crowd.of(value);
-    count == 0 || count <= crowd.lowest()
-}
-
 /// 1.11: `instances` over `groups`, the remainder one each.
-fn admits_group(crowd: &Crowd, value: &str, groups: u32, instances: u32) -> bool {
+fn admits_group(count: u32, all: &Evenness, groups: u32, instances: u32) -> bool {
     let (each, remainder) = (instances / groups, u64::from(instances % groups));
-    match crowd.of(value) {
-        0 => crowd.used() < groups as usize,
+    match count {
+        0 => all.used() < groups as usize,
         count if count < each => true,
-        count if count == each => crowd.used_beyond(each) < remainder,
+        count if count == each => all.used_beyond(each) < remainder,
         _ => false,
     }
 }

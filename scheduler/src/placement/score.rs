@@ -10,7 +10,8 @@
 //! [`Policy::Pack`]: the mean of the shares that would be left, and sixteen times what the task adds to the gap between
 //! the shares of CPU and of memory that are used: a task that asks for much of the one goes where the other is used
 //! already, so that both run out together and nothing is stranded. What it adds, not what is there: an agent out of
-//! balance is just the place for who brings the balance back.
+//! balance is just the place for who brings the balance back. And the root of the agent's size with it: a share of a
+//! large agent is more than the same share of a small one, and the largest are to stay whole for what fits nowhere else.
 //!
 //! GPUs come before all that, with either policy. For tasks that want none, agents with free GPUs come last:
 //! nobody else has GPUs. Tasks that want some are packed: the agent comes first that has the fewest left
@@ -28,12 +29,15 @@ use super::seed::mix;
 const WHOLE: u64 = 1_000_000;
 const SIBLING: u64 = WHOLE / 4;
 /// More than everything else together: siblings count to half of this.
-const GPUS: u64 = 64 * WHOLE;
+const GPUS: u64 = 4 * GAP_MAX * WHOLE;
 /// More GPUs than these on one agent are all the same.
 const GPUS_TOLD_APART: u64 = 1 << 32;
-/// What a task adds to the gap weighs so much more than how full the agent is. Of 0 to 32 and the gap alone this was
-/// the best or next to it for every mix of tasks (see the packing figures in docs/performance.md).
-const GAP: u64 = 16;
+/// What a task adds to the gap weighs so much more than how full the agent is, on an agent of [`GAP_CORES`]. Of 0 to 32 and
+/// the gap alone this was the best or next to it for every mix of tasks (see the packing figures in docs/performance.md).
+const GAP: f64 = 16.0;
+const GAP_CORES: f64 = 32.0;
+/// However large the agent is.
+const GAP_MAX: u64 = 64;
 /// A core that stays free on an agent whose GPUs are taken weighs so much: a stranded tenth is worth 40 cores.
 const CORE_LEFT: u64 = WHOLE / 400;
 /// The best of so many agents, or of twice as many as there are tasks, is hardly worse than the best of all;
@@ -130,8 +134,13 @@ fn spread(slot: &Slot, asked: &Resources, siblings: u32) -> u64 {
 fn pack(slot: &Slot, asked: &Resources) -> u64 {
     let (count, sum) = used(slot, asked).fold((0, 0), |(count, sum), share| (count + 1, sum + share));
     let left = (2 * WHOLE).saturating_sub(sum / u64::max(count, 1));
+    let cores = slot.capacity.cpus_milli as f64 / 1000.0;
+    // A root is exact to the bit on every machine.
+    let weight = ((cores / GAP_CORES).sqrt() * GAP * 16.0).min(GAP_MAX as f64 * 16.0) as u64;
+    let (before, after) = (gap(slot, &Resources::default()), gap(slot, asked));
+    let rise = |from: u64, to: u64| to.saturating_sub(from) * weight / 16;
     // Never negative: no gap is more than the whole.
-    left + GAP * (WHOLE + gap(slot, asked) - gap(slot, &Resources::default()))
+    left + GAP_MAX * WHOLE + rise(before, after) - rise(after, before)
 }
 
 /// How far apart the shares of CPU and of memory are that would be reserved.

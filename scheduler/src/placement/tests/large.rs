@@ -55,7 +55,7 @@ fn reasons_counted_by_blocks_are_those_of_each_agent() {
 }
 
 #[test]
-fn crowds_of_groups_are_those_of_each_group() {
+fn crowds_by_numbers_are_those_by_names() {
     for rules in [
         json!([["hostname", "GROUP_BY"]]),
         json!([["rack", "GROUP_BY"]]),
@@ -72,10 +72,48 @@ fn crowds_of_groups_are_those_of_each_group() {
         crowds.add(&app, &info("h1555", "rack=r155"));
         let mut index = Index::default();
         index.follow(&state.agents);
-        let ground = Ground::of(&Needs::of(&app), &mut index);
-        let each: Vec<_> = (0..ground.groups.len()).map(|group| ground.crowd(&crowds, group)).collect();
-        assert_eq!(ground.crowd_of_each(&crowds), each);
-        assert!(each.iter().sum::<u32>() >= 5, "{each:?}");
+        let needs = Needs::of(&app);
+        let ground = Ground::of(&needs, &mut index);
+        let heads = index.keeper.heads(&app.id, &crowds, &ground.counted);
+        let mut sum = 0;
+        for (site, agent) in state.agents.values().enumerate() {
+            for (position, column) in &ground.counted {
+                let (field, number) = (needs.rules[*position].field(), column.number(site).unwrap());
+                let value = field_value(&agent.info, field).unwrap();
+                assert_eq!(column.value(number), value);
+                assert_eq!(heads.of(*position, number), crowds.at(*position).of(&value), "{value}");
+                sum += heads.of(*position, number);
+            }
+        }
+        assert!(sum >= 5, "{sum}");
+    }
+}
+
+#[test]
+fn counts_that_are_kept_follow_the_state_and_what_a_plan_adds_is_taken_away() {
+    let mut state = large();
+    let rules = json!([["hostname", "MAX_PER", "9"]]);
+    let app = put(&mut state, app("/x", json!({"constraints": rules, "cpus": 0.01, "mem": 1})));
+    let mut index = Index::default();
+    index.follow(&state.agents);
+    let needs = Needs::of(&app);
+    let ground = Ground::of(&needs, &mut index);
+    let agents: Vec<_> = state.agents.keys().cloned().collect();
+    let mut tasks = Vec::new();
+    // Few, then so many that they are kept, then fewer and others.
+    for (come, go) in [(0..10, 0), (5..150, 0), (100..300, 40), (0..0, 260), (20..90, 10)] {
+        tasks.extend(come.map(|n: usize| run(&mut state, &app, &agents[n], &[])));
+        tasks.drain(..go).for_each(|task| drop(state.leave(&task)));
+        let crowds = Crowds::count(&state, &app);
+        let mut heads = index.keeper.heads(&app.id, &crowds, &ground.counted);
+        for (site, agent) in agents.iter().enumerate() {
+            let count = crowds.at(0).of(agent.as_str());
+            let number = ground.counted[0].1.number(site).unwrap();
+            assert_eq!(heads.of(0, number), count, "{agent}");
+            heads.add(0, number);
+            assert_eq!(heads.of(0, number), count + 1, "{agent}");
+        }
+        index.keeper.keep(&app.id, heads);
     }
 }
 
