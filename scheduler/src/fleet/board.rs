@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use spec::ids::AgentId;
+use spec::ids::{AgentId, TaskId};
 use spec::protocol::{MasterMessage, Wanted};
 use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio_util::sync::CancellationToken;
@@ -20,6 +20,8 @@ use crate::state::State;
 pub(super) enum ToAgent {
     /// A change of what should run.
     Wanted(Box<Wanted>),
+    /// Tasks that the agent asks about.
+    Explain(Box<[TaskId]>),
     /// Reports up to here are in the replicated state; endings may be among them.
     Acknowledged { seq: u64, has_endings: bool },
     /// Anything else.

@@ -138,13 +138,15 @@ impl Session<'_> {
         let (reports, report_queue) = mpsc::channel(REPORTS_AHEAD);
         let (complete, first) = oneshot::channel();
         let logs = LogDesk::new(self.outgoing.clone());
+        let explain =
+            |tasks: &[TaskId], last| wanted::explanation(&self.cluster.state(), self.agent, last, tasks);
         tokio::select! {
             // In this order: `speak` finds what `listen` has been asked.
             biased;
             () = self.deposed() => Err(AskError::NotLeader.into()),
             ended = self.take_reports(hello, complete, report_queue) => ended,
             ended = self.listen(reader, reports, &logs) => ended,
-            ended = speech::speak(writer, first, queue, &logs, &self.pulse) => ended,
+            ended = speech::speak(writer, first, queue, &logs, &self.pulse, explain) => ended,
         }
     }
 
@@ -180,8 +182,7 @@ impl Session<'_> {
                 // Use is said in its own way.
                 AgentMessage::Usage(_) | AgentMessage::UsageChanges(_) => {}
                 AgentMessage::Explain(tasks) => {
-                    let told = wanted::explanation(&self.cluster.state(), self.agent, self.term, &tasks);
-                    let _ = self.outgoing.send(ToAgent::Wanted(Box::new(told))).await;
+                    let _ = self.outgoing.send(ToAgent::Explain(tasks.into())).await;
                 }
                 AgentMessage::LogData { stream, data } => logs.part(stream, data),
                 AgentMessage::LogEnd { stream, error } => logs.end(stream, error),

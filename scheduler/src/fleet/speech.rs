@@ -4,7 +4,8 @@ use std::future::{pending, poll_fn};
 use std::task::Poll;
 use std::time::Duration;
 
-use spec::protocol::{HEARTBEAT_MILLIS, MasterMessage, Wanted};
+use spec::ids::TaskId;
+use spec::protocol::{Fence, HEARTBEAT_MILLIS, MasterMessage, Wanted};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -54,13 +55,14 @@ async fn question(pulse: &Pulse) {
     poll_fn(|_| if pulse.take_question() { Poll::Ready(()) } else { Poll::Pending }).await;
 }
 
-/// Writes what the agent should hear, the complete set first, and answers it.
+/// Writes what the agent should hear, the complete set first, and answers it. `explain` is told the fence of the last order.
 pub(super) async fn speak(
     mut writer: Writer,
     mut complete: oneshot::Receiver<Wanted>,
     mut queue: mpsc::Receiver<ToAgent>,
     logs: &LogDesk,
     pulse: &Pulse,
+    explain: impl Fn(&[TaskId], Fence) -> Wanted,
 ) -> Result<(), SessionError> {
     let complete = loop {
         pulse.speak();
@@ -71,6 +73,7 @@ pub(super) async fn speak(
         }
     };
     let from = complete.fence.index;
+    let mut last = complete.fence;
     writer.write_wanted(complete).await?;
     let mut acknowledging = Acknowledging::default();
     loop {
@@ -100,7 +103,11 @@ pub(super) async fn speak(
             writer.add(&acknowledged).await?;
         }
         match next {
-            ToAgent::Wanted(wanted) => writer.write_wanted(*wanted).await?,
+            ToAgent::Wanted(wanted) => {
+                last = wanted.fence;
+                writer.write_wanted(*wanted).await?;
+            }
+            ToAgent::Explain(tasks) => writer.write_wanted(explain(&tasks, last)).await?,
             ToAgent::Message(message) => writer.write(&message).await?,
             ToAgent::Log(request) => match logs.open(*request) {
                 Some(open) => writer.write(&MasterMessage::OpenLog(open)).await?,

@@ -66,9 +66,10 @@ pub fn named(hello: &Hello) -> BTreeSet<TaskId> {
     known.map(|report| report.task.clone()).collect()
 }
 
-/// The definitions of tasks that an agent has and knows nothing of.
-pub fn explanation(state: &State, agent: &AgentId, term: u64, tasks: &[TaskId]) -> Wanted {
-    let mut wanted = empty(Fence { term, index: state.index }, false);
+/// The definitions of tasks that an agent has and knows nothing of. `last` is the fence of what was said to it last, and
+/// not that of the state: changes up to there may still be on their way, and would be refused after a higher one.
+pub fn explanation(state: &State, agent: &AgentId, last: Fence, tasks: &[TaskId]) -> Wanted {
+    let mut wanted = empty(last, false);
     let known = tasks.iter().take(EXPLAINED_MAX).filter_map(|task| state.tasks.get(task));
     let own = known.filter(|task| task.agent == *agent && task.goal == Goal::Running);
     own.for_each(|task| run_task(&mut wanted, task));
@@ -225,8 +226,9 @@ mod tests {
         let with = all.run.iter().filter(|run| run.app != u32::MAX).map(|run| &run.task);
         assert_eq!(names(with), names([&tasks[2], &tasks[4]]));
         assert_eq!(all.run.len(), 4);
-        let explained = explanation(&state, &a, 3, &[tasks[0].clone(), tasks[3].clone()]);
-        assert!(!explained.complete && explained.apps.len() == 1);
+        let last = Fence { term: 3, index: 17 };
+        let explained = explanation(&state, &a, last, &[tasks[0].clone(), tasks[3].clone()]);
+        assert!(!explained.complete && explained.apps.len() == 1 && explained.fence == last);
         assert_eq!(
             names(explained.run.iter().map(|run| &run.task)),
             names([&tasks[0]]),

@@ -16,7 +16,7 @@ use gantry_scheduler::fleet::UNASKED_AFTER;
 use gantry_scheduler::state::{Command, Condition, Outcome, Presence};
 use peer::{PATIENCE, Peer, app, deploy, hello, hello_again, master, report, until};
 use spec::ids::{AgentId, TaskId};
-use spec::protocol::{AgentMessage, KillTask, MasterMessage, TaskState, Usage, Welcome};
+use spec::protocol::{AgentMessage, KillTask, MasterMessage, TaskState, Usage, Wanted, Welcome};
 
 /// Longer than any of these tests.
 const NEVER: u64 = 600_000;
@@ -91,6 +91,37 @@ async fn who_reconnects_gets_the_complete_set() {
     agent.say(AgentMessage::Status(vec![report(&stranger, 3, TaskState::Running)])).await;
     assert_eq!(agent.wanted().await.kill[0].task, stranger);
     assert_eq!(master.cluster().state().tasks.len(), 2);
+    master.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_explained_bears_the_fence_of_the_last_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let master = master(dir.path(), NEVER).await;
+    let (mut agent, _) = Peer::join_whole(&master, hello()).await;
+    deploy(master.cluster(), 1).await;
+    let ordered = agent.wanted().await;
+    let task = ordered.run[0].task.clone();
+    let explained = |wanted: &Wanted| {
+        let [run] = &wanted.run[..] else { panic!("{wanted:?}") };
+        assert!(!wanted.complete && run.task == task && wanted.apps[run.app as usize].0.id == app());
+    };
+    // The state has gone on, as it has when changes are still on their way: they are not to be refused.
+    agent.report(report(&task, 1, TaskState::Running)).await;
+    agent.say(AgentMessage::Explain(vec![task.clone()])).await;
+    let told = agent.wanted().await;
+    explained(&told);
+    assert!(told.fence == ordered.fence && told.fence.index < master.cluster().state().index);
+    let welcome = agent.welcome.clone();
+    drop(agent);
+    // And where nothing has happened since the complete set it is said all the same.
+    let knows = vec![report(&task, 1, TaskState::Running)];
+    let (mut agent, complete) = Peer::join_whole(&master, hello_again(&welcome, knows)).await;
+    assert!(complete.apps.is_empty());
+    agent.say(AgentMessage::Explain(vec![task.clone()])).await;
+    let told = agent.wanted().await;
+    explained(&told);
+    assert_eq!(told.fence, complete.fence);
     master.stop().await;
 }
 

@@ -48,6 +48,8 @@ pub(super) struct Session {
     early: Vec<Wanted>,
     /// Index of the complete set, once it was said.
     from: Option<u64>,
+    /// Of the last order.
+    fence: Fence,
 }
 
 enum Stage {
@@ -71,7 +73,10 @@ impl Session {
         match self.from {
             None => self.early.push(change),
             Some(from) if change.fence.index <= from => {}
-            Some(_) => self.say(conn, MasterMessage::Wanted(change), bus),
+            Some(_) => {
+                self.fence = change.fence;
+                self.say(conn, MasterMessage::Wanted(change), bus);
+            }
         }
         bus.checks.bound(bus.now, "changes waiting for an agent", self.early.len(), OUTGOING_MAX);
     }
@@ -97,6 +102,7 @@ impl Life {
             reports: VecDeque::new(),
             early: Vec::new(),
             from: None,
+            fence: Fence::default(),
         };
         self.sessions.insert(conn, session);
         bus.after(LOOK_MILLIS, Event::Session(self.id, self.number, conn));
@@ -144,10 +150,11 @@ impl Life {
     }
 
     fn explain(&mut self, conn: u64, tasks: &[TaskId], bus: &mut Bus) {
-        let (state, (term, ..)) = (self.state(), self.told);
+        let state = self.state();
         let Some(session) = self.sessions.get_mut(&conn) else { return };
-        if let Some(agent) = session.agent.clone() {
-            session.want(conn, wanted::explanation(&state, &agent, term, tasks), bus);
+        if let Some(agent) = session.agent.clone().filter(|_| session.from.is_some()) {
+            let told = wanted::explanation(&state, &agent, session.fence, tasks);
+            session.say(conn, MasterMessage::Wanted(told), bus);
         }
     }
 
@@ -317,6 +324,7 @@ impl Life {
             }
             session.from = Some(state.index);
             let complete = wanted::complete(&state, &agent, term, &std::mem::take(&mut session.named));
+            session.fence = complete.fence;
             session.say(conn, MasterMessage::Wanted(complete), bus);
             for change in std::mem::take(&mut session.early) {
                 session.want(conn, change, bus);
