@@ -35,6 +35,7 @@ mod snapshots;
 mod storage;
 pub mod store;
 mod transport;
+mod trust;
 mod turns;
 mod waiting;
 
