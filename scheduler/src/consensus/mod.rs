@@ -35,7 +35,6 @@ mod snapshots;
 mod storage;
 pub mod store;
 mod transport;
-mod trust;
 mod turns;
 mod waiting;
 

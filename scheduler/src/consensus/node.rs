@@ -18,7 +18,6 @@ use super::snapshots::{Progress, SnapshotPolicy};
 use super::storage::Storage;
 use super::store::{Commits, LogStore, Staged, StoreError};
 use super::transport::Sent;
-use super::trust::Trust;
 use super::turns::Turns;
 use super::waiting::{Answer, Proposal, Waiting};
 use super::{Machine, logger};
@@ -85,8 +84,6 @@ pub struct Node<M: Machine, S: LogStore> {
     pub(super) ticks: u64,
     /// The term for which the leader before it asked this node to stand.
     invited: Option<u64>,
-    /// How far the log is the leader's.
-    trust: Trust,
     /// Term, leader and whether this node leads, as last told to the machine.
     pub(super) told: (u64, Option<u64>, bool),
     /// What the others were last told to be committed, by messages that all of them get.
@@ -121,7 +118,6 @@ impl<M: Machine, S: LogStore> Node<M, S> {
             requests: Requests::default(),
             ticks: 0,
             invited: None,
-            trust: Trust::default(),
             told: (0, None, false),
             announced: 0,
         })
@@ -160,14 +156,16 @@ impl<M: Machine, S: LogStore> Node<M, S> {
             tracing::warn!(from = message.from, to = message.to, ?kind, reason, "message dropped");
             return;
         }
-        self.trust.note(&message, &raft.raft_log, raft.term);
-        if message.get_msg_type() == MessageType::MsgHeartbeat {
-            message.commit = self.trust.bound(&message, &raft.raft_log);
+        if message.get_msg_type() == MessageType::MsgHeartbeat && message.commit > last_index {
+            // The leader believes that this log is longer: a disk has gone back. The entries come again.
+            message.commit = 0;
         }
         if raft.prs().get(message.from).is_some() {
             self.requests.heard.insert(message.from, self.ticks);
         }
-        self.believe_less(&message);
+        if message.get_msg_type() == MessageType::MsgHeartbeatResponse {
+            self.believe_less(&message);
+        }
         if self.heard_while_leaving(&message) {
             return;
         }
@@ -182,23 +180,16 @@ impl<M: Machine, S: LogStore> Node<M, S> {
         self.election.settle(&mut self.raw.raft);
     }
 
-    /// A member that has committed less than it once said, or refuses what it once had: its disk has gone back. raft
-    /// holds on to the old word, and would send nothing before there is something new. To believe less is always
-    /// safe; where the message was only late it costs a question.
+    /// A member that has committed less than it once said: its disk has gone back. raft holds on to the old word,
+    /// and would send nothing before there is something new. To believe less is always safe; where the message
+    /// was only late it costs a question.
     fn believe_less(&mut self, message: &Message) {
-        let (is_beat, is_refusal) = match message.get_msg_type() {
-            MessageType::MsgHeartbeatResponse => (true, false),
-            MessageType::MsgAppendResponse => (false, message.reject),
-            _ => return,
-        };
         let raft = &mut self.raw.raft;
         if raft.state != StateRole::Leader || message.term != raft.term {
             return;
         }
         let Some(progress) = raft.mut_prs().get_mut(message.from) else { return };
-        let has_less = (is_beat && message.commit < progress.committed_index)
-            || (is_refusal && message.index <= progress.matched);
-        if has_less && progress.state != ProgressState::Snapshot {
+        if message.commit < progress.committed_index && progress.state != ProgressState::Snapshot {
             progress.committed_index = message.commit;
             progress.matched = progress.matched.min(message.commit);
             progress.become_probe();

@@ -40,35 +40,6 @@ fn nothing_is_acknowledged_before_a_majority_has_it_on_disk() {
 }
 
 #[test]
-fn entries_that_never_counted_do_not_count_on_a_disk_that_has_gone_back() {
-    for seed in 0..20 {
-        let mut group = Group::new(3, seed);
-        let old = group.elected();
-        group.propose(old, &["before"]);
-        group.run(5);
-        group.isolate(old);
-        // More than will be counted on in their place.
-        group.propose(old, &["never"; 9]);
-        group.run(2);
-        let image = group.members[&old].disk.image();
-        group.run(60);
-        group.cut.clear();
-        let leader = group.elected();
-        assert_ne!(leader, old);
-        group.propose(leader, &["a", "b", "c", "d"]);
-        group.run(5);
-        assert_eq!(group.texts(old), ["before", "a", "b", "c", "d"], "so the leader counts on it");
-        group.crash(old);
-        group.members.get_mut(&old).unwrap().disk = image;
-        group.start(old);
-        group.run(5);
-        assert_eq!(group.leader(), Some(leader));
-        assert_eq!(group.texts(old), ["before", "a", "b", "c", "d"]);
-        group.assert_equal();
-    }
-}
-
-#[test]
 fn a_follower_that_loses_what_was_not_synced_catches_up() {
     for fault in [Fault::Fail, Fault::FailAfterSync] {
         let mut group = Group::new(3, 3);
