@@ -10,6 +10,7 @@ use spec::time::Timestamp;
 use super::super::{Memory, Settings, kills, step};
 use super::rest;
 use crate::placement::fixture::*;
+use crate::state::tests::histories::health;
 use crate::state::{Command, Condition, Goal, KillReason, State};
 
 /// What one look at everything proposes.
@@ -22,16 +23,7 @@ fn look(state: &State, at: u64) -> (Vec<Command>, Option<u64>) {
 }
 
 fn failing(check: u32, failures: u32) -> Box<[HealthReport]> {
-    let report = HealthReport {
-        check,
-        alive: failures == 0,
-        consecutive_failures: failures,
-        first_success: None,
-        last_success: None,
-        last_failure: None,
-        last_failure_cause: None,
-    };
-    [report].into()
+    [health(check, failures)].into()
 }
 
 /// A state with one running task of `/x`, with these changes to its definition.

@@ -215,7 +215,8 @@ fn readiness_check() -> Value {
         "timeoutSeconds": 10, "httpStatusCodesForReady": [200], "preserveLastResponse": false})
 }
 
-fn health(check: u32, failures: u32) -> HealthReport {
+/// What a check says that has failed so often, at last.
+pub(crate) fn health(check: u32, failures: u32) -> HealthReport {
     HealthReport {
         check,
         alive: failures == 0,
